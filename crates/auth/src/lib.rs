@@ -1,0 +1,1 @@
+//! Inbound identity: API keys and the local principal.

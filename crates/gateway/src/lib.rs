@@ -1,0 +1,1 @@
+//! The way of a call: stages, catalog, sessions, errors to protocol.

@@ -1,0 +1,1 @@
+//! The only door out: HTTP client, TLS, DNS, address guard.

@@ -1,0 +1,1 @@
+//! Principals, rules, limit arithmetic, schema checks, redaction: pure.

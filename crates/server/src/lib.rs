@@ -1,0 +1,1 @@
+//! CLI, config, listeners: builds the binary portcullis.

@@ -1,0 +1,1 @@
+//! MCP upstreams over stdio and HTTP; the built-in tool packs.
