@@ -1,0 +1,78 @@
+//! What the config says about one upstream, checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use policy::UpstreamId;
+use url::Url;
+
+use crate::native;
+
+/// One upstream as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Its alias.
+    pub id: UpstreamId,
+    /// How it is reached.
+    pub kind: Kind,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// How long starting, connecting and the handshake may take.
+    pub timeout_connect: Duration,
+}
+
+/// How an upstream is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A child process that speaks MCP on its stdin and stdout.
+    Stdio(Stdio),
+    /// A server that speaks Streamable HTTP.
+    Http(Http),
+    /// A tool pack in this binary.
+    Native(native::Spec),
+}
+
+/// A child process. Never a shell: the program and its arguments, as they are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stdio {
+    /// The program, by path or by a name looked up in `PATH`.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables added to the scrubbed environment that a child gets.
+    pub env: BTreeMap<String, String>,
+    /// The folder it starts in.
+    pub cwd: Option<PathBuf>,
+}
+
+/// An MCP endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Http {
+    /// The endpoint.
+    pub url: Url,
+    /// Headers sent with every request, credentials among them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+// Values may be secrets; only the names are shown.
+impl std::fmt::Debug for Stdio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stdio")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("cwd", &self.cwd)
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http")
+            .field("url", &self.url.as_str())
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .finish()
+    }
+}
