@@ -20,7 +20,11 @@ pub struct Complaint {
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.reason)?;
-        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
+        if self.hint.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; {}", self.hint)
+        }
     }
 }
 
@@ -48,12 +52,18 @@ impl Complaints {
 
     /// Complains about the current key.
     pub fn add(&mut self, reason: impl Into<String>, hint: impl Into<String>) {
-        self.list.push(Complaint { key: self.path.join("."), reason: reason.into(), hint: hint.into() });
+        self.list.push(Complaint {
+            key: self.path.join("."),
+            reason: reason.into(),
+            hint: hint.into(),
+        });
     }
 
     /// Keeps the value, or complains about the current key.
     pub fn keep<T, E: fmt::Display>(&mut self, value: Result<T, E>, hint: &str) -> Option<T> {
-        value.map_err(|error| self.add(error.to_string(), hint)).ok()
+        value
+            .map_err(|error| self.add(error.to_string(), hint))
+            .ok()
     }
 
     /// Whether nothing was wrong so far.
@@ -84,7 +94,9 @@ pub trait Check {
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
     let Ok(number) = number.parse::<u64>() else {
-        return Err(format!("`{text}` is not a duration; write for example \"60s\""));
+        return Err(format!(
+            "`{text}` is not a duration; write for example \"60s\""
+        ));
     };
     let millis = match unit {
         "ms" => 1,
@@ -95,7 +107,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "" => return Err(format!("`{text}` has no unit; write \"{text}s\"")),
         _ => return Err(format!("`{unit}` is no unit of time; use ms, s, m, h or d")),
     };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| format!("`{text}` is too long"))
+    number
+        .checked_mul(millis)
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("`{text}` is too long"))
 }
 
 /// Reads a size with its unit: `512B`, `64KiB`, `4MiB`, `1GiB`; `kB`, `MB`, `GB` are powers of ten. Bytes.
@@ -105,7 +120,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split_unit(text);
     let Ok(number) = number.parse::<u64>() else {
-        return Err(format!("`{text}` is not a size; write for example \"4MiB\""));
+        return Err(format!(
+            "`{text}` is not a size; write for example \"4MiB\""
+        ));
     };
     let bytes = match unit {
         "B" => 1,
@@ -116,14 +133,22 @@ pub fn size(text: &str) -> Result<u64, String> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         "" => return Err(format!("`{text}` has no unit; write for example \"4MiB\"")),
-        _ => return Err(format!("`{unit}` is no unit of size; use B, KiB, MiB or GiB")),
+        _ => {
+            return Err(format!(
+                "`{unit}` is no unit of size; use B, KiB, MiB or GiB"
+            ));
+        }
     };
-    number.checked_mul(bytes).ok_or_else(|| format!("`{text}` is too large"))
+    number
+        .checked_mul(bytes)
+        .ok_or_else(|| format!("`{text}` is too large"))
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim())
 }

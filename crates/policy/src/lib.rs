@@ -1,14 +1,23 @@
 //! Who may do what, how often, and with which arguments.
 //!
 //! Pure: no I/O, and time is an argument (or a [`Clock`] that somebody else built). Names, principals,
-//! rules, limit arithmetic, argument schemas and redaction; where to keep counters and what to tell a
-//! client is `gateway`. Start at [`Rules::decide`].
+//! rules, limit arithmetic and argument schemas; where to keep counters and what to tell a client is
+//! `gateway`. Start at [`Rules::decide`].
 
 mod clock;
 pub mod config;
+mod limit;
 mod name;
+mod nearest;
+mod pattern;
 mod principal;
+mod rules;
+pub mod schema;
 
 pub use clock::{Clock, Instant};
+pub use limit::Limit;
 pub use name::{NameError, PrincipalId, RoleName, UpstreamId};
+pub use pattern::{Pattern, PatternError};
 pub use principal::{Credential, Principal};
+pub use rules::{Decision, Role, RuleId, Rules, RulesError, Subject, SubjectKind};
+pub use schema::{Fault, Schema, SchemaError};
