@@ -1,1 +1,31 @@
-//! JSON-RPC and MCP on raw bytes.
+//! JSON-RPC 2.0 and MCP on raw bytes: what came in is kept as it came, and only what a decision needs is read.
+//!
+//! A message is cut into [`Span`]s of its own bytes; a reply is spliced together from such parts. Nothing is
+//! parsed into typed structs and written out again, so unknown members, key order, number spelling and ids
+//! survive. No I/O, no clock. Start at [`Frame::decode`]; the table of methods is [`method`].
+//!
+//! Sources: JSON-RPC 2.0; MCP revisions 2024-11-05 to 2026-07-28; the WHATWG server-sent events format.
+
+pub mod code;
+pub mod encode;
+mod frame;
+pub mod header;
+pub mod json;
+mod lines;
+pub mod meta;
+pub mod method;
+mod params;
+mod revision;
+pub mod sse;
+mod template;
+
+pub use frame::{
+    BATCH_MAX, Body, Fault, Frame, MethodName, Notification, Outcome, Request, Response,
+};
+pub use json::{Span, Splice};
+pub use lines::{LineTooLong, Lines};
+pub use meta::Meta;
+pub use method::Method;
+pub use params::{Params, Reference};
+pub use revision::{Era, Revision};
+pub use template::Template;

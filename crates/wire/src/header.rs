@@ -1,0 +1,48 @@
+//! HTTP headers of MCP, and how a value that is not safe in a header is carried (2026-07-28, Streamable HTTP).
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The revision.
+pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+/// The legacy session.
+pub const SESSION_ID: &str = "mcp-session-id";
+/// Repeats `method`.
+pub const METHOD: &str = "mcp-method";
+/// Repeats `params.name` or `params.uri`.
+pub const NAME: &str = "mcp-name";
+
+const PREFIX: &str = "=?base64?";
+const SUFFIX: &str = "?=";
+
+/// The value in a form that survives a header: as it is if safe, else `=?base64?…?=`.
+#[must_use]
+pub fn encode(value: &str) -> Cow<'_, str> {
+    let safe = value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+        && !value.starts_with(' ')
+        && !value.ends_with(' ')
+        && !(value.starts_with(PREFIX) && value.ends_with(SUFFIX));
+    if safe {
+        Cow::Borrowed(value)
+    } else {
+        Cow::Owned(format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(value)))
+    }
+}
+
+/// The value that a header carries; `None` if it looks encoded and is not.
+#[must_use]
+pub fn decode(value: &str) -> Option<Cow<'_, str>> {
+    let Some(inner) = value
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.strip_suffix(SUFFIX))
+    else {
+        return Some(Cow::Borrowed(value));
+    };
+    let bytes = STANDARD.decode(inner).ok()?;
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+use super::*;
+
+#[test]
+fn a_splice_leaves_the_rest_byte_for_byte() {
+    let whole = br#"{ "id" : 1.0 , "x":9007199254740993, "name":"a" }"#;
+    let found = members(whole).unwrap();
+    let mut splice = Splice::new(whole);
+    splice.replace(
+        Span::of(found[2].1.get().as_bytes(), whole).unwrap(),
+        &b"\"bb\""[..],
+    );
+    splice.replace(
+        Span::of(found[0].1.get().as_bytes(), whole).unwrap(),
+        &b"7"[..],
+    );
+    assert_eq!(
+        splice.finish(),
+        br#"{ "id" : 7 , "x":9007199254740993, "name":"bb" }"#
+    );
+}
+
+#[test]
+fn a_member_that_stands_twice_is_refused_at_every_depth() {
+    assert!(members(br#"{"a":1,"\u0061":2}"#).is_err());
+    assert!(strict_value(br#"{"a":[{"b":1,"b":2}]}"#).is_err());
+    assert_eq!(
+        strict_value(br#"{"a":[{"b":1}],"c":null}"#).unwrap(),
+        serde_json::json!({"a":[{"b":1}],"c":null})
+    );
+}
+
+#[test]
+fn lone_surrogates_and_broken_utf8_are_refused() {
+    assert!(strict_value(br#""\ud800""#).is_err());
+    assert!(strict_value(b"\"\xff\"").is_err());
+}
+
+#[test]
+fn members_go_in_front_of_what_is_there() {
+    assert_eq!(with_members(b"{ }", "\"a\":1"), b"{\"a\":1 }");
+    assert_eq!(with_members(b"{\"b\":2}", "\"a\":1"), b"{\"a\":1,\"b\":2}");
+}
+
+#[test]
+fn depth_counts_brackets_outside_strings_only() {
+    assert!(depth_within(br#"["[[[[","\"[[["]"#, 1));
+    assert!(!depth_within(b"[[]]", 1));
+}

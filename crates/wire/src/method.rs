@@ -1,0 +1,177 @@
+//! The table of methods: one row each, and what a row names is what gets checked.
+
+use crate::Era;
+
+/// What a request is about, hence what the rules are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The gate itself: answered here, no upstream sees it.
+    Gate,
+    /// One tool, by `params.name`.
+    Tool,
+    /// One prompt, by `params.name`.
+    Prompt,
+    /// One resource, by `params.uri`.
+    Resource,
+    /// A prompt or a resource template, by `params.ref`.
+    Reference,
+}
+
+/// Which part of `params` a modern HTTP request repeats in `Mcp-Name` (2026-07-28, Streamable HTTP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mirror {
+    /// `params.name`.
+    Name,
+    /// `params.uri`.
+    Uri,
+}
+
+/// Which rate limit a method counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitKey {
+    /// `tool_call`.
+    ToolCall,
+    /// `resource_access`.
+    ResourceAccess,
+}
+
+impl LimitKey {
+    /// The name in config and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ToolCall => "tool_call",
+            Self::ResourceAccess => "resource_access",
+        }
+    }
+}
+
+/// One method of MCP.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Method {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// The era that has it; `None` for both.
+    pub era: Option<Era>,
+    /// What it is about.
+    pub subject: Subject,
+    /// What `Mcp-Name` repeats.
+    pub mirror: Option<Mirror>,
+    /// What it counts against.
+    pub limit: Option<LimitKey>,
+    /// Whether a modern result must carry `ttlMs` and `cacheScope`.
+    pub cacheable: bool,
+}
+
+impl Method {
+    const fn new(name: &'static str, subject: Subject) -> Self {
+        Self {
+            name,
+            era: None,
+            subject,
+            mirror: None,
+            limit: None,
+            cacheable: false,
+        }
+    }
+    const fn only(mut self, era: Era) -> Self {
+        self.era = Some(era);
+        self
+    }
+    const fn mirrors(mut self, mirror: Mirror) -> Self {
+        self.mirror = Some(mirror);
+        self
+    }
+    const fn counts(mut self, limit: LimitKey) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+    const fn cacheable(mut self) -> Self {
+        self.cacheable = true;
+        self
+    }
+
+    /// Whether this era has the method.
+    #[must_use]
+    pub fn is_in(&self, era: Era) -> bool {
+        self.era.is_none_or(|only| only == era)
+    }
+}
+
+/// `tools/call`
+pub const TOOLS_CALL: Method = Method::new("tools/call", Subject::Tool)
+    .mirrors(Mirror::Name)
+    .counts(LimitKey::ToolCall);
+/// `tools/list`
+pub const TOOLS_LIST: Method = Method::new("tools/list", Subject::Gate).cacheable();
+/// `prompts/get`
+pub const PROMPTS_GET: Method = Method::new("prompts/get", Subject::Prompt).mirrors(Mirror::Name);
+/// `prompts/list`
+pub const PROMPTS_LIST: Method = Method::new("prompts/list", Subject::Gate).cacheable();
+/// `resources/read`
+pub const RESOURCES_READ: Method = Method::new("resources/read", Subject::Resource)
+    .mirrors(Mirror::Uri)
+    .counts(LimitKey::ResourceAccess)
+    .cacheable();
+/// `resources/list`
+pub const RESOURCES_LIST: Method = Method::new("resources/list", Subject::Gate).cacheable();
+/// `resources/templates/list`
+pub const TEMPLATES_LIST: Method =
+    Method::new("resources/templates/list", Subject::Gate).cacheable();
+/// `completion/complete`
+pub const COMPLETE: Method = Method::new("completion/complete", Subject::Reference);
+/// `initialize`
+pub const INITIALIZE: Method = Method::new("initialize", Subject::Gate).only(Era::Legacy);
+/// `ping`
+pub const PING: Method = Method::new("ping", Subject::Gate).only(Era::Legacy);
+/// `logging/setLevel`
+pub const SET_LEVEL: Method = Method::new("logging/setLevel", Subject::Gate).only(Era::Legacy);
+/// `server/discover`
+pub const DISCOVER: Method = Method::new("server/discover", Subject::Gate)
+    .only(Era::Modern)
+    .cacheable();
+/// `subscriptions/listen`
+pub const LISTEN: Method = Method::new("subscriptions/listen", Subject::Gate).only(Era::Modern);
+
+/// Every request we serve.
+pub static METHODS: [Method; 13] = [
+    TOOLS_CALL,
+    TOOLS_LIST,
+    PROMPTS_GET,
+    PROMPTS_LIST,
+    RESOURCES_READ,
+    RESOURCES_LIST,
+    TEMPLATES_LIST,
+    COMPLETE,
+    INITIALIZE,
+    PING,
+    SET_LEVEL,
+    DISCOVER,
+    LISTEN,
+];
+
+/// The row of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Method> {
+    METHODS.iter().find(|method| method.name == name)
+}
+
+/// Names of notifications.
+pub mod notification {
+    /// Client to server: the handshake is done.
+    pub const INITIALIZED: &str = "notifications/initialized";
+    /// Either way: a request is no longer wanted.
+    pub const CANCELLED: &str = "notifications/cancelled";
+    /// Either way: how far a request is.
+    pub const PROGRESS: &str = "notifications/progress";
+    /// Server to client: a log message.
+    pub const MESSAGE: &str = "notifications/message";
+    /// The list of tools changed.
+    pub const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+    /// The list of prompts changed.
+    pub const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
+    /// The list of resources changed.
+    pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+    /// First on a `subscriptions/listen` stream.
+    pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+}

@@ -1,0 +1,168 @@
+//! The members of `params` that decisions need; the rest stays unread.
+
+use bytes::Bytes;
+
+use crate::json::{self, Splice};
+use crate::{Meta, Span};
+
+/// The parameters of one request: their text, and where the members that we know lie in it.
+#[derive(Debug, Clone)]
+pub struct Params {
+    text: Bytes,
+    name_at: Option<Span>,
+    /// `name`: which tool or prompt.
+    pub name: Option<String>,
+    /// `uri`: which resource.
+    pub uri: Option<String>,
+    /// `cursor`: where a list goes on.
+    pub cursor: Option<String>,
+    /// `ref`: what is to be completed.
+    pub reference: Option<Reference>,
+    reference_name_at: Option<Span>,
+    arguments: Option<Span>,
+    meta: Option<Span>,
+    /// Whether this is a retry that brings answers along (2026-07-28, multi round-trip requests).
+    pub is_retry: bool,
+}
+
+/// What `completion/complete` is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// `ref/prompt`, by name.
+    Prompt(String),
+    /// `ref/resource`, by URI or URI template.
+    Resource(String),
+}
+
+impl Params {
+    pub(crate) fn read(text: Bytes) -> Result<Self, String> {
+        let (mut name_at, mut name, mut uri, mut cursor) = (None, None, None, None);
+        let (mut reference, mut reference_name_at, mut arguments, mut meta) =
+            (None, None, None, None);
+        let mut is_retry = false;
+        for (key, raw) in json::members(&text).map_err(|error| error.to_string())? {
+            let span = Span::of(raw.get().as_bytes(), &text);
+            let string = || json::unquote(raw).map(std::borrow::Cow::into_owned);
+            match key.as_ref() {
+                "name" => {
+                    name = Some(string().ok_or("`name` must be a string")?);
+                    name_at = span;
+                }
+                "uri" => uri = Some(string().ok_or("`uri` must be a string")?),
+                "cursor" if raw.get() != "null" => {
+                    cursor = Some(string().ok_or("`cursor` must be a string")?)
+                }
+                "arguments" if raw.get() == "null" => {}
+                "arguments" if !raw.get().starts_with('{') => {
+                    return Err("`arguments` must be an object".into());
+                }
+                "arguments" => arguments = span,
+                "_meta" if !raw.get().starts_with('{') => {
+                    return Err("`_meta` must be an object".into());
+                }
+                "_meta" => meta = span,
+                "ref" => {
+                    let (found, at) = read_reference(raw.get().as_bytes(), &text)?;
+                    (reference, reference_name_at) = (Some(found), at);
+                }
+                "inputResponses" | "requestState" => is_retry = true,
+                _ => {}
+            }
+        }
+        Ok(Self {
+            text,
+            name_at,
+            name,
+            uri,
+            cursor,
+            reference,
+            reference_name_at,
+            arguments,
+            meta,
+            is_retry,
+        })
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn text(&self) -> &Bytes {
+        &self.text
+    }
+
+    /// `arguments` as it was written.
+    #[must_use]
+    pub fn arguments(&self) -> Option<Bytes> {
+        self.arguments.map(|span| self.text.slice(span.range()))
+    }
+
+    /// `_meta`, its members read.
+    ///
+    /// # Errors
+    /// If a member stands twice.
+    pub fn meta(&self) -> Result<Meta<'_>, String> {
+        self.meta.map_or_else(
+            || Ok(Meta::default()),
+            |span| Meta::read(span.cut(&self.text)).map_err(|e| e.to_string()),
+        )
+    }
+
+    /// The text again with another name (of tool, prompt, or the prompt to be completed) and another `_meta`
+    /// (`None` leaves it out).
+    #[must_use]
+    pub fn rewrite(&self, name: Option<&str>, meta: Option<&str>) -> Bytes {
+        let mut splice = Splice::new(&self.text);
+        let mut changed = false;
+        if let (Some(name), Some(at)) = (name, self.name_at.or(self.reference_name_at)) {
+            splice.replace(at, json::string(name).into_bytes());
+            changed = true;
+        }
+        let mut in_front = None;
+        match (self.meta, meta) {
+            (Some(at), meta) => {
+                splice.replace(at, meta.unwrap_or("{}").as_bytes().to_vec());
+                changed = true;
+            }
+            (None, Some(meta)) => in_front = Some(format!("\"_meta\":{meta}")),
+            (None, None) => {}
+        }
+        let text = if changed {
+            Bytes::from(splice.finish())
+        } else {
+            self.text.clone()
+        };
+        match in_front {
+            Some(extra) => Bytes::from(json::with_members(&text, &extra)),
+            None => text,
+        }
+    }
+}
+
+fn read_reference(raw: &[u8], whole: &[u8]) -> Result<(Reference, Option<Span>), String> {
+    let members = json::members(raw).map_err(|error| format!("`ref`: {error}"))?;
+    let find = |name: &str| {
+        members
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, raw)| *raw)
+    };
+    let text = |name: &str| {
+        find(name)
+            .and_then(json::unquote)
+            .map(std::borrow::Cow::into_owned)
+    };
+    match text("type").as_deref() {
+        Some("ref/prompt") => {
+            let name = text("name").ok_or("`ref.name` must be a string")?;
+            let at = find("name").and_then(|raw| Span::of(raw.get().as_bytes(), whole));
+            Ok((Reference::Prompt(name), at))
+        }
+        Some("ref/resource") => Ok((
+            Reference::Resource(text("uri").ok_or("`ref.uri` must be a string")?),
+            None,
+        )),
+        _ => Err("`ref.type` must be \"ref/prompt\" or \"ref/resource\"".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use super::*;
+
+fn read(text: &'static str) -> Params {
+    Params::read(Bytes::from_static(text.as_bytes())).unwrap()
+}
+
+#[test]
+fn a_new_name_and_meta_leave_the_rest_alone() {
+    let params = read(
+        r#"{ "name":"files.read","arguments":{"n":1.0},"x":[ ] ,"_meta":{"progressToken":7,"a/b":1}}"#,
+    );
+    let meta = params.meta().unwrap().rewrite(Some("42"), &[]).unwrap();
+    let text = params.rewrite(Some("read"), Some(&meta));
+    assert_eq!(
+        text,
+        r#"{ "name":"read","arguments":{"n":1.0},"x":[ ] ,"_meta":{"progressToken":42,"a/b":1}}"#
+    );
+}
+
+#[test]
+fn modern_keys_are_replaced_or_dropped() {
+    let params =
+        read(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"x","traceparent":"t"}}"#);
+    let meta = params.meta().unwrap();
+    assert_eq!(meta.rewrite(None, &[]).unwrap(), r#"{"traceparent":"t"}"#);
+    let modern = [(crate::meta::PROTOCOL_VERSION, "\"2026-07-28\"")];
+    assert_eq!(
+        meta.rewrite(None, &modern).unwrap(),
+        r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","traceparent":"t"}"#
+    );
+}
+
+#[test]
+fn meta_is_added_where_there_was_none() {
+    assert_eq!(
+        read(r#"{"uri":"a:b"}"#).rewrite(None, Some("{\"k\":1}")),
+        r#"{"_meta":{"k":1},"uri":"a:b"}"#
+    );
+    assert_eq!(
+        read("{}").rewrite(None, Some("{\"k\":1}")),
+        r#"{"_meta":{"k":1}}"#
+    );
+    assert_eq!(read("{}").rewrite(None, None), "{}");
+}
+
+#[test]
+fn a_completion_names_a_prompt_or_a_template() {
+    let params = read(
+        r#"{"ref":{"type":"ref/prompt","name":"up.greet"},"argument":{"name":"who","value":"a"}}"#,
+    );
+    assert_eq!(params.reference, Some(Reference::Prompt("up.greet".into())));
+    assert_eq!(
+        params.rewrite(Some("greet"), None),
+        r#"{"ref":{"type":"ref/prompt","name":"greet"},"argument":{"name":"who","value":"a"}}"#
+    );
+}
+
+#[test]
+fn wrong_types_are_told_by_name() {
+    for (text, expect) in [
+        (r#"{"name":1}"#, "`name` must be a string"),
+        (r#"{"arguments":[]}"#, "`arguments` must be an object"),
+        (r#"{"ref":{"type":"x"}}"#, "`ref.type` must be"),
+        (r#"{"name":"a","name":"b"}"#, "stands twice"),
+    ] {
+        let error = Params::read(Bytes::from_static(text.as_bytes())).unwrap_err();
+        assert!(error.contains(expect), "{error}");
+    }
+}

@@ -1,0 +1,166 @@
+//! Server-sent events: framing in both directions (WHATWG HTML, "Server-sent events").
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+/// A comment line: keeps a stream alive through proxies.
+pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+/// One event that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its type; `message` if none was given.
+    pub kind: String,
+    /// Its data, lines joined by LF.
+    pub data: Bytes,
+    /// The last id the stream gave.
+    pub id: Option<String>,
+}
+
+/// An event over the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event of more than {max} bytes")]
+pub struct EventTooLarge {
+    /// The bound, in bytes.
+    pub max: usize,
+}
+
+/// Writes one message as an event of type `message`.
+#[must_use]
+pub fn message(data: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(data.len() + 24);
+    out.put_slice(b"event: message\n");
+    // A line break inside the data would end it: each line is a field of its own, the reader joins them again.
+    for line in data.split(|byte| *byte == b'\n' || *byte == b'\r') {
+        out.put_slice(b"data: ");
+        out.put_slice(line);
+        out.put_u8(b'\n');
+    }
+    out.put_u8(b'\n');
+    out.freeze()
+}
+
+/// Reads events out of a stream of bytes: LF, CR and CRLF, a byte order mark, comments, fields of several lines.
+#[derive(Debug)]
+pub struct Decoder {
+    buffer: BytesMut,
+    data: BytesMut,
+    has_data: bool,
+    kind: String,
+    id: Option<String>,
+    max: usize,
+    at_start: bool,
+    after_cr: bool,
+}
+
+impl Decoder {
+    /// Events of at most `max` bytes.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            data: BytesMut::new(),
+            has_data: false,
+            kind: String::new(),
+            id: None,
+            max,
+            at_start: true,
+            after_cr: false,
+        }
+    }
+
+    /// Takes bytes as they come.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole event; `None`: push more.
+    ///
+    /// # Errors
+    /// If an event or a line grows over the bound. The stream cannot be read on.
+    pub fn next_event(&mut self) -> Result<Option<Event>, EventTooLarge> {
+        while let Some(line) = self.next_line() {
+            if line.is_empty() {
+                if let Some(event) = self.dispatch() {
+                    return Ok(Some(event));
+                }
+                continue;
+            }
+            self.field(&line);
+            if self.data.len() > self.max {
+                return Err(EventTooLarge { max: self.max });
+            }
+        }
+        if self.buffer.len() > self.max {
+            Err(EventTooLarge { max: self.max })
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn next_line(&mut self) -> Option<BytesMut> {
+        if self.after_cr && !self.buffer.is_empty() {
+            // CRLF is one line end, also when it came in two reads.
+            if self.buffer.first() == Some(&b'\n') {
+                bytes::Buf::advance(&mut self.buffer, 1);
+            }
+            self.after_cr = false;
+        }
+        let end = memchr::memchr2(b'\n', b'\r', &self.buffer)?;
+        let mut line = self.buffer.split_to(end);
+        self.after_cr = self.buffer.first() == Some(&b'\r');
+        bytes::Buf::advance(&mut self.buffer, 1);
+        if std::mem::take(&mut self.at_start) && line.starts_with(b"\xef\xbb\xbf") {
+            bytes::Buf::advance(&mut line, 3);
+        }
+        Some(line)
+    }
+
+    fn field(&mut self, line: &[u8]) {
+        let (name, value) = match memchr::memchr(b':', line) {
+            Some(0) => return,
+            Some(at) => {
+                let value = line.get(at + 1..).unwrap_or_default();
+                (
+                    line.get(..at).unwrap_or_default(),
+                    value.strip_prefix(b" ").unwrap_or(value),
+                )
+            }
+            None => (line, &[][..]),
+        };
+        match name {
+            b"data" => {
+                if self.has_data {
+                    self.data.put_u8(b'\n');
+                }
+                self.has_data = true;
+                self.data.extend_from_slice(value);
+            }
+            b"event" => self.kind = String::from_utf8_lossy(value).into_owned(),
+            b"id" if !value.contains(&0) => {
+                self.id = Some(String::from_utf8_lossy(value).into_owned())
+            }
+            _ => {}
+        }
+    }
+
+    fn dispatch(&mut self) -> Option<Event> {
+        let kind = std::mem::take(&mut self.kind);
+        let data = self.data.split().freeze();
+        if !std::mem::take(&mut self.has_data) {
+            return None;
+        }
+        let kind = if kind.is_empty() {
+            "message".to_owned()
+        } else {
+            kind
+        };
+        Some(Event {
+            kind,
+            data,
+            id: self.id.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
