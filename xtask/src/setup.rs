@@ -1,0 +1,159 @@
+//! What the tests need from outside: other teams' servers and clients, pinned, under `target/peers/`.
+//!
+//! Installed once; a stamp holds a hash of the pins, so a changed pin installs anew. Nothing is retried and
+//! nothing is skipped: what cannot be installed is told with the line that installs it. `testkit::fixtures`
+//! finds what is put here.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::steps::{Tree, run, works};
+
+/// The committed pins, and the folder that they are copied to.
+const PINS: &[&str] = &[
+    "npm/package.json",
+    "npm/package-lock.json",
+    "npm/.npmrc",
+    "py/requirements.txt",
+];
+
+/// A system tool: how to see that it is good enough, and the Debian package that has it.
+struct Tool {
+    name: &'static str,
+    probe: (&'static str, &'static [&'static str]),
+    package: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "git",
+        probe: ("git", &["--version"]),
+        package: "git",
+    },
+    Tool {
+        name: "node 20 or later",
+        probe: (
+            "node",
+            &[
+                "-e",
+                "process.exit(Number(process.versions.node.split('.')[0]) < 20 ? 1 : 0)",
+            ],
+        ),
+        package: "nodejs",
+    },
+    Tool {
+        name: "npm",
+        probe: ("npm", &["--version"]),
+        package: "npm",
+    },
+    Tool {
+        name: "python 3.10 or later, with venv",
+        probe: (
+            "python3",
+            &[
+                "-c",
+                "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))",
+            ],
+        ),
+        package: "python3-venv",
+    },
+];
+
+/// Installs what is missing; does nothing, quickly, when all is there.
+pub(crate) fn setup(tree: &Tree) -> Result<()> {
+    let peers = tree.target.join("peers");
+    fs::create_dir_all(&peers)?;
+    let lock = File::create(peers.join("lock"))?;
+    lock.lock().context("another set-up holds the lock")?;
+
+    let pins = tree.root.join("crates/testkit/peers");
+    let wanted = hash(&pins)?;
+    let stamp = peers.join("stamp");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        println!("    {} is up to date", peers.display());
+        return Ok(());
+    }
+    println!("    installing the pinned peers into {}", peers.display());
+    tools()?;
+    npm(tree, &pins.join("npm"), &peers.join("npm"))?;
+    python(tree, &pins.join("py"), &peers.join("py"))?;
+    fs::write(&stamp, wanted).context("writing the stamp")
+}
+
+fn hash(pins: &Path) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    for pin in PINS {
+        let path = pins.join(pin);
+        fs::read(&path)
+            .with_context(|| format!("reading {}", path.display()))?
+            .hash(&mut hasher);
+    }
+    Ok(format!("{:016x}\n", hasher.finish()))
+}
+
+/// Sees that the system tools are there; installs them where that is ours to do.
+fn tools() -> Result<()> {
+    let missing: Vec<_> = TOOLS
+        .iter()
+        .filter(|tool| !works(tool.probe.0, tool.probe.1))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|tool| tool.name).collect();
+    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    println!("    missing: {}", names.join(", "));
+    if works("sh", &["-c", "command -v apt-get && test \"$(id -u)\" = 0"]) {
+        run(std::process::Command::new("apt-get").args(["update", "-qq"]))?;
+        run(std::process::Command::new("apt-get")
+            .args(["install", "-qq", "-y", "--no-install-recommends"])
+            .args(packages))?;
+    }
+    match TOOLS.iter().find(|tool| !works(tool.probe.0, tool.probe.1)) {
+        None => Ok(()),
+        Some(tool) => bail!(
+            "the tests need {}; install it (on Debian: apt-get install {}), then run `cargo xtask setup`",
+            tool.name,
+            tool.package
+        ),
+    }
+}
+
+fn npm(tree: &Tree, pins: &Path, into: &Path) -> Result<()> {
+    fs::create_dir_all(into)?;
+    for pin in ["package.json", "package-lock.json", ".npmrc"] {
+        fs::copy(pins.join(pin), into.join(pin))?;
+    }
+    run(tree
+        .command("npm")
+        .args(["ci", "--ignore-scripts", "--loglevel=error"])
+        .current_dir(into))?;
+    // The client scripts find their packages beside this link; see `testkit::clients`.
+    let link = into.join("clients");
+    if link.is_symlink() {
+        fs::remove_file(&link)?;
+    }
+    std::os::unix::fs::symlink(tree.root.join("crates/testkit/clients"), link)
+        .context("linking the client scripts")
+}
+
+fn python(tree: &Tree, pins: &Path, into: &Path) -> Result<()> {
+    run(tree
+        .command("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(into))?;
+    // The list is the whole tree, so pip has nothing to choose.
+    run(tree
+        .command(into.join("bin/pip"))
+        .args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--requirement",
+        ])
+        .arg(pins.join("requirements.txt")))
+}
