@@ -1,1 +1,19 @@
 //! The only door out: HTTP client, TLS, DNS, address guard.
+//!
+//! Everything that talks to the network outside goes through [`Client::send`]. It resolves, checks every
+//! address with [`guard`], connects to an address that was checked, and speaks HTTP/1.1 over connections
+//! that it keeps alive. Redirects, content codings, cookies and retries of calls are the caller's: this
+//! room sends what it is given at most once.
+
+mod body;
+mod client;
+mod connect;
+mod error;
+pub mod guard;
+mod link;
+mod pool;
+
+pub use body::Body;
+pub use client::{Client, Request, Response, Settings};
+pub use error::{Error, Sent, Stage};
+pub use guard::Reach;
