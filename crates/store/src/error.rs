@@ -1,0 +1,54 @@
+//! Why the store did not do what it was asked. For the operator; what a client hears is the gateway's.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    clippy::error_impl_error,
+    reason = "reads `store::Error` wherever it is met"
+)]
+pub enum Error {
+    /// The file or its folder cannot be made.
+    #[error("cannot create `{}`", path.display())]
+    Create {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The writer's thread cannot be started.
+    #[error("cannot start the thread that writes")]
+    Thread(#[source] io::Error),
+    /// A later version of this program wrote the file.
+    #[error(
+        "the database has schema {found}, and this version knows {known}; use the newer version, or another data directory"
+    )]
+    Newer {
+        /// What the file has.
+        found: u32,
+        /// The last one known here.
+        known: u32,
+    },
+    /// The file's schema was not made by the migrations in this program.
+    #[error("migration {version} of the database is not the one that this version knows")]
+    Altered {
+        /// Which migration.
+        version: u32,
+    },
+    /// No place in the writer's queue in time: the disk is slow, full or locked.
+    #[error("no place to write within {0:?}")]
+    Full(Duration),
+    /// Queued, but not confirmed in time. It may still be written later.
+    #[error("not confirmed as written within {0:?}")]
+    Unconfirmed(Duration),
+    /// [`Store::close`](crate::Store::close) was called.
+    #[error("the store is closed")]
+    Closed,
+    /// What SQLite said.
+    #[error("the database refused")]
+    Database(#[from] rusqlite::Error),
+}

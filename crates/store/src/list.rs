@@ -1,0 +1,17 @@
+//! Lists of words as a column keeps them: a JSON array.
+
+use rusqlite::Row;
+use rusqlite::types::Type;
+
+/// As the column keeps it.
+pub(crate) fn to_text(words: &[String]) -> String {
+    serde_json::Value::from(words).to_string()
+}
+
+/// Back again.
+pub(crate) fn from_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
+}

@@ -1,0 +1,185 @@
+//! The file survives, the writer groups, and a full queue refuses.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::AuditFilter;
+use crate::audit::tests::row;
+
+fn count(store: &Store) -> usize {
+    store
+        .audit_tail(u32::MAX, None, &AuditFilter::default())
+        .unwrap()
+        .len()
+}
+
+async fn write(store: &Store, call_id: &str) {
+    store
+        .reserve_audit(Duration::from_secs(5))
+        .await
+        .unwrap()
+        .write(row(call_id));
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_reopening() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("made/for/us/gate.db");
+    let store = Store::open(&path).unwrap();
+    for nth in 0..100 {
+        write(&store, &nth.to_string()).await;
+    }
+    // No flush: dropping the last handle writes what is queued and joins the writer.
+    drop(store);
+    assert_eq!(count(&Store::open(&path).unwrap()), 100);
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_the_files() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("new/gate.db");
+    let store = Store::open(&path).unwrap();
+    write(&store, "one").await;
+    store.flush().await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+        let file = file.unwrap().path();
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn two_processes_share_one_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    let (gate, cli) = (Store::open(&path).unwrap(), Store::open(&path).unwrap());
+    for nth in 0..50 {
+        write(&gate, &nth.to_string()).await;
+        write(&cli, &nth.to_string()).await;
+    }
+    gate.flush().await.unwrap();
+    cli.flush().await.unwrap();
+    assert_eq!((count(&gate), count(&cli)), (100, 100));
+}
+
+#[tokio::test]
+async fn a_newer_or_altered_database_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    drop(Store::open(&path).unwrap());
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+
+    change("INSERT INTO migrations VALUES (99, '')");
+    let error = Store::open(&path).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Newer {
+                found: 99,
+                known: 1
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("newer version"));
+
+    change("DELETE FROM migrations WHERE version = 99; UPDATE migrations SET checksum = 'x'");
+    assert!(matches!(
+        Store::open(&path).unwrap_err(),
+        Error::Altered { version: 1 }
+    ));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    std::fs::write(&path, "garbage ".repeat(1_000)).unwrap();
+    assert!(matches!(
+        Store::open(&path).unwrap_err(),
+        Error::Database(_)
+    ));
+    assert!(matches!(
+        Store::open(Path::new("/proc/nowhere/gate.db")).unwrap_err(),
+        Error::Create { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_within_the_wait_and_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    let store = Store::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let wait = Duration::from_millis(20);
+    let mut accepted = 0;
+    let refusal = loop {
+        match store.reserve_audit(wait).await {
+            Ok(slot) => slot.write(row(&accepted.to_string())),
+            Err(refusal) => break refusal,
+        }
+        accepted += 1;
+    };
+    assert!(
+        matches!(refusal, Error::Full(within) if within == wait),
+        "{refusal}"
+    );
+    assert!(accepted >= QUEUE_MAX);
+    assert!(!store.is_writable());
+
+    other.execute_batch("ROLLBACK").unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(count(&store), accepted);
+    assert!(store.is_writable());
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_tried_again() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    let store = Store::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch("ALTER TABLE audit RENAME TO gone")
+        .unwrap();
+    write(&store, "one").await;
+    while store.is_writable() {
+        tokio::task::yield_now().await;
+    }
+    other
+        .execute_batch("ALTER TABLE gone RENAME TO audit")
+        .unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(count(&store), 1);
+    assert!(store.is_writable());
+}
+
+#[tokio::test]
+async fn a_closed_store_takes_nothing_new_and_keeps_what_was_open() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    let store = Store::open(&path).unwrap();
+    let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
+    let closing = store.close();
+    tokio::pin!(closing);
+    // Waits for the record that is still open.
+    assert!(
+        timeout(Duration::from_millis(20), &mut closing)
+            .await
+            .is_err()
+    );
+    slot.write(row("last"));
+    closing.await;
+    assert!(matches!(
+        store.reserve_audit(Duration::from_secs(1)).await,
+        Err(Error::Closed)
+    ));
+    assert!(matches!(store.flush().await, Err(Error::Closed)));
+    assert!(!store.is_writable());
+    assert_eq!(count(&Store::open(&path).unwrap()), 1);
+}

@@ -1,0 +1,163 @@
+//! The one thread that writes: everything that waits goes into one transaction.
+//!
+//! A commit that fails (disk full, file locked) is tried again until it succeeds. Meanwhile the queue fills
+//! up and its senders are refused: nothing that was accepted is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use crate::AuditRow;
+use crate::Error;
+use crate::audit;
+
+/// Most jobs in one transaction.
+const BATCH_MAX: usize = 512;
+/// First and longest pause between two tries of the same transaction.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long the pauses may sum up to once somebody wants to close.
+const PAUSES_CLOSING_MAX: Duration = Duration::from_secs(3);
+
+/// Something to write.
+pub(crate) enum Job {
+    /// A record of a call: nobody waits for it, and it must not get lost.
+    Audit(Box<AuditRow>),
+    /// A change that somebody waits for.
+    Change(Box<dyn Change>),
+}
+
+/// A change that somebody waits for.
+pub(crate) trait Change: Send {
+    /// Makes the change; `false` if it failed and is to be undone. Called again if the commit failed.
+    fn apply(&mut self, connection: &Connection) -> bool;
+    /// Tells whoever waits. Called once, after the commit.
+    fn done(self: Box<Self>);
+}
+
+/// What the thread and its owner both see.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The last commit failed.
+    pub(crate) failing: AtomicBool,
+    /// Somebody wants to close: no patience any more.
+    pub(crate) closing: AtomicBool,
+}
+
+/// Writes until all senders are gone.
+pub(crate) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while let Some(first) = queue.blocking_recv() {
+        batch.push(first);
+        while batch.len() < BATCH_MAX
+            && let Ok(job) = queue.try_recv()
+        {
+            batch.push(job);
+        }
+        commit_at_last(&mut connection, &mut batch, shared);
+        for job in batch.drain(..) {
+            if let Job::Change(change) = job {
+                change.done();
+            }
+        }
+    }
+}
+
+/// Tries until it succeeds, or until somebody wants to close and it still does not.
+fn commit_at_last(connection: &mut Connection, batch: &mut Vec<Job>, shared: &Shared) {
+    let (mut pause, mut paused_closing) = (PAUSE_MIN, Duration::ZERO);
+    while let Err(error) = commit(connection, batch) {
+        if !shared.failing.swap(true, Ordering::Relaxed) {
+            warn!(%error, jobs = batch.len(), "cannot write; trying again");
+        }
+        if shared.closing.load(Ordering::Relaxed) {
+            if paused_closing >= PAUSES_CLOSING_MAX {
+                let lost = batch
+                    .iter()
+                    .filter(|job| matches!(job, Job::Audit(_)))
+                    .count();
+                error!(%error, lost, "closing without having written");
+                // Whoever waits for a change sees that nobody will confirm it.
+                batch.clear();
+                return;
+            }
+            paused_closing += pause;
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    if shared.failing.swap(false, Ordering::Relaxed) {
+        info!("can write again");
+    }
+}
+
+fn commit(connection: &mut Connection, batch: &mut [Job]) -> rusqlite::Result<()> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in batch {
+        match job {
+            Job::Audit(row) => audit::insert(&transaction, row)?,
+            // In its own savepoint: a change that fails takes nobody else's with it.
+            Job::Change(change) => {
+                let savepoint = transaction.savepoint()?;
+                if change.apply(&savepoint) {
+                    savepoint.commit()?;
+                } else {
+                    savepoint.finish()?;
+                }
+            }
+        }
+    }
+    transaction.commit()
+}
+
+/// A change that yields a `T`.
+pub(crate) struct Awaited<F, T> {
+    pub(crate) run: F,
+    pub(crate) reply: oneshot::Sender<Result<T, Error>>,
+    pub(crate) yielded: Option<Result<T, Error>>,
+}
+
+impl<F, T> Change for Awaited<F, T>
+where
+    F: Fn(&Connection) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn apply(&mut self, connection: &Connection) -> bool {
+        // Whoever gave up waiting does not want it any more.
+        if self.reply.is_closed() {
+            return false;
+        }
+        let yielded = (self.run)(connection);
+        let ok = yielded.is_ok();
+        self.yielded = Some(yielded.map_err(Error::from));
+        ok
+    }
+
+    fn done(self: Box<Self>) {
+        if let Some(yielded) = self.yielded
+            && self.reply.send(yielded).is_err()
+        {
+            warn!("a change was made after its caller had stopped waiting");
+        }
+    }
+}
+
+/// Starts the thread.
+pub(crate) fn start(
+    connection: Connection,
+    queue: mpsc::Receiver<Job>,
+    shared: Arc<Shared>,
+) -> Result<thread::JoinHandle<()>, Error> {
+    thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || run(connection, queue, &shared))
+        .map_err(Error::Thread)
+}
+
+#[cfg(test)]
+mod tests;
