@@ -1,1 +1,3 @@
 //! CLI, config, listeners: builds the binary portcullis.
+
+pub mod config;

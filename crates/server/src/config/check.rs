@@ -1,0 +1,382 @@
+//! From what people wrote to what the stages rely on: the meaning of each value, beyond its type.
+//!
+//! Pure but for the environment it was given, and for secrets and folders that the config points at.
+//! Upstreams have their own file, [`super::upstreams`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use policy::config::{Complaints, duration, size};
+use policy::{Limit, Pattern, PrincipalId, Role, RoleName, Rules};
+use toml::Table;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::layers::Origins;
+use super::raw::{
+    Listen, Raw, RawHttp, RawLimit, RawLog, RawLogFormat, RawPrefix, RawRole, RawSeparator, Size,
+    Span,
+};
+use super::shape::nearest;
+use super::{Environment, Http, Loaded, Log, LogFormat};
+
+/// Largest request body that may be configured.
+const BODY_BYTES_MAX: u64 = 1 << 30;
+
+/// What a check may look at besides the value.
+pub(super) struct Checker<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) origins: &'a Origins,
+}
+
+impl Checker<'_> {
+    pub(super) fn loaded(
+        &self,
+        table: Table,
+        files: Vec<PathBuf>,
+        complaints: &mut Complaints,
+    ) -> Option<Loaded> {
+        let raw: Raw = match serde_path_to_error::deserialize(toml::Value::Table(table)) {
+            Ok(raw) => raw,
+            Err(error) => {
+                let key = error.path().to_string();
+                complaints.at(key, |complaints| {
+                    complaints.add(error.inner().message(), "");
+                });
+                return None;
+            }
+        };
+        let exposed = raw.http.danger_exposed_plaintext;
+        let has_keys = !raw.keys.is_empty();
+        let listen = complaints.at("listen", |complaints| {
+            listen(&raw.listen, exposed, has_keys, complaints)
+        });
+        let data_dir = complaints.at("data_dir", |complaints| match &raw.data_dir {
+            Some(text) => Some(self.path(text, "data_dir")),
+            None => {
+                complaints.add(
+                    "there is no home folder to put it in",
+                    "write data_dir = \"/some/folder\"",
+                );
+                None
+            }
+        });
+        let log = complaints.at("log", |complaints| log(&raw.log, complaints));
+        let http = complaints.at("http", |complaints| http(&raw.http, complaints));
+        let drain = complaints.at("drain", |complaints| {
+            span(&raw.drain.timeout, "timeout", complaints)
+        });
+        let rules = complaints.at("roles", |complaints| rules(&raw.roles, complaints));
+        let auth = self.auth(&raw, complaints);
+        let (upstreams, prefix_of) = self.upstreams(&raw.upstreams, &raw.builtins, complaints);
+        let limits = complaints.at("limits", |complaints| {
+            let tool_call = complaints.at("tool_call", |complaints| {
+                limit(&raw.limits.tool_call, complaints)
+            });
+            let resource_access = complaints.at("resource_access", |complaints| {
+                limit(&raw.limits.resource_access, complaints)
+            });
+            Some(gateway::Limits {
+                tool_call: tool_call?,
+                resource_access: resource_access?,
+                in_flight_max: count(raw.limits.in_flight_max),
+            })
+        });
+        let list_deadline = complaints.at("catalog", |complaints| {
+            span(&raw.catalog.list_deadline, "list_deadline", complaints)
+        });
+        let idle = complaints.at("sessions", |complaints| {
+            wait(&raw.sessions.idle, "idle", complaints)
+        });
+
+        Some(Loaded {
+            listen: listen?,
+            data_dir: data_dir?,
+            log: log?,
+            http: http?,
+            drain: drain?,
+            auth: auth?,
+            gateway: gateway::Settings {
+                rules: rules?,
+                limits: limits?,
+                catalog: gateway::CatalogSettings {
+                    prefix: prefix(raw.catalog.prefix),
+                    prefix_of,
+                    separator: match raw.catalog.separator {
+                        RawSeparator::Dot => ".",
+                        RawSeparator::Underscores => "__",
+                    },
+                    page_size: count(raw.catalog.page_size),
+                    list_deadline: list_deadline?,
+                },
+                sessions: gateway::SessionSettings {
+                    max: count(raw.sessions.max),
+                    per_principal: count(raw.sessions.per_principal),
+                    idle: idle?,
+                },
+            },
+            upstreams: upstreams?,
+            files,
+            origins: self.origins.clone(),
+        })
+    }
+
+    /// A path as written under `key`: `~/` is the home, relative ones start at the config file.
+    pub(super) fn path(&self, text: &str, key: &str) -> PathBuf {
+        self.environment.path(text, &self.origins.base(key))
+    }
+}
+
+/// More than zero.
+pub(super) fn wait(raw: &Span, key: &str, complaints: &mut Complaints) -> Option<Duration> {
+    let long = span(raw, key, complaints)?;
+    if long.is_zero() {
+        complaints.at(key, |complaints| {
+            complaints.add("nothing is done in no time", "write for example \"30s\"");
+        });
+        return None;
+    }
+    Some(long)
+}
+
+fn span(raw: &Span, key: &str, complaints: &mut Complaints) -> Option<Duration> {
+    complaints.at(key, |complaints| complaints.keep(duration(&raw.0), ""))
+}
+
+pub(super) fn prefix(raw: RawPrefix) -> gateway::Prefix {
+    match raw {
+        RawPrefix::Always => gateway::Prefix::Always,
+        RawPrefix::OnCollision => gateway::Prefix::OnCollision,
+        RawPrefix::Never => gateway::Prefix::Never,
+    }
+}
+
+// The schema bounds these numbers far below what any machine's usize holds.
+fn count(raw: u32) -> usize {
+    usize::try_from(raw).unwrap_or(usize::MAX)
+}
+
+fn limit(raw: &RawLimit, complaints: &mut Complaints) -> Option<Limit> {
+    Some(Limit {
+        per: wait(&raw.per, "per", complaints)?,
+        max: NonZeroU32::new(raw.max)?,
+    })
+}
+
+fn listen(
+    raw: &Listen,
+    exposed: bool,
+    has_keys: bool,
+    complaints: &mut Complaints,
+) -> Option<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let mut whole = true;
+    for text in &raw.0 {
+        let Some(address) = address(text, complaints) else {
+            whole = false;
+            continue;
+        };
+        if address.port() != 0 && addresses.contains(&address) {
+            complaints.add(format!("`{text}` is there twice"), "leave one out");
+            whole = false;
+        }
+        if !address.ip().is_loopback() {
+            if !has_keys {
+                complaints.add(
+                    format!("other machines could reach `{text}`, and there is no key to tell callers apart"),
+                    "listen on 127.0.0.1, or add a [keys.NAME] (`portcullis key create --help` shows how)",
+                );
+                whole = false;
+            }
+            if !exposed {
+                complaints.add(
+                    format!("other machines could reach `{text}`, and TLS is not built in yet"),
+                    "listen on 127.0.0.1 behind a proxy that does TLS, or set http.danger_exposed_plaintext = true",
+                );
+                whole = false;
+            }
+        }
+        addresses.push(address);
+    }
+    whole.then_some(addresses)
+}
+
+fn address(text: &str, complaints: &mut Complaints) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if let Some(Ok(port)) = text.strip_prefix("localhost:").map(str::parse) {
+        return Some(local(port));
+    }
+    let hint = if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        format!("write \"{}\"", local(port))
+    } else if let Ok(ip) = text.parse::<IpAddr>() {
+        format!(
+            "a port is missing; write \"{}\"",
+            SocketAddr::from((ip, 8080))
+        )
+    } else if text.contains("://") {
+        "write the address alone, for example \"127.0.0.1:8080\"".to_owned()
+    } else {
+        "write for example \"127.0.0.1:8080\" or \"[::1]:8080\"; names other than localhost are not looked up".to_owned()
+    };
+    complaints.add(format!("`{text}` is not an address with a port"), hint);
+    None
+}
+
+fn log(raw: &RawLog, complaints: &mut Complaints) -> Option<Log> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let filter = complaints.at("level", |complaints| {
+        for word in raw.level.split(',').map(str::trim) {
+            // A lone word that is no level would silently be taken as the name of a part, and silence the rest.
+            let level = match word.rsplit_once('=') {
+                Some((_, level)) => level,
+                None if word.contains('[') => continue,
+                None => word,
+            };
+            if !LEVELS.contains(&level.to_lowercase().as_str()) {
+                let hint = match nearest(level, &LEVELS) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => "use error, warn, info, debug or trace; or a filter such as \"info,upstream=debug\"".to_owned(),
+                };
+                complaints.add(format!("`{level}` is not a level"), hint);
+                return None;
+            }
+        }
+        complaints.keep(EnvFilter::builder().parse(&raw.level), "write for example \"info,upstream=debug\"")?;
+        Some(raw.level.clone())
+    });
+    let format = match raw.format {
+        RawLogFormat::Auto => LogFormat::Auto,
+        RawLogFormat::Text => LogFormat::Text,
+        RawLogFormat::Json => LogFormat::Json,
+    };
+    Some(Log {
+        filter: filter?,
+        format,
+    })
+}
+
+fn http(raw: &RawHttp, complaints: &mut Complaints) -> Option<Http> {
+    let allowed_hosts = complaints.at("allowed_hosts", |complaints| {
+        all(&raw.allowed_hosts, complaints, |text, complaints| {
+            let bare = !text.is_empty()
+                && !text.contains(['/', '*', '@', '?', '#'])
+                && !text.contains(char::is_whitespace);
+            if !bare {
+                complaints.add(
+                    format!("`{text}` is not a host name"),
+                    "write for example \"gate.example.com\"; patterns are not possible",
+                );
+            }
+            bare.then(|| text.to_lowercase())
+        })
+    });
+    let allowed_origins = complaints.at("allowed_origins", |complaints| {
+        all(&raw.allowed_origins, complaints, |text, complaints| {
+            let origin = Url::parse(text)
+                .ok()
+                .map(|url| url.origin())
+                .filter(url::Origin::is_tuple);
+            match origin.map(|origin| origin.ascii_serialization()) {
+                Some(origin) if origin == text.trim_end_matches('/').to_lowercase() => Some(origin),
+                Some(origin) => {
+                    complaints.add(
+                        format!("`{text}` is more than an origin"),
+                        format!("write \"{origin}\""),
+                    );
+                    None
+                }
+                None => {
+                    complaints.add(
+                        format!("`{text}` is not an origin"),
+                        "write for example \"https://app.example.com\"; patterns are not possible",
+                    );
+                    None
+                }
+            }
+        })
+    });
+    let body_max = complaints.at("body_max", |complaints| body(&raw.body_max, complaints));
+    let header_timeout = wait(&raw.header_timeout, "header_timeout", complaints);
+    let body_timeout = wait(&raw.body_timeout, "body_timeout", complaints);
+    Some(Http {
+        allowed_hosts: allowed_hosts?,
+        allowed_origins: allowed_origins?,
+        body_max: body_max?,
+        header_timeout: header_timeout?,
+        body_timeout: body_timeout?,
+        connections_max: count(raw.connections_max),
+    })
+}
+
+fn body(raw: &Size, complaints: &mut Complaints) -> Option<usize> {
+    let bytes = complaints.keep(size(&raw.0), "")?;
+    if !(1024..=BODY_BYTES_MAX).contains(&bytes) {
+        complaints.add(
+            format!("`{}` is out of range", raw.0),
+            "write a size from \"1KiB\" to \"1GiB\"",
+        );
+        return None;
+    }
+    usize::try_from(bytes).ok()
+}
+
+fn rules(raw: &BTreeMap<String, RawRole>, complaints: &mut Complaints) -> Option<Rules> {
+    let mut roles = Vec::new();
+    let mut whole = true;
+    for (name, raw) in raw {
+        let role = complaints.at(name, |complaints| {
+            if name == Rules::OWNER && !(raw.allow.is_empty() && raw.deny.is_empty()) {
+                complaints.add(
+                    "is built in and allows everything",
+                    "leave out its `allow` and `deny`; it can have members",
+                );
+                return None;
+            }
+            let name = complaints.keep(RoleName::new(name), "");
+            let member = |text: &String, complaints: &mut Complaints| {
+                complaints.keep(PrincipalId::new(text), "")
+            };
+            let pattern = |text: &String, complaints: &mut Complaints| {
+                complaints.keep(Pattern::parse(text), "")
+            };
+            let members = complaints.at("members", |complaints| {
+                all(&raw.members, complaints, member)
+            });
+            let allow = complaints.at("allow", |complaints| all(&raw.allow, complaints, pattern));
+            let deny = complaints.at("deny", |complaints| all(&raw.deny, complaints, pattern));
+            Some(Role {
+                name: name?,
+                members: members?.into_iter().collect(),
+                allow: allow?,
+                deny: deny?,
+            })
+        });
+        whole &= role.is_some();
+        roles.extend(role);
+    }
+    if whole {
+        complaints.keep(Rules::new(roles), "")
+    } else {
+        None
+    }
+}
+
+// Checks each element under its index, so that all bad ones are told.
+pub(super) fn all<T>(
+    texts: &[String],
+    complaints: &mut Complaints,
+    mut check: impl FnMut(&String, &mut Complaints) -> Option<T>,
+) -> Option<Vec<T>> {
+    let checked: Vec<Option<T>> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| complaints.at(index.to_string(), |complaints| check(text, complaints)))
+        .collect();
+    checked.into_iter().collect()
+}

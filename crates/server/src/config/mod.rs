@@ -1,0 +1,260 @@
+//! Reads the settings: files, environment and flags in layers, checked as a whole, kept as a snapshot.
+//!
+//! Embedded defaults < `portcullis.toml` < `portcullis.{env}.toml` < `PORTCULLIS__…` variables < flags.
+//! The shape of what people write is [`raw`]; what the stages rely on is each room's own checked form.
+//! Start at [`load`].
+
+mod check;
+mod environment;
+mod keys;
+mod layers;
+mod raw;
+mod schema;
+mod secret;
+mod shape;
+mod show;
+mod source;
+mod upstreams;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use policy::config::{Complaint, Complaints};
+
+pub use environment::Environment;
+pub use layers::{Origin, Origins};
+pub use schema::{reference, schema};
+pub(crate) use secret::is_secret_name;
+pub use show::Shown;
+
+use layers::Layer;
+
+/// Which sources to read, as the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--config`: this file and no search.
+    pub config: Option<PathBuf>,
+    /// `--env`: the overlay beside it.
+    pub env: Option<String>,
+    /// `--listen`, as often as given.
+    pub listen: Vec<String>,
+}
+
+/// All settings of a gate, checked. An immutable snapshot: a reload makes a new one.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Where to listen; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// The folder of the database.
+    pub data_dir: PathBuf,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Bounds and checks on HTTP connections.
+    pub http: Http,
+    /// How long calls in flight may take to finish once the gate was told to stop.
+    pub drain: Duration,
+    /// Who may come in.
+    pub auth: auth::Settings,
+    /// What the stages read.
+    pub gateway: gateway::Settings,
+    /// What stands behind the gate, in order of alias; those that are switched off are left out.
+    pub upstreams: Vec<upstream::Spec>,
+    /// The files it was read from, lowest first.
+    pub files: Vec<PathBuf>,
+    origins: Origins,
+}
+
+impl Loaded {
+    /// Where each value came from.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A filter that `tracing_subscriber::EnvFilter` has accepted.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Always text.
+    Text,
+    /// Always JSON, an object a line.
+    Json,
+}
+
+/// Bounds and checks on HTTP connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Host names in lower case, besides the loopback names.
+    pub allowed_hosts: Vec<String>,
+    /// Origins as browsers send them, besides those of the loopback names.
+    pub allowed_origins: Vec<String>,
+    /// The largest request body, in bytes.
+    pub body_max: usize,
+    /// How long a client may take over its request's head.
+    pub header_timeout: Duration,
+    /// How long a client may take over its request's body.
+    pub body_timeout: Duration,
+    /// Open connections, over all listeners.
+    pub connections_max: usize,
+}
+
+/// One complaint and where its cause stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The source of the value, if there is one.
+    pub origin: Option<Origin>,
+    /// What is wrong; the key is empty if it is the whole source.
+    pub complaint: Complaint,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Origin::Default) | None => {}
+            Some(origin) => write!(f, "{origin}: ")?,
+        }
+        let Complaint { key, reason, hint } = &self.complaint;
+        if !key.is_empty() {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(reason)?;
+        if hint.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; {hint}")
+        }
+    }
+}
+
+/// Why there are no settings: every complaint at once, one a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid(pub Vec<Trouble>);
+
+impl Invalid {
+    // In the order in which people will go through their files.
+    fn all(mut troubles: Vec<Trouble>) -> Self {
+        troubles.sort_by(|one, other| one.origin.cmp(&other.origin));
+        Self(troubles)
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, trouble) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{trouble}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Reads all sources and checks them.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Invalid> {
+    let (files, layer) = gather(sources, environment)?;
+    check(files, layer, environment)
+}
+
+/// The effective values with their origins, secrets left out, for people to read; and what is wrong with them.
+///
+/// # Errors
+/// If a source cannot be read at all.
+pub fn show(
+    sources: &Sources,
+    environment: &Environment,
+) -> Result<(Vec<Shown>, Result<Loaded, Invalid>), Invalid> {
+    let (files, layer) = gather(sources, environment)?;
+    let shown = show::shown(&layer);
+    Ok((shown, check(files, layer, environment)))
+}
+
+fn gather(sources: &Sources, environment: &Environment) -> Result<(Vec<PathBuf>, Layer), Invalid> {
+    let files = source::files(sources, environment).map_err(|trouble| Invalid(vec![trouble]))?;
+    let mut all = Layer::default();
+    let mut troubles = Vec::new();
+    for file in &files {
+        match source::read(file, environment) {
+            Ok(layer) => all.merge(layer),
+            Err(more) => troubles.extend(more),
+        }
+    }
+    if !troubles.is_empty() {
+        return Err(Invalid::all(troubles));
+    }
+    let variables = source::variables(environment, &all.table);
+    all.merge(variables);
+    all.merge(source::flags(sources));
+    all.fill(&schema::DEFAULTS);
+    let data_dir = ["data_dir".to_owned()];
+    if !all.table.contains_key(&data_dir[0])
+        && let Some(home) = environment.data_home()
+    {
+        let default = home.join("portcullis").to_string_lossy().into_owned();
+        all.set(&data_dir, toml::Value::String(default), &Origin::Default);
+    }
+    Ok((files, all))
+}
+
+fn check(
+    files: Vec<PathBuf>,
+    mut layer: Layer,
+    environment: &Environment,
+) -> Result<Loaded, Invalid> {
+    let mut misfits = Complaints::new();
+    shape::fit(&mut layer.table, &mut misfits);
+    let misfits = misfits.into_list();
+    let written = layer.origins.clone();
+    layer.fill(&schema::DEFAULTS);
+
+    let mut complaints = Complaints::new();
+    let checker = check::Checker {
+        environment,
+        origins: &written,
+    };
+    let loaded = checker.loaded(layer.table, files, &mut complaints);
+    // What is wrong in a section may be wrong only for want of what just fell out of it.
+    let follows = |complaint: &Complaint| {
+        misfits.iter().any(|misfit| {
+            misfit.key == complaint.key || misfit.key.starts_with(&format!("{}.", complaint.key))
+        })
+    };
+    let meant = complaints
+        .into_list()
+        .into_iter()
+        .filter(|complaint| !follows(complaint));
+    let troubles: Vec<Trouble> = misfits
+        .iter()
+        .cloned()
+        .chain(meant)
+        .map(|complaint| Trouble {
+            origin: written.of(&complaint.key).cloned(),
+            complaint,
+        })
+        .collect();
+    match loaded {
+        Some(loaded) if troubles.is_empty() => Ok(loaded),
+        _ => Err(Invalid::all(troubles)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+//! What people write: the shape of `portcullis.toml`, key by key.
+//!
+//! The doc comments here are the reference page and the JSON Schema. Defaults stand in `defaults.toml`; what
+//! a value means beyond its type is checked in [`super::check`].
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// The settings of one gate.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "portcullis.toml")]
+pub(super) struct Raw {
+    /// Address and port to listen on; a list for up to eight.
+    pub listen: Listen,
+    /// Folder for the database; by default `portcullis` in the user's data folder.
+    pub data_dir: Option<String>,
+    /// Built-in tool packs on offer without being named under `upstreams`; an upstream of the same name replaces one.
+    pub builtins: Vec<Builtin>,
+    /// What is logged, and how.
+    pub log: RawLog,
+    /// Bounds and checks on HTTP connections.
+    pub http: RawHttp,
+    /// How the gate stops.
+    pub drain: RawDrain,
+    /// Who may come in without a key.
+    pub auth: RawAuth,
+    /// API keys, by name. `portcullis key create` keeps further ones in the database.
+    #[serde(default)]
+    pub keys: BTreeMap<String, RawKey>,
+    /// What the members of a role may do, by name.
+    #[serde(default)]
+    pub roles: BTreeMap<String, RawRole>,
+    /// How often a principal may do what.
+    pub limits: RawLimits,
+    /// How the upstreams' entries become one catalog.
+    pub catalog: RawCatalog,
+    /// Bounds on the sessions of clients older than revision 2026-07-28.
+    pub sessions: RawSessions,
+    /// What stands behind the gate, by alias; each has exactly one of `stdio`, `url` and `native`.
+    #[serde(default)]
+    pub upstreams: BTreeMap<String, RawUpstream>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,upstream=debug`.
+    pub level: String,
+    /// `auto` is text on a terminal and JSON lines elsewhere.
+    pub format: RawLogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawLogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// Bounds and checks on HTTP connections.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHttp {
+    /// Host names a request may be addressed to, besides the loopback names.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may call, besides those of the loopback names.
+    pub allowed_origins: Vec<String>,
+    /// The largest request body.
+    pub body_max: Size,
+    /// How long a client may take over its request's head.
+    pub header_timeout: Span,
+    /// How long a client may take over its request's body.
+    pub body_timeout: Span,
+    /// Open connections, over all listeners.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections_max: u32,
+    /// Allows addresses that other machines can reach, without TLS: keys and answers cross the network in the clear.
+    pub danger_exposed_plaintext: bool,
+}
+
+/// How the gate stops.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDrain {
+    /// How long calls in flight may take to finish once the gate was told to stop.
+    pub timeout: Span,
+}
+
+/// Who may come in without a key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAuth {
+    /// `owner`: callers from this machine need no key and may do everything. `off`: everybody needs a key. `auto`: `owner` as long as there is no key.
+    pub loopback: RawLoopback,
+}
+
+/// What a caller from this machine is without a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawLoopback {
+    Auto,
+    Owner,
+    Off,
+}
+
+/// One API key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKey {
+    /// Whom the key stands for; by default the key's name.
+    pub principal: Option<String>,
+    /// `sha256:` and the SHA-256 of the key as 64 hex digits; the key itself never stands here.
+    pub hash: String,
+    /// Roles the key's holder has, besides those whose `members` name the principal.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// When the key stops working, as `2027-01-01T00:00:00Z`.
+    pub expires: Option<Time>,
+}
+
+/// One role.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRole {
+    /// Principals that have the role.
+    #[serde(default)]
+    pub members: Vec<String>,
+    /// Entries they may see and use, as patterns such as `files.read_*`.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// Entries they may not, whatever any role allows.
+    #[serde(default)]
+    pub deny: Vec<String>,
+}
+
+/// How often a principal may do what.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    /// Tool calls.
+    pub tool_call: RawLimit,
+    /// Reads of resources.
+    pub resource_access: RawLimit,
+    /// Calls at once, over all principals.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub in_flight_max: u32,
+}
+
+/// So many per so long.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimit {
+    /// How many.
+    #[schemars(range(min = 1))]
+    pub max: u32,
+    /// In how long.
+    pub per: Span,
+}
+
+/// How the upstreams' entries become one catalog.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCatalog {
+    /// When a name gets its upstream's alias in front.
+    pub prefix: RawPrefix,
+    /// What stands between alias and name.
+    pub separator: RawSeparator,
+    /// Entries in one page of a list.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub page_size: u32,
+    /// How long a list waits for upstreams that are still starting.
+    pub list_deadline: Span,
+}
+
+/// When a name gets its upstream's alias in front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawPrefix {
+    Always,
+    OnCollision,
+    Never,
+}
+
+/// What stands between alias and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum RawSeparator {
+    #[serde(rename = ".")]
+    Dot,
+    #[serde(rename = "__")]
+    Underscores,
+}
+
+/// Bounds on legacy sessions.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSessions {
+    /// Over all principals.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max: u32,
+    /// For one principal.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub per_principal: u32,
+    /// A session that nobody used for so long ends.
+    pub idle: Span,
+}
+
+/// One upstream.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    /// The command of a server that speaks MCP on stdin and stdout, and its arguments. No shell is involved.
+    pub stdio: Option<Vec<String>>,
+    /// The endpoint of a server that speaks MCP over HTTP.
+    pub url: Option<String>,
+    /// A tool pack in this binary.
+    pub native: Option<RawNative>,
+    /// `false` leaves the upstream out.
+    pub enabled: bool,
+    /// How long one call may take.
+    pub timeout: Span,
+    /// How long starting, connecting and the handshake may take.
+    pub connect_timeout: Span,
+    /// Replaces `catalog.prefix` for this upstream.
+    pub prefix: Option<RawPrefix>,
+    /// With `stdio`: variables for the process, which otherwise gets a scrubbed environment.
+    pub env: Option<BTreeMap<String, Secret>>,
+    /// With `stdio`: the folder it starts in.
+    pub cwd: Option<String>,
+    /// With `url`: headers sent with every request.
+    pub headers: Option<BTreeMap<String, Secret>>,
+    /// With `native = "files"`: folders it may read.
+    pub roots: Option<Vec<String>>,
+    /// With `native = "files"`: whether it may also write; `false` unless said.
+    pub write: Option<bool>,
+    /// With `native = "fetch"`: whether private and loopback addresses may be fetched; `false` unless said.
+    pub private: Option<bool>,
+}
+
+/// The tool packs in this binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawNative {
+    Files,
+    Fetch,
+    Time,
+    Notes,
+    Status,
+}
+
+/// The tool packs that are safe without further settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Builtin {
+    Fetch,
+    Time,
+    Notes,
+    Status,
+}
+
+/// A duration with its unit.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Span(pub String);
+
+/// A size with its unit.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Size(pub String);
+
+/// A date and time with its zone.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Time(pub String);
+
+/// One address, or several.
+#[derive(Debug)]
+pub(super) struct Listen(pub Vec<String>);
+
+/// A value that may be secret: the text itself, or where to find it.
+#[derive(Debug)]
+pub(super) enum Secret {
+    /// The text itself.
+    Literal(String),
+    /// `{ env = "NAME" }`.
+    Env(String),
+    /// `{ file = "PATH" }`.
+    File(String),
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ms|s|m|min|h|d)\\s*$", "x-kind": "duration" })
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(B|kB|MB|GB|KiB|MiB|GiB)\\s*$", "x-kind": "size" })
+    }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time", "x-kind": "time" })
+    }
+}
+
+impl JsonSchema for Listen {
+    fn schema_name() -> Cow<'static, str> {
+        "Listen".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kind": "address",
+            "anyOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": 8 },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kind": "secret",
+            "anyOf": [
+                { "type": "string" },
+                {
+                    "type": "object",
+                    "properties": {
+                        "env": { "type": "string", "description": "The environment variable that holds the value." },
+                        "file": { "type": "string", "description": "The file that holds the value; a newline at its end is dropped." },
+                    },
+                    "additionalProperties": false,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            ],
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Listen;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address or a list of them")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Listen, E> {
+                Ok(Listen(vec![text.to_owned()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listen, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(Listen(texts))
+            }
+        }
+        from.deserialize_any(Texts)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TextOrReference;
+        impl<'de> Visitor<'de> for TextOrReference {
+            type Value = Secret;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, { env = \"NAME\" } or { file = \"PATH\" }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret::Literal(text.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+                let one_of = || de::Error::custom("exactly one of `env` and `file` is needed");
+                let (key, value) = map.next_entry::<String, String>()?.ok_or_else(one_of)?;
+                if map.next_key::<String>()?.is_some() {
+                    return Err(one_of());
+                }
+                match key.as_str() {
+                    "env" => Ok(Secret::Env(value)),
+                    "file" => Ok(Secret::File(value)),
+                    _ => Err(de::Error::unknown_field(&key, &["env", "file"])),
+                }
+            }
+        }
+        from.deserialize_any(TextOrReference)
+    }
+}

@@ -1,0 +1,120 @@
+//! Values that may be secret: fetched from where the config points, recognised, never printed.
+
+use policy::config::Complaints;
+
+use super::check::Checker;
+use super::raw::Secret;
+
+/// Largest file that holds a secret.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+// What example files say where a secret belongs, in lower case and without separators.
+const PLACEHOLDERS: &[&str] = &[
+    "changeme",
+    "changeit",
+    "replaceme",
+    "todo",
+    "fixme",
+    "placeholder",
+    "secret",
+    "password",
+    "passw0rd",
+    "token",
+    "apikey",
+    "yourapikey",
+    "yourtoken",
+    "yoursecret",
+    "yourpassword",
+    "mytoken",
+    "xxx",
+    "example",
+    "dummy",
+];
+
+/// Whether a variable, header or flag of this name usually holds a secret.
+#[must_use]
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let name = name.to_lowercase().replace('-', "_");
+    [
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "api_key",
+        "apikey",
+        "access_key",
+        "private_key",
+        "credential",
+        "authorization",
+        "cookie",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
+        || name.ends_with("_key")
+        || name.ends_with("_pat")
+}
+
+/// Whether a value is what an example file says where a secret belongs.
+pub(crate) fn is_placeholder(value: &str) -> bool {
+    let value = value.trim().to_lowercase();
+    let value = value.strip_prefix("bearer ").unwrap_or(&value).trim();
+    if value.starts_with('<') && value.ends_with('>')
+        || value.starts_with("your-")
+        || value.starts_with("your_")
+    {
+        return true;
+    }
+    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    PLACEHOLDERS.contains(&plain.as_str())
+        || (plain.len() > 3 && plain.bytes().all(|byte| byte == b'x'))
+}
+
+impl Checker<'_> {
+    /// The value itself, fetched from the variable or file that the config names.
+    pub(super) fn secret(
+        &self,
+        name: &str,
+        secret: &Secret,
+        key: &str,
+        complaints: &mut Complaints,
+    ) -> Option<String> {
+        let value = match secret {
+            Secret::Literal(text) => text.clone(),
+            Secret::Env(variable) => match self.environment.get(variable) {
+                Some(value) => value.to_owned(),
+                None => {
+                    complaints.add(
+                        format!("the environment variable `{variable}` is not set"),
+                        "set it before starting the gate, or use { file = \"…\" }",
+                    );
+                    return None;
+                }
+            },
+            Secret::File(path) => {
+                let path = self.path(path, key);
+                let text = match std::fs::metadata(&path) {
+                    Ok(about) if about.len() > FILE_BYTES_MAX => {
+                        complaints.add(format!("{} is larger than 64 KiB", path.display()), "");
+                        return None;
+                    }
+                    _ => std::fs::read_to_string(&path),
+                };
+                match text {
+                    Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
+                    Err(error) => {
+                        complaints.add(format!("{} cannot be read: {error}", path.display()), "");
+                        return None;
+                    }
+                }
+            }
+        };
+        if is_secret_name(name) && is_placeholder(&value) {
+            complaints.add(
+                "holds a placeholder, not a secret",
+                "put the real value where { env = \"…\" } or { file = \"…\" } points",
+            );
+            return None;
+        }
+        Some(value)
+    }
+}

@@ -1,0 +1,525 @@
+//! Bad configs and exactly what is said about them; layers and their origins; what is never printed.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+struct Place {
+    folder: TempDir,
+    environment: Environment,
+    sources: Sources,
+}
+
+/// A folder with these files, and an environment with these variables, whose home is `home` in that folder.
+fn place(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let mut environment = Environment {
+        folder: folder.path().to_owned(),
+        ..Environment::default()
+    };
+    let home = folder.path().join("home").to_str().unwrap().to_owned();
+    environment.variables.insert("HOME".to_owned(), home);
+    for (name, value) in variables {
+        environment
+            .variables
+            .insert((*name).to_owned(), (*value).to_owned());
+    }
+    Place {
+        folder,
+        environment,
+        sources: Sources::default(),
+    }
+}
+
+impl Place {
+    fn load(&self) -> Result<Loaded, Invalid> {
+        load(&self.sources, &self.environment)
+    }
+
+    /// What is complained about, with the folder's name taken out.
+    fn complaints(&self) -> String {
+        let invalid = self.load().expect_err("this config is bad");
+        invalid
+            .to_string()
+            .replace(&format!("{}/", self.folder.path().display()), "")
+    }
+
+    fn shown(&self) -> Vec<(String, String, String)> {
+        let (shown, _) = show(&self.sources, &self.environment).unwrap();
+        shown
+            .into_iter()
+            .map(|one| (one.key, one.value, one.origin.to_string()))
+            .collect()
+    }
+
+    fn shown_of(&self, key: &str) -> (String, String) {
+        let shown = self.shown().into_iter().find(|(shown, ..)| shown == key);
+        let (_, value, origin) = shown.unwrap_or_else(|| panic!("{key} is not shown"));
+        (value, origin)
+    }
+}
+
+/// The config, and what is said about it without the name of the file.
+fn check(config: &str, expected: &str) {
+    let said = place(&[("portcullis.toml", config)], &[])
+        .complaints()
+        .replace("portcullis.toml:", "");
+    assert_eq!(said, expected.trim(), "\nof\n{config}");
+}
+
+#[test]
+fn defaults_alone_are_a_config() {
+    let loaded = place(&[], &[]).load().unwrap();
+    assert_eq!(loaded.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    let aliases: Vec<&str> = loaded
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.id.as_str())
+        .collect();
+    assert_eq!(aliases, ["fetch", "notes", "status", "time"]);
+    assert!(loaded.data_dir.ends_with("home/.local/share/portcullis"));
+    assert_eq!(loaded.files, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_upstream_replaces_the_builtin_of_its_name() {
+    let config = "builtins = [\"time\"]\n[upstreams.time]\nnative = \"fetch\"\nprivate = true";
+    let loaded = place(&[("portcullis.toml", config)], &[]).load().unwrap();
+    assert_eq!(loaded.upstreams.len(), 1);
+    assert_eq!(
+        loaded.upstreams[0].kind,
+        upstream::Kind::Native(upstream::native::Spec::Fetch { private: true })
+    );
+}
+
+#[test]
+fn an_upstream_that_is_off_is_left_out_and_its_secrets_are_not_fetched() {
+    let config = "[upstreams.a]\nenabled = false\nurl = \"https://a.example/mcp\"\nheaders = { Authorization = { env = \"NOPE\" } }";
+    let loaded = place(&[("portcullis.toml", config)], &[]).load().unwrap();
+    assert!(
+        loaded
+            .upstreams
+            .iter()
+            .all(|upstream| upstream.id.as_str() != "a")
+    );
+}
+
+#[test]
+fn unknown_keys_are_told_with_the_nearest_known_one() {
+    check(
+        "lisen = \"x\"\n[limits]\ntool_calls = { max = 1 }\n[catalog]\npage-size = 5\nzzz = 1",
+        "1: lisen: there is no such key; did you mean `listen`?
+3: limits.tool_calls: there is no such key; did you mean `tool_call`?
+5: catalog.page-size: there is no such key; did you mean `page_size`?
+6: catalog.zzz: there is no such key; possible are `prefix`, `separator`, `page_size` and `list_deadline`",
+    );
+    check(
+        "mcpServers = {}",
+        "1: mcpServers: there is no such key; `portcullis import FILE` makes upstreams of it",
+    );
+}
+
+#[test]
+fn wrong_types_are_told_with_the_right_spelling() {
+    check(
+        "listen = 8080
+[limits]
+tool_call = { max = 0, per = 60 }
+resource_access = \"5/s\"
+[http]
+body_max = 4
+body_timeout = 2500
+connections_max = \"5\"
+danger_exposed_plaintext = \"yes\"
+allowed_hosts = \"gate.example.com\"
+[upstreams.a]
+stdio = \"npx -y server\"",
+        "1: listen: the number `8080` stands where a text or a list is wanted; write \"127.0.0.1:8080\"
+3: limits.tool_call.max: `0` is out of range; write a number from 1 up
+3: limits.tool_call.per: the number `60` stands where a duration is wanted; say the unit: \"60s\"
+4: limits.resource_access: a text stands where a table is wanted
+6: http.body_max: the number `4` stands where a size is wanted; say the unit: \"4MiB\"
+7: http.body_timeout: the number `2500` stands where a duration is wanted; say the unit: \"2500ms\"
+8: http.connections_max: a text stands where a whole number is wanted; write it without quotes: 5
+9: http.danger_exposed_plaintext: a text stands where true or false is wanted; write true or false, without quotes
+10: http.allowed_hosts: a text stands where a list is wanted; write it as a list: [\"gate.example.com\"]
+12: upstreams.a.stdio: a text stands where a list is wanted; write it as a list: [\"npx\", \"-y\", \"server\"]",
+    );
+}
+
+#[test]
+fn values_without_meaning_are_told() {
+    check(
+        "listen = \"8080\"
+builtins = [\"files\", \"tme\"]
+[log]
+level = \"infoo\"
+format = \"txt\"
+[http]
+header_timeout = \"10\"
+body_timeout = \"0s\"
+body_max = \"5TB\"
+allowed_hosts = [\"https://x\"]
+allowed_origins = [\"https://x.example/a\", \"null\"]",
+        "1: listen: `8080` is not an address with a port; write \"127.0.0.1:8080\"
+2: builtins.0: `files` is not possible here; write \"fetch\", \"time\", \"notes\" or \"status\"
+2: builtins.1: `tme` is not possible here; did you mean \"time\"?
+4: log.level: `infoo` is not a level; did you mean \"info\"?
+5: log.format: `txt` is not possible here; did you mean \"text\"?
+7: http.header_timeout: `10` has no unit; write \"10s\"
+8: http.body_timeout: nothing is done in no time; write for example \"30s\"
+9: http.body_max: `TB` is no unit of size; use B, KiB, MiB or GiB
+10: http.allowed_hosts.0: `https://x` is not a host name; write for example \"gate.example.com\"; patterns are not possible
+11: http.allowed_origins.0: `https://x.example/a` is more than an origin; write \"https://x.example\"
+11: http.allowed_origins.1: `null` is not an origin; write for example \"https://app.example.com\"; patterns are not possible",
+    );
+}
+
+#[test]
+fn an_address_that_others_reach_needs_keys_and_a_word_about_plaintext() {
+    check(
+        "listen = [\"127.0.0.1:1\", \"0.0.0.0:80\"]",
+        "1: listen: other machines could reach `0.0.0.0:80`, and there is no key to tell callers apart; listen on 127.0.0.1, or add a [keys.NAME] (`portcullis key create --help` shows how)
+1: listen: other machines could reach `0.0.0.0:80`, and TLS is not built in yet; listen on 127.0.0.1 behind a proxy that does TLS, or set http.danger_exposed_plaintext = true",
+    );
+    let hash = "0123456789abcdef".repeat(4);
+    let config = format!(
+        "listen = \"0.0.0.0:80\"\n[http]\ndanger_exposed_plaintext = true\n[keys.ci]\nhash = \"sha256:{hash}\""
+    );
+    assert!(place(&[("portcullis.toml", &config)], &[]).load().is_ok());
+}
+
+#[test]
+fn an_upstream_is_one_thing_and_has_only_that_things_settings() {
+    check(
+        "[upstreams.nothing]
+[upstreams.both]
+url = \"https://x.example/mcp\"
+stdio = [\"x\"]
+[upstreams.a__b]
+url = \"ftp://x\"
+cwd = \"/\"
+headers = { Host = \"x\" }
+[upstreams.elsewhere]
+command = \"npx\"
+args = [\"-y\"]
+[upstreams.line]
+stdio = [\"npx -y server\"]
+[upstreams.files]
+native = \"files\"
+roots = [\"nope\"]
+private = true",
+        "1: upstreams.nothing: says nowhere what it is; give it one of stdio = [\"command\", …], url = \"https://…\" and native = \"files\"
+2: upstreams.both: `stdio` and `url` exclude each other; keep one
+5: upstreams.a__b: `__` cannot stand in an upstream's name: it separates upstream and tool; rename it
+6: upstreams.a__b.url: `ftp` is not the scheme of an MCP endpoint; write for example \"https://tools.example.com/mcp\"
+7: upstreams.a__b.cwd: goes only with `stdio`; leave it out
+8: upstreams.a__b.headers.Host: is set by the gate itself; leave it out
+10: upstreams.elsewhere.command: there is no such key; write stdio = [\"command\", \"argument\", …]
+11: upstreams.elsewhere.args: there is no such key; arguments follow the command: stdio = [\"command\", \"argument\", …]
+13: upstreams.line.stdio: is a whole command line in one text, and no shell is there to split it; write [\"npx\", \"-y\", \"server\"]
+16: upstreams.files.roots: there is no folder nope; create it, or name another
+17: upstreams.files.private: goes only with `native = \"fetch\"`; leave it out",
+    );
+}
+
+#[test]
+fn secrets_that_cannot_be_had_are_told_and_never_repeated() {
+    check(
+        "[upstreams.a]
+stdio = [\"server\"]
+[upstreams.a.env]
+API_TOKEN = \"changeme\"
+B = { env = \"NOPE\" }
+C = { file = \"nope\" }
+D = {}
+E = { env = \"x\", file = \"y\" }
+F = { vault = \"x\" }
+G = 271828",
+        "4: upstreams.a.env.API_TOKEN: holds a placeholder, not a secret; put the real value where { env = \"…\" } or { file = \"…\" } points
+5: upstreams.a.env.B: the environment variable `NOPE` is not set; set it before starting the gate, or use { file = \"…\" }
+6: upstreams.a.env.C: nope cannot be read: No such file or directory (os error 2)
+7: upstreams.a.env.D: exactly one of `env` and `file` is needed
+8: upstreams.a.env.E: exactly one of `env` and `file` is needed
+9: upstreams.a.env.F.vault: there is no such key; possible are `env` and `file`
+10: upstreams.a.env.G: something else stands where a text or a table is wanted; write it in quotes",
+    );
+}
+
+#[test]
+fn keys_and_roles_are_checked_against_each_other() {
+    let hash = "0123456789abcdef".repeat(4);
+    check(
+        &format!(
+            "[keys.ci]
+hash = \"sha256:{hash}\"
+roles = [\"readr\"]
+[keys.plain]
+hash = \"my own secret\"
+[keys.short]
+hash = \"sha256:abc\"
+expires = \"tomorrow\"
+[keys.none]
+[keys.zero]
+hash = \"sha256:{}\"
+[roles.reader]
+allow = [\"files\", \".x\"]
+members = [\"a b\"]
+[roles.owner]
+allow = [\"*\"]",
+            "0".repeat(64)
+        ),
+        "3: keys.ci.roles.0: there is no role `readr`; did you mean \"reader\"?
+5: keys.plain.hash: does not start with `sha256:`; `portcullis key create` makes keys; for your own: printf %s \"$KEY\" | sha256sum
+7: keys.short.hash: needs 64 hex digits after `sha256:`; `portcullis key create` makes keys; for your own: printf %s \"$KEY\" | sha256sum
+8: keys.short.expires: `tomorrow` is not a date, time and zone; write for example \"2027-01-01T00:00:00Z\"
+9: keys.none.hash: is missing; `sha256:` and the SHA-256 of the key as 64 hex digits; the key itself never stands here.
+11: keys.zero.hash: is a placeholder, not a hash; `portcullis key create` makes keys; for your own: printf %s \"$KEY\" | sha256sum
+13: roles.reader.allow.0: `files` names an upstream but no entry; write `files.*` for all of it
+13: roles.reader.allow.1: `.x` names no upstream; write `*.x` for that entry of every upstream
+14: roles.reader.members.0: ` ` cannot stand in this name; use letters, digits and `-_.@:+/|`
+15: roles.owner: is built in and allows everything; leave out its `allow` and `deny`; it can have members",
+    );
+}
+
+#[test]
+fn a_date_needs_no_quotes_in_toml() {
+    let hash = "0123456789abcdef".repeat(4);
+    let config = format!("[keys.ci]\nhash = \"sha256:{hash}\"\nexpires = 2027-01-01T00:00:00Z");
+    assert!(place(&[("portcullis.toml", &config)], &[]).load().is_ok());
+}
+
+#[test]
+fn every_line_that_is_no_toml_is_told() {
+    check(
+        "a = \n[b\n",
+        "1: is not TOML: string values must be quoted, expected literal string\n2: is not TOML: unclosed table, expected `]`",
+    );
+}
+
+#[test]
+fn files_that_are_not_there_are_told() {
+    let mut here = place(&[("portcullis.toml", "")], &[]);
+    here.sources.config = Some("nope.toml".into());
+    assert_eq!(
+        here.complaints(),
+        "nope.toml: there is no such file; name a file with --config, or leave it out for the defaults"
+    );
+    here.sources = Sources {
+        env: Some("prod".to_owned()),
+        ..Sources::default()
+    };
+    assert_eq!(
+        here.complaints(),
+        "portcullis.prod.toml: there is no such file; create it, or leave out --env"
+    );
+    let twice = place(&[("portcullis.toml", ""), ("portcullis.yaml", "")], &[]);
+    assert_eq!(
+        twice.complaints(),
+        "config: portcullis.toml and portcullis.yaml stand side by side; keep one, or name one with --config"
+    );
+}
+
+#[test]
+fn later_sources_win_and_each_value_knows_its_own() {
+    let base = "listen = \"127.0.0.1:1\"\n[limits]\ntool_call = { max = 1 }\nin_flight_max = 1\n[upstreams.Files]\nstdio = [\"x\"]";
+    let prod = "[limits]\nin_flight_max = 2\n[drain]\ntimeout = \"2s\"";
+    let variables = [
+        ("PORTCULLIS__DRAIN__TIMEOUT", "3s"),
+        ("PORTCULLIS__UPSTREAMS__FILES__TIMEOUT", "4s"),
+        ("PORTCULLIS__LOG__LEVEL", "debug"),
+        ("PORTCULLIS__BUILTINS", "[\"time\"]"),
+        ("PORTCULLIS__LISTEN", "127.0.0.1:2"),
+    ];
+    let mut here = place(
+        &[("portcullis.toml", base), ("portcullis.prod.toml", prod)],
+        &variables,
+    );
+    here.sources.env = Some("prod".to_owned());
+    here.sources.listen = vec!["127.0.0.1:3".to_owned(), "[::1]:3".to_owned()];
+
+    let is = |key: &str, value: &str, origin: &str| {
+        assert_eq!(
+            here.shown_of(key),
+            (value.to_owned(), origin.to_owned()),
+            "{key}"
+        );
+    };
+    is("listen", "[\"127.0.0.1:3\", \"[::1]:3\"]", "--listen");
+    is("limits.tool_call.max", "1", "portcullis.toml:3");
+    is("limits.tool_call.per", "\"60s\"", "default");
+    is("limits.in_flight_max", "2", "portcullis.prod.toml:2");
+    is("drain.timeout", "\"3s\"", "$PORTCULLIS__DRAIN__TIMEOUT");
+    is(
+        "upstreams.Files.timeout",
+        "\"4s\"",
+        "$PORTCULLIS__UPSTREAMS__FILES__TIMEOUT",
+    );
+    is("upstreams.Files.connect_timeout", "\"30s\"", "default");
+    is("log.level", "\"debug\"", "$PORTCULLIS__LOG__LEVEL");
+    is("builtins", "[\"time\"]", "$PORTCULLIS__BUILTINS");
+
+    let loaded = here.load().unwrap();
+    assert_eq!(loaded.listen.len(), 2);
+    assert_eq!(loaded.drain, Duration::from_secs(3));
+    assert_eq!(loaded.gateway.limits.in_flight_max, 2);
+    assert_eq!(
+        loaded.files,
+        [
+            PathBuf::from("portcullis.toml"),
+            PathBuf::from("portcullis.prod.toml")
+        ]
+    );
+    assert_eq!(
+        loaded
+            .origins()
+            .of("limits.in_flight_max")
+            .unwrap()
+            .to_string(),
+        "portcullis.prod.toml:2"
+    );
+}
+
+#[test]
+fn a_reference_to_a_secret_is_replaced_whole() {
+    let base = "[upstreams.a]\nstdio = [\"x\"]\nenv = { T = { env = \"T\" }, U = \"u\" }";
+    let prod = "[upstreams.a]\nenv = { T = { file = \"t.txt\" } }";
+    let mut here = place(
+        &[
+            ("portcullis.toml", base),
+            ("portcullis.prod.toml", prod),
+            ("t.txt", "told\n"),
+        ],
+        &[],
+    );
+    here.sources.env = Some("prod".to_owned());
+    let loaded = here.load().unwrap();
+    let upstream::Kind::Stdio(stdio) = &loaded.upstreams[0].kind else {
+        panic!("{loaded:?}")
+    };
+    assert_eq!(stdio.env["T"], "told");
+    assert_eq!(stdio.env["U"], "u");
+}
+
+#[test]
+fn the_same_shape_is_read_from_yaml_and_json() {
+    for (name, text, origin) in [
+        (
+            "portcullis.yaml",
+            "limits:\n  in_flight_max: 7\n",
+            "portcullis.yaml",
+        ),
+        (
+            "portcullis.yml",
+            "limits: {in_flight_max: 7}",
+            "portcullis.yml",
+        ),
+        (
+            "portcullis.json",
+            "{\n  // said in JSON\n  \"limits\": { \"in_flight_max\": 7 },\n}",
+            "portcullis.json:3",
+        ),
+    ] {
+        let here = place(&[(name, text)], &[]);
+        assert_eq!(
+            here.load().unwrap().gateway.limits.in_flight_max,
+            7,
+            "{name}"
+        );
+        assert_eq!(
+            here.shown_of("limits.in_flight_max"),
+            ("7".to_owned(), origin.to_owned())
+        );
+    }
+    let null = place(&[("portcullis.json", "{\"listen\": null}")], &[]);
+    assert_eq!(
+        null.complaints(),
+        "portcullis.json: `listen` is null; leave the key out"
+    );
+}
+
+#[test]
+fn the_users_own_config_is_found_and_paths_start_at_the_file() {
+    let config = "data_dir = \"data\"\n[upstreams.docs]\nnative = \"files\"\nroots = [\"docs\", \"~/papers\"]";
+    let own = "home/.config/portcullis";
+    let here = place(
+        &[
+            (&format!("{own}/portcullis.toml"), config),
+            (&format!("{own}/docs/x"), ""),
+            ("home/papers/x", ""),
+        ],
+        &[],
+    );
+    let loaded = here.load().unwrap();
+    let home = here.folder.path().join("home");
+    assert_eq!(loaded.data_dir, here.folder.path().join(own).join("data"));
+    let roots = vec![
+        here.folder.path().join(own).join("docs"),
+        home.join("papers"),
+    ];
+    let docs = &loaded.upstreams[0].kind;
+    assert_eq!(
+        *docs,
+        upstream::Kind::Native(upstream::native::Spec::Files {
+            roots,
+            write: false
+        })
+    );
+}
+
+#[test]
+fn what_is_shown_holds_no_secret() {
+    let config = "[upstreams.a]
+stdio = [\"server\", \"--api-key\", \"S3CR3T\", \"--token=S3CR3T\", \"API_KEY=S3CR3T\", \"--port\", \"80\"]
+env = { PLAIN = \"S3CR3T\", T = { env = \"T\" } }
+[upstreams.b]
+url = \"https://x.example/mcp?key=S3CR3T\"
+headers = { Authorization = \"Bearer S3CR3T\" }
+[upstreams.c]
+url = \"https://user:S3CR3T@x.example/mcp\"
+tokn = \"S3CR3T\"
+[keys.ci]
+hash = \"S3CR3T\"";
+    let here = place(&[("portcullis.toml", config)], &[("T", "S3CR3T")]);
+    let shown = format!("{:?}", here.shown());
+    assert!(!shown.contains("S3CR3T"), "{shown}");
+    assert!(!here.complaints().contains("S3CR3T"));
+    assert_eq!(here.shown_of("upstreams.a.env.T").0, "{ env = \"T\" }");
+    assert!(
+        here.shown_of("upstreams.a.stdio")
+            .0
+            .contains("\"--port\", \"80\"")
+    );
+}
+
+#[test]
+fn the_reference_and_the_schema_name_every_default() {
+    let reference = reference();
+    assert!(
+        reference.contains("| `limits.tool_call.per` | duration | `\"60s\"` | In how long. |"),
+        "{reference}"
+    );
+    assert!(
+        reference.contains("| `upstreams.NAME.timeout` | duration | `\"60s\"` |"),
+        "{reference}"
+    );
+    assert!(
+        reference.contains("| `listen` | address or list of them | `\"127.0.0.1:8080\"` |"),
+        "{reference}"
+    );
+    assert_eq!(
+        schema()["properties"]["catalog"]["properties"]["page_size"]["default"],
+        500
+    );
+    assert!(
+        schema().get("required").is_none(),
+        "everything has a default"
+    );
+}
