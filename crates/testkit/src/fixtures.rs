@@ -1,0 +1,195 @@
+//! Other teams' MCP servers, as upstreams for tests: how each is started, and one over HTTP that runs.
+//!
+//! `cargo xtask setup` puts them under `target/peers/`; nothing here installs anything. What is not there is an
+//! error that says so, never a skipped test. Clients are [`crate::clients`].
+
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+pub use self::process::Process;
+
+/// A command line with what it wants in its environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Variables to add to the environment.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Launch {
+    /// A command line that wants nothing else.
+    #[must_use]
+    pub fn new(argv: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+        }
+    }
+
+    /// The same with one more variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// Where the peers are installed.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    folder: PathBuf,
+}
+
+impl Peers {
+    /// Finds the folder beside the build that the running test is a part of, wherever the target folder is.
+    ///
+    /// # Errors
+    /// With the command that installs the peers, if they are not there.
+    pub fn locate() -> Result<Self> {
+        let test = env::current_exe().context("where is this test?")?;
+        let found = test
+            .ancestors()
+            .map(|folder| folder.join("peers"))
+            .find(|peers| peers.join("stamp").is_file());
+        match found {
+            Some(folder) => Ok(Self { folder }),
+            None => bail!(
+                "the other teams' servers and clients are not installed; run: cargo xtask setup"
+            ),
+        }
+    }
+
+    /// `server-everything` over stdio: every feature of the legacy protocol.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn everything(&self) -> Result<Launch> {
+        self.node("server-everything", &["stdio"])
+    }
+
+    /// `server-everything` over Streamable HTTP, running.
+    ///
+    /// # Errors
+    /// If it is not installed, or is not ready in time.
+    pub async fn everything_http(&self) -> Result<HttpPeer> {
+        let address = free_address()?;
+        let launch = self
+            .node("server-everything", &["streamableHttp"])?
+            .env("PORT", address.port().to_string());
+        let mut process = Process::start(&launch)?;
+        process.accepts(address).await?;
+        Ok(HttpPeer { process, address })
+    }
+
+    /// `server-filesystem` over stdio, on one folder.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn filesystem(&self, root: &Path) -> Result<Launch> {
+        self.node("server-filesystem", &[text(root)?])
+    }
+
+    /// `server-memory` over stdio, keeping its graph in one file.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn memory(&self, file: &Path) -> Result<Launch> {
+        Ok(self
+            .node("server-memory", &[])?
+            .env("MEMORY_FILE_PATH", text(file)?))
+    }
+
+    /// `mcp-server-time` over stdio, in UTC.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn time(&self) -> Result<Launch> {
+        self.python("mcp-server-time", &["--local-timezone", "UTC"])
+    }
+
+    /// `mcp-server-git` over stdio, on one repository.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn git(&self, repository: &Path) -> Result<Launch> {
+        self.python("mcp-server-git", &["--repository", text(repository)?])
+    }
+
+    /// A program of the Python environment.
+    pub(crate) fn python(&self, program: &str, arguments: &[&str]) -> Result<Launch> {
+        let program = self.there(&format!("py/bin/{program}"))?;
+        Ok(Launch::new(
+            [program.as_str()].iter().chain(arguments).copied(),
+        ))
+    }
+
+    /// A client script; the link beside the packages is what makes node find them.
+    pub(crate) fn script(&self, script: &str) -> Result<Launch> {
+        let script = self.there(&format!("npm/clients/{script}"))?;
+        Ok(Launch::new([
+            "node",
+            "--preserve-symlinks",
+            "--preserve-symlinks-main",
+            &script,
+        ]))
+    }
+
+    fn node(&self, package: &str, arguments: &[&str]) -> Result<Launch> {
+        let main = self.there(&format!(
+            "npm/node_modules/@modelcontextprotocol/{package}/dist/index.js"
+        ))?;
+        Ok(Launch::new(
+            ["node", &main].iter().chain(arguments).copied(),
+        ))
+    }
+
+    fn there(&self, path: &str) -> Result<String> {
+        let path = self.folder.join(path);
+        if !path.exists() {
+            bail!("{} is missing; run: cargo xtask setup", path.display());
+        }
+        Ok(text(&path)?.to_owned())
+    }
+}
+
+/// A peer that serves over HTTP; ends when dropped.
+#[derive(Debug)]
+pub struct HttpPeer {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl HttpPeer {
+    /// Its endpoint.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+
+    /// The process, for tests that kill it.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// An address that is free now. Whoever takes it next may be quicker; then the peer fails to start and says so.
+///
+/// # Errors
+/// If there is none.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))
+}
