@@ -1,1 +1,9 @@
-//! Audit log, metrics, health.
+//! What happened: the audit log's two ends, the log line and the metrics of each call.
+//!
+//! Keeping the rows is `store`; deciding what goes into one is `gateway`; serving `/metrics` is `server`.
+
+mod audit;
+mod metrics;
+
+pub use audit::{AuditLog, OpenRecord, Unavailable};
+pub use metrics::{CONTENT_TYPE, Counted, Metrics};
