@@ -1,0 +1,328 @@
+//! A presented credential decides alone; without one, the place does.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::*;
+use crate::key::{Minted, mint};
+
+/// Stands still until it is moved; both clocks go together.
+#[derive(Debug, Default)]
+struct HandClock(Mutex<Duration>);
+
+impl HandClock {
+    fn pass(&self, time: Duration) {
+        *self.0.lock() += time;
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Instant {
+        Instant(*self.0.lock())
+    }
+
+    fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + *self.0.lock()
+    }
+}
+
+struct World {
+    auth: Authenticator,
+    store: Store,
+    clock: Arc<HandClock>,
+    _folder: TempDir,
+}
+
+fn world(settings: Settings) -> World {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(&folder.path().join("gate.db")).unwrap();
+    let clock = Arc::new(HandClock::default());
+    let auth = Authenticator::new(
+        settings,
+        store.clone(),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
+    World {
+        auth,
+        store,
+        clock,
+        _folder: folder,
+    }
+}
+
+impl World {
+    /// A key in the store for `alice`.
+    async fn key(&self, expires_at: Option<SystemTime>) -> Minted {
+        let key = mint().unwrap();
+        let row = KeyRow {
+            id: key.id.clone(),
+            principal: "alice".to_owned(),
+            roles: vec!["reader".to_owned()],
+            hash: *key.hash.as_bytes(),
+            created_at: self.clock.wall(),
+            expires_at,
+            revoked_at: None,
+            note: String::new(),
+        };
+        self.store.put_key(row).await.unwrap();
+        key
+    }
+
+    fn bearer(&self, header: &str) -> Result<Arc<Principal>, AuthError> {
+        self.auth.authenticate(&Presented {
+            authorization: Some(header),
+            x_api_key: None,
+            peer: Peer::Loopback,
+        })
+    }
+
+    fn with(&self, key: &Minted) -> Result<Arc<Principal>, AuthError> {
+        self.auth.authenticate(&Presented {
+            authorization: None,
+            x_api_key: Some(key.text.expose()),
+            peer: Peer::Remote,
+        })
+    }
+
+    fn nothing(&self, peer: Peer) -> Result<Arc<Principal>, AuthError> {
+        self.auth.authenticate(&Presented {
+            authorization: None,
+            x_api_key: None,
+            peer,
+        })
+    }
+}
+
+fn roles(names: &[&str]) -> BTreeSet<RoleName> {
+    names
+        .iter()
+        .map(|name| RoleName::new(name).unwrap())
+        .collect()
+}
+
+fn alice() -> PrincipalId {
+    PrincipalId::new("alice").unwrap()
+}
+
+#[tokio::test]
+async fn a_key_speaks_for_its_principal_with_all_its_roles() {
+    let members = BTreeMap::from([(alice(), roles(&["member"]))]);
+    let world = world(Settings {
+        members,
+        ..Settings::default()
+    });
+    let key = world.key(None).await;
+    let expect = Principal {
+        id: alice(),
+        roles: roles(&["member", "reader"]),
+        credential: Credential::ApiKey(key.id.clone()),
+    };
+    assert_eq!(*world.with(&key).unwrap(), expect);
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        assert_eq!(
+            *world
+                .bearer(&format!("{scheme} {}", key.text.expose()))
+                .unwrap(),
+            expect
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_configured_key_works_and_expires() {
+    let key = mint().unwrap();
+    let configured = ConfiguredKey {
+        name: "ci".to_owned(),
+        principal: alice(),
+        roles: roles(&["deployer"]),
+        hash: key.hash,
+        expires_at: Some(UNIX_EPOCH + Duration::from_secs(60)),
+    };
+    let world = world(Settings {
+        keys: vec![configured],
+        ..Settings::default()
+    });
+    let principal = world.with(&key).unwrap();
+    assert_eq!(
+        (&principal.id, &principal.roles),
+        (&alice(), &roles(&["deployer"]))
+    );
+    assert_eq!(principal.credential, Credential::ApiKey("ci".to_owned()));
+    world.clock.pass(Duration::from_secs(60));
+    assert!(matches!(world.with(&key), Err(AuthError::Expired)));
+}
+
+#[tokio::test]
+async fn a_bad_credential_never_falls_to_the_local_principal() {
+    let world = world(Settings {
+        loopback: Loopback::Owner,
+        ..Settings::default()
+    });
+    assert!(world.nothing(Peer::Loopback).is_ok());
+    let key = world.key(None).await;
+    let text = key.text.expose();
+    for header in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic YTpi",
+        text,
+        "Bearer nonsense",
+        &format!("Bearer {text} {text}"),
+    ] {
+        assert!(
+            matches!(world.bearer(header), Err(AuthError::Malformed(_))),
+            "{header}"
+        );
+    }
+    assert!(matches!(
+        world.with(&mint().unwrap()),
+        Err(AuthError::Unknown)
+    ));
+    for peer in [Peer::Loopback, Peer::Remote, Peer::Stdio, Peer::InProcess] {
+        let both = Presented {
+            authorization: Some(&format!("Bearer {text}")),
+            x_api_key: Some(text),
+            peer,
+        };
+        assert!(matches!(
+            world.auth.authenticate(&both),
+            Err(AuthError::Malformed(_))
+        ));
+        let bad = Presented {
+            authorization: None,
+            x_api_key: Some(""),
+            peer,
+        };
+        assert!(matches!(
+            world.auth.authenticate(&bad),
+            Err(AuthError::Malformed(_))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_secret_under_a_known_id_is_unknown() {
+    let world = world(Settings::default());
+    let (key, other) = (world.key(None).await, mint().unwrap());
+    world.with(&key).unwrap();
+    // The same id in the cache and the store, another hash in hand.
+    let parsed = Parsed {
+        id: &key.id,
+        hash: other.hash,
+    };
+    assert!(matches!(
+        world.auth.ask_store(&parsed),
+        Err(AuthError::Unknown)
+    ));
+    assert_ne!(
+        world
+            .auth
+            .accepted
+            .get(&key.id, world.clock.now())
+            .unwrap()
+            .hash,
+        other.hash
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_bites_within_a_second() {
+    let world = world(Settings::default());
+    let key = world.key(None).await;
+    world.with(&key).unwrap();
+    assert!(
+        world
+            .store
+            .revoke_key(&key.id, world.clock.wall())
+            .await
+            .unwrap()
+    );
+    world.clock.pass(Duration::from_millis(999));
+    assert!(
+        world.with(&key).is_ok(),
+        "the cached answer saves the query"
+    );
+    world.clock.pass(Duration::from_millis(1));
+    assert!(matches!(world.with(&key), Err(AuthError::Revoked)));
+}
+
+#[tokio::test]
+async fn an_expiry_bites_at_once_even_from_the_cache() {
+    let world = world(Settings::default());
+    let key = world
+        .key(Some(UNIX_EPOCH + Duration::from_millis(500)))
+        .await;
+    assert!(world.with(&key).is_ok());
+    world.clock.pass(Duration::from_millis(500));
+    assert!(matches!(world.with(&key), Err(AuthError::Expired)));
+}
+
+#[tokio::test]
+async fn without_a_credential_the_place_decides() {
+    for (loopback, peer, known) in [
+        (Loopback::Auto, Peer::Loopback, true),
+        (Loopback::Owner, Peer::Loopback, true),
+        (Loopback::Off, Peer::Loopback, false),
+        (Loopback::Auto, Peer::Remote, false),
+        (Loopback::Owner, Peer::Remote, false),
+        (Loopback::Off, Peer::Stdio, true),
+        (Loopback::Off, Peer::InProcess, true),
+    ] {
+        let found = world(Settings {
+            loopback,
+            ..Settings::default()
+        })
+        .nothing(peer);
+        match found {
+            Ok(principal) => {
+                assert!(known, "{loopback:?} {peer:?}");
+                assert_eq!(principal.id.as_str(), "local");
+                assert_eq!(principal.roles, roles(&["owner"]));
+                assert_eq!(principal.credential, Credential::Local);
+            }
+            Err(error) => assert!(
+                !known && matches!(error, AuthError::Missing),
+                "{loopback:?} {peer:?}: {error}"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_key_ends_the_open_house() {
+    let world = world(Settings::default());
+    assert!(world.nothing(Peer::Loopback).is_ok());
+    let key = world.key(None).await;
+    world.clock.pass(Duration::from_secs(1));
+    assert!(matches!(
+        world.nothing(Peer::Loopback),
+        Err(AuthError::Missing)
+    ));
+    assert!(world.nothing(Peer::Stdio).is_ok());
+    // With the last key revoked, nobody could come in at all any more.
+    world
+        .store
+        .revoke_key(&key.id, world.clock.wall())
+        .await
+        .unwrap();
+    world.clock.pass(Duration::from_secs(1));
+    assert!(world.nothing(Peer::Loopback).is_ok());
+}
+
+#[test]
+fn all_bad_keys_are_told_the_same() {
+    let bad = [
+        AuthError::Malformed("x"),
+        AuthError::Unknown,
+        AuthError::Expired,
+        AuthError::Revoked,
+    ];
+    assert!(
+        bad.iter()
+            .all(|error| error.public() == "Invalid credentials")
+    );
+    assert_eq!(AuthError::Missing.public(), "Authentication required");
+}
