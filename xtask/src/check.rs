@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::steps::{Tree, run, step, works};
 use crate::{readme, setup, tidy};
@@ -26,20 +26,27 @@ impl Strictness {
     }
 }
 
-/// Format, tidy, clippy.
+/// Format, tidy, clippy: all three, so that one run tells everything.
 pub(crate) fn check(tree: &Tree, strictness: Strictness) -> Result<()> {
-    step("format", || {
-        run(tree.cargo().args(["fmt", "--all", "--check"]))
-    })?;
-    step("tidy", || tidy::tidy(tree))?;
-    step("clippy", || {
-        let mut clippy = tree.cargo();
-        clippy.args(["clippy", "--workspace", "--all-targets", "--locked"]);
-        if strictness == Strictness::Strict {
-            clippy.args(["--", "-D", "warnings"]);
-        }
-        run(&mut clippy)
-    })
+    let mut clippy = tree.cargo();
+    clippy.args(["clippy", "--workspace", "--all-targets", "--locked"]);
+    if strictness == Strictness::Strict {
+        clippy.args(["--", "-D", "warnings"]);
+    }
+    let results = [
+        step("format", || {
+            run(tree.cargo().args(["fmt", "--all", "--check"]))
+        }),
+        step("tidy", || tidy::tidy(tree)),
+        step("clippy", || run(&mut clippy)),
+    ];
+    let failures: Vec<_> = results
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|error| format!("{error:#}"))
+        .collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n       "));
+    Ok(())
 }
 
 /// Set-up, then every test.

@@ -59,7 +59,7 @@ pub(super) fn check(tree: &Tree) -> Result<Findings> {
         "tree",
         "--workspace",
         "--target=all",
-        "--edges=all",
+        "--edges=normal,build,dev",
         "--prefix=depth",
         "--locked",
     ];
