@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::{Pattern, Principal, PrincipalId, RoleName, UpstreamId};
 
@@ -51,6 +51,8 @@ impl fmt::Display for RuleId {
         f.write_str(&self.0)
     }
 }
+
+static OWNER_RULE: LazyLock<RuleId> = LazyLock::new(|| RuleId("role owner: allow *".into()));
 
 /// A role as the config defines it.
 #[derive(Debug, Clone)]
@@ -154,7 +156,7 @@ impl Rules {
             .iter()
             .any(|name| name.as_str() == Self::OWNER)
         {
-            return Decision::Allow(RuleId("role owner: allow *".into()));
+            return Decision::Allow(OWNER_RULE.clone());
         }
         held()
             .find_map(|role| first_match(&role.allow, subject))

@@ -21,6 +21,8 @@ pub const FAULTS_MAX: usize = 8;
 
 /// Memory for one compiled pattern, and for the states it makes while it runs.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// Most patterns that are left out of one schema; each costs another try to compile it.
+const SKIPPED_MAX: usize = 16;
 /// Most characters of a value or a name that are quoted back.
 const QUOTE_CHARS_MAX: usize = 40;
 /// Most names or values that are listed.
@@ -38,8 +40,7 @@ pub enum SchemaError {
     /// Not JSON at all.
     #[error("the schema is not JSON: {0}")]
     Json(String),
-    /// JSON, but no schema that can be used: malformed, a reference outside itself, an unknown dialect, a
-    /// pattern that cannot run in linear time.
+    /// JSON, but no schema that can be used: malformed, a reference outside itself, an unknown dialect.
     #[error("the schema cannot be used, at `{at}`: {reason}")]
     Unusable {
         /// JSON pointer into the schema.
@@ -66,10 +67,15 @@ pub struct Schema {
     validator: Validator,
     /// The schema itself: messages look up which properties are known.
     root: Value,
+    skipped: Vec<String>,
 }
 
 impl Schema {
     /// Compiles a schema of the draft that its `$schema` names; without one, 2020-12.
+    ///
+    /// A `pattern` that cannot run in linear time is left out, and told by [`Self::skipped`]: common
+    /// libraries write such patterns for e-mail addresses, and the rest of the schema is still worth holding
+    /// the arguments against.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -77,7 +83,7 @@ impl Schema {
         if text.len() > SCHEMA_BYTES_MAX {
             return Err(SchemaError::Large(text.len()));
         }
-        let root: Value =
+        let mut root: Value =
             serde_json::from_str(text).map_err(|error| SchemaError::Json(error.to_string()))?;
         if depth_exceeds(&root, SCHEMA_DEPTH_MAX) {
             return Err(SchemaError::Deep);
@@ -85,15 +91,34 @@ impl Schema {
         let patterns = PatternOptions::regex()
             .size_limit(PATTERN_BYTES_MAX)
             .dfa_size_limit(PATTERN_BYTES_MAX);
-        let validator = jsonschema::options()
+        let options = jsonschema::options()
             .offline()
-            .with_pattern_options(patterns)
-            .build(&root)
-            .map_err(|error| SchemaError::Unusable {
-                at: error.instance_path().to_string(),
-                reason: cut(&error.to_string(), 300),
-            })?;
-        Ok(Self { validator, root })
+            .with_pattern_options(patterns);
+        let mut skipped = Vec::new();
+        let validator = loop {
+            let error = match options.build(&root) {
+                Ok(validator) => break validator,
+                Err(error) => error,
+            };
+            let at = error.instance_path().to_string();
+            if skipped.len() == SKIPPED_MAX || !remove_pattern(&mut root, &error, &at) {
+                let reason = cut(&error.to_string(), 300);
+                return Err(SchemaError::Unusable { at, reason });
+            }
+            skipped.push(at);
+        };
+        Ok(Self {
+            validator,
+            root,
+            skipped,
+        })
+    }
+
+    /// The patterns that are left to the upstream to check, as JSON pointers into the schema: they look
+    /// ahead or back, so they cannot run in linear time. Worth a warning when the schema arrives.
+    #[must_use]
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 
     /// What is wrong with the arguments; nothing if they may pass.
@@ -318,6 +343,18 @@ pub fn explain(faults: &[Fault]) -> String {
         write_to(&mut text, format_args!("{gap}{at}: {}", fault.message));
     }
     text
+}
+
+/// Removes the keyword at `at`, if it is a pattern that the error is about.
+fn remove_pattern(root: &mut Value, error: &ValidationError<'_>, at: &str) -> bool {
+    let ValidationErrorKind::Format { format } = error.kind() else {
+        return false;
+    };
+    let (Some(parent), "regex") = (at.strip_suffix("/pattern"), format.as_str()) else {
+        return false;
+    };
+    let schema = root.pointer_mut(parent).and_then(Value::as_object_mut);
+    schema.is_some_and(|schema| schema.shift_remove("pattern").is_some())
 }
 
 /// Levels deeper than `left`? Ends at the bound, whatever lies below.

@@ -166,11 +166,26 @@ fn patterns_run_in_linear_time_or_not_at_all() {
     assert!(check(&hostile, &json!(text)).starts_with("arguments: expected text like `^(a+)+$`"));
 
     for pattern in ["(a)\\1", "^(?=a)b", "(((a{1000}){1000}){1000})"] {
-        let schema = json!({"properties": {"x": {"pattern": pattern}}});
-        let Err(SchemaError::Unusable { at, .. }) = Schema::compile(&schema.to_string()) else {
-            panic!("{pattern} compiled")
-        };
-        assert_eq!(at, "/properties/x/pattern");
+        let schema = json!({"properties": {"x": {"type": "string", "pattern": pattern}}});
+        let schema = Schema::compile(&schema.to_string()).unwrap();
+        assert_eq!(schema.skipped(), ["/properties/x/pattern"], "{pattern}");
+        // The rest of the schema still counts.
+        assert_eq!(schema.check(&json!({"x": 1})).len(), 1);
+        assert_eq!(schema.check(&json!({"x": "any"})), []);
+    }
+    let fine = Schema::compile(r#"{"pattern": "^a"}"#).unwrap();
+    assert!(fine.skipped().is_empty());
+}
+
+#[test]
+fn patterns_that_cannot_be_left_out_make_a_schema_unusable() {
+    let names = json!({"patternProperties": {"^(?=a)b": {"type": "string"}}});
+    let many: Map<String, Value> = (0..=SKIPPED_MAX)
+        .map(|nth| (format!("p{nth}"), json!({"pattern": "(?=a)"})))
+        .collect();
+    for schema in [names, json!({"properties": many})] {
+        let error = Schema::compile(&schema.to_string()).unwrap_err();
+        assert!(matches!(error, SchemaError::Unusable { .. }), "{error}");
     }
 }
 
