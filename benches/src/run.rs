@@ -45,7 +45,7 @@ const WHOLE: Plan = Plan {
 };
 const QUICK: Plan = Plan {
     rounds: 2,
-    stretch: Duration::from_millis(300),
+    stretch: Duration::from_millis(200),
     pipe_calls: 200,
 };
 

@@ -59,7 +59,7 @@ pub(crate) fn check(tree: &Tree) -> Result<()> {
     for block in blocks(&text) {
         match block {
             Block::File(name, content) => {
-                fs::write(place.folder.join(&name), place.text(&content))?
+                fs::write(place.folder.join(&name), place.text(&content))?;
             }
             Block::Commands(commands) => place.script(&commands)?,
         }
@@ -77,7 +77,7 @@ fn meaning(command: &str) -> Meaning {
         {
             Meaning::Serve(rest.join(" "))
         }
-        ["git", "clone", ..] | ["cd", ..] | ["claude" | "code" | "cursor", ..] => Meaning::Skip,
+        ["git", "clone", ..] | ["cd" | "claude" | "code" | "cursor", ..] => Meaning::Skip,
         _ => Meaning::Run,
     }
 }
