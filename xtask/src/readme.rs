@@ -257,7 +257,7 @@ fn blocks(text: &str) -> Vec<Block> {
                 body.iter().filter_map(|line| line.strip_prefix("$ ")),
             ))),
             [_, file] if is_plain_name(file) => {
-                blocks.push(Block::File((*file).to_owned(), body.join("\n") + "\n"))
+                blocks.push(Block::File((*file).to_owned(), body.join("\n") + "\n"));
             }
             _ => {}
         }

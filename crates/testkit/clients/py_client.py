@@ -80,6 +80,9 @@ async def take(client: Client, step: dict[str, Any]) -> dict[str, Any]:
 
 
 async def look(client: Client, plan: dict[str, Any]) -> dict[str, Any]:
+    mode = plan.get("mode", "auto")
+    if mode not in ("legacy", "auto", client.protocol_version):
+        raise RuntimeError(f"the server speaks {client.protocol_version}, not {mode}")
     declared = client.server_capabilities
     seen: dict[str, Any] = {
         "revision": client.protocol_version,
@@ -98,7 +101,9 @@ async def look(client: Client, plan: dict[str, Any]) -> dict[str, Any]:
 
 
 async def run(plan: dict[str, Any]) -> dict[str, Any]:
-    options = {"mode": plan.get("mode", "auto"), "read_timeout_seconds": plan.get("seconds", 20)}
+    # A revision is not handed to the SDK: it would take the server's word for granted and not ask what it offers.
+    mode = "legacy" if plan.get("mode") == "legacy" else "auto"
+    options = {"mode": mode, "read_timeout_seconds": plan.get("seconds", 20)}
     if "stdio" in plan:
         command, *arguments = plan["stdio"]
         server = StdioServerParameters(command=command, args=arguments, env=plan.get("env"))
