@@ -2,6 +2,19 @@
 //!
 //! No sockets: listeners hand in bytes and facts and carry replies away.
 
+mod call;
+mod catalog;
+mod door;
+mod gate;
+mod limits;
+mod lists;
+mod record;
+pub mod rejection;
+mod session;
 mod settings;
+mod translate;
 
+pub use door::{EventStream, HttpBody, HttpReply, Pipe, Refused};
+pub use gate::{Gate, Loaded, Parts, Reply};
+pub use rejection::{Rejection, Response};
 pub use settings::{CatalogSettings, Limits, Prefix, SessionSettings, Settings};

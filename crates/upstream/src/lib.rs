@@ -3,7 +3,19 @@
 //! A [`Link`] is one configured upstream and its whole life: start, probe of the era, lists, calls,
 //! restart with back-off, end. Which call may be made is decided before it gets here.
 
+mod error;
+mod http;
+mod inbox;
+mod link;
+mod listing;
 pub mod native;
+mod peer;
+mod request;
 mod spec;
+mod stdio;
 
+pub use error::Error;
+pub use link::{Link, Parts, Reply, Snapshot, State};
+pub use listing::{Item, Listing};
+pub use request::{Caller, Event, Events, Request};
 pub use spec::{Http, Kind, Spec, Stdio};

@@ -30,5 +30,7 @@ pub const LIMITED: Code = -31001;
 pub const UPSTREAM_UNAVAILABLE: Code = -31002;
 /// Who is calling is not known.
 pub const UNAUTHENTICATED: Code = -31003;
+/// The client no longer wants the answer.
+pub const CANCELLED: Code = -31005;
 /// The audit log has no room, so no call may be made.
 pub const UNRECORDABLE: Code = -31004;

@@ -124,8 +124,6 @@ pub const COMPLETE: Method = Method::new("completion/complete", Subject::Referen
 pub const INITIALIZE: Method = Method::new("initialize", Subject::Gate).only(Era::Legacy);
 /// `ping`
 pub const PING: Method = Method::new("ping", Subject::Gate).only(Era::Legacy);
-/// `logging/setLevel`
-pub const SET_LEVEL: Method = Method::new("logging/setLevel", Subject::Gate).only(Era::Legacy);
 /// `server/discover`
 pub const DISCOVER: Method = Method::new("server/discover", Subject::Gate)
     .only(Era::Modern)
@@ -134,7 +132,7 @@ pub const DISCOVER: Method = Method::new("server/discover", Subject::Gate)
 pub const LISTEN: Method = Method::new("subscriptions/listen", Subject::Gate).only(Era::Modern);
 
 /// Every request we serve.
-pub static METHODS: [Method; 13] = [
+pub static METHODS: [Method; 12] = [
     TOOLS_CALL,
     TOOLS_LIST,
     PROMPTS_GET,
@@ -145,7 +143,6 @@ pub static METHODS: [Method; 13] = [
     COMPLETE,
     INITIALIZE,
     PING,
-    SET_LEVEL,
     DISCOVER,
     LISTEN,
 ];

@@ -1,0 +1,367 @@
+//! The way of a call, from a decoded request to what it yields. Read [`run`] top to bottom.
+//!
+//! `accept` and `decode` happened at the door, `authenticate` made the principal; `record` and `reply` are around
+//! it in [`Gate::answer`](crate::Gate).
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use policy::{Decision, Principal, Subject as RuleSubject};
+use upstream::{Caller, Events};
+use wire::method::Subject;
+use wire::{Era, Method, MethodName, Outcome, Params, Reference, Request, Revision, json};
+
+use crate::catalog::{Catalog, Entry};
+use crate::limits::{Counters, Permit};
+use crate::record::CallRecord;
+use crate::{Rejection, Settings, lists, translate};
+
+/// A request and all that is known about who sent it, in modern form whatever the client speaks.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) revision: Revision,
+    /// Name and version of the client, for the record.
+    pub(crate) client: String,
+    pub(crate) caller: Caller,
+    pub(crate) transport: &'static str,
+}
+
+/// What one call sees of the world, the same from start to end.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+/// What a call yields.
+#[derive(Debug)]
+pub(crate) enum Yield {
+    /// A result, in the form of the client's era.
+    Result {
+        /// JSON text.
+        text: Bytes,
+        /// Whether it is a tool's own failure.
+        is_tool_error: bool,
+    },
+    /// An upstream's error object, passed on.
+    Error(Bytes),
+}
+
+/// A request whose entry is found.
+struct Call<'a> {
+    asked: &'a Asked,
+    method: &'static Method,
+    params: Params,
+    entry: Arc<Entry>,
+}
+
+/// A call the rules allow. Nothing else can be dispatched, so nothing unchecked can be.
+struct Authorized<'a> {
+    call: Call<'a>,
+}
+
+/// One request in, one yield out; `record` learns on the way what became known.
+pub(crate) async fn run(
+    asked: &Asked,
+    view: &View,
+    counters: &Counters,
+    events: &Events,
+    record: &mut CallRecord,
+) -> Result<Yield, Rejection> {
+    let method = find_method(asked)?;
+    let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
+    if method.subject == Subject::Gate {
+        return lists::answer(asked, method, &params, view).map(result);
+    }
+    let call = resolve(asked, method, params, view, record)?;
+    let permit = limit(&call, view, counters, record)?;
+    if let Some(told) = validate(&call, record)? {
+        return Ok(told);
+    }
+    let authorized = authorize(call, view, record)?;
+    let authorized = consent(authorized);
+    let answer = dispatch(&authorized, permit, events).await?;
+    screen(&authorized, answer)
+}
+
+fn result(text: Bytes) -> Yield {
+    Yield::Result {
+        text,
+        is_tool_error: false,
+    }
+}
+
+/// The row of the table, if this era has it.
+fn find_method(asked: &Asked) -> Result<&'static Method, Rejection> {
+    match &asked.request.method {
+        MethodName::Known(method) if method.is_in(asked.revision.era()) => Ok(method),
+        MethodName::Known(method) => Err(Rejection::UnknownMethod(method.name.to_owned())),
+        MethodName::Unknown(name) => Err(Rejection::UnknownMethod(name.clone())),
+    }
+}
+
+/// Finds the catalog entry, only among what this principal may see.
+fn resolve<'a>(
+    asked: &'a Asked,
+    method: &'static Method,
+    params: Params,
+    view: &View,
+    record: &mut CallRecord,
+) -> Result<Call<'a>, Rejection> {
+    let catalog = &view.catalog;
+    let need = |member: &Option<String>, name: &str| {
+        member
+            .clone()
+            .ok_or_else(|| Rejection::BadParams(format!("`{name}` is missing")))
+    };
+    let (key, entry, unknown): (String, Option<&Arc<Entry>>, fn(String) -> Rejection) =
+        match method.subject {
+            Subject::Tool => {
+                let name = need(&params.name, "name")?;
+                let entry = catalog.tools.get(&name);
+                (name, entry, Rejection::UnknownTool)
+            }
+            Subject::Prompt => {
+                let name = need(&params.name, "name")?;
+                let entry = catalog.prompts.get(&name);
+                (name, entry, Rejection::UnknownPrompt)
+            }
+            Subject::Resource => {
+                let uri = need(&params.uri, "uri")?;
+                let entry = catalog
+                    .resources
+                    .get(&uri)
+                    .or_else(|| catalog.templates.matching(&uri));
+                (uri, entry, Rejection::UnknownResource)
+            }
+            Subject::Reference => match &params.reference {
+                Some(Reference::Prompt(name)) => (
+                    name.clone(),
+                    catalog.prompts.get(name),
+                    Rejection::UnknownPrompt,
+                ),
+                Some(Reference::Resource(uri)) => {
+                    let entry = catalog
+                        .templates
+                        .get(uri)
+                        .or_else(|| catalog.resources.get(uri));
+                    (uri.clone(), entry, Rejection::UnknownResource)
+                }
+                None => return Err(Rejection::BadParams("`ref` is missing".to_owned())),
+            },
+            Subject::Gate => return Err(Rejection::UnknownMethod(method.name.to_owned())),
+        };
+    let seen = entry.filter(|entry| {
+        may_see(
+            &asked.principal,
+            entry,
+            subject_name(method, &params, entry),
+            view,
+        )
+    });
+    let Some(entry) = seen else {
+        record.note(|row| (row.entry, row.decision) = (Some(key.clone()), "unseen".into()));
+        // Unknown, not forbidden: "forbidden" would confirm to a stranger that it exists.
+        return Err(unknown(key));
+    };
+    record.note(|row| (row.upstream, row.entry) = (Some(entry.link.id().to_string()), Some(key)));
+    let entry = Arc::clone(entry);
+    Ok(Call {
+        asked,
+        method,
+        params,
+        entry,
+    })
+}
+
+/// What the rules know the subject as: the upstream's own name, or the very URI that is asked for.
+fn subject_name<'a>(method: &Method, params: &'a Params, entry: &'a Entry) -> &'a str {
+    match (method.subject, &params.uri) {
+        (Subject::Resource, Some(uri)) => uri,
+        _ => &entry.item.key,
+    }
+}
+
+fn decide(principal: &Principal, entry: &Entry, name: &str, view: &View) -> Decision {
+    let subject = RuleSubject {
+        kind: entry.kind,
+        upstream: entry.link.id(),
+        name,
+    };
+    view.settings.rules.decide(principal, &subject)
+}
+
+/// Whether the rules show an entry to a principal: the same rules that decide calls.
+pub(crate) fn may_see(principal: &Principal, entry: &Entry, name: &str, view: &View) -> bool {
+    matches!(decide(principal, entry, name, view), Decision::Allow(_))
+}
+
+/// Counts the call; the permit goes back when dropped.
+fn limit(
+    call: &Call<'_>,
+    view: &View,
+    counters: &Counters,
+    record: &CallRecord,
+) -> Result<Permit, Rejection> {
+    let limits = &view.settings.limits;
+    if let Some(key) = call.method.limit {
+        let limit = match key {
+            wire::method::LimitKey::ToolCall => &limits.tool_call,
+            wire::method::LimitKey::ResourceAccess => &limits.resource_access,
+        };
+        counters.take(&call.asked.principal.id, key, limit, record.opened())?;
+    }
+    counters.enter()
+}
+
+/// Holds the arguments against the tool's schema. From 2025-11-25 on what does not fit is told as the tool's own
+/// failure, so that the model reads it and repairs the call.
+fn validate(call: &Call<'_>, record: &mut CallRecord) -> Result<Option<Yield>, Rejection> {
+    let arguments = call.params.arguments();
+    if let Some(arguments) = &arguments {
+        let digest = hex(digest(&SHA256, arguments).as_ref());
+        record.note(|row| row.arguments_digest = Some(digest));
+    }
+    // Read strictly even without a schema: what two readers could understand differently is not passed on.
+    let value = json::strict_value(arguments.as_deref().unwrap_or(b"{}"))
+        .map_err(|error| Rejection::BadParams(format!("`arguments`: {error}")))?;
+    if call.method.subject != Subject::Tool {
+        return Ok(None);
+    }
+    let schema = call
+        .entry
+        .input_schema()
+        .map_err(|reason| Rejection::BadSchema {
+            tool: call.entry.key.clone(),
+            reason,
+        })?;
+    let faults = schema
+        .map(|schema| schema.check(&value))
+        .unwrap_or_default();
+    if faults.is_empty() {
+        return Ok(None);
+    }
+    let why = policy::schema::explain(&faults);
+    if !call.asked.revision.tells_bad_arguments_to_the_model() {
+        return Err(Rejection::BadArguments(why));
+    }
+    record.note(|row| row.reason = Some(format!("arguments do not fit the schema: {why}")));
+    let text = json::string(&format!(
+        "Invalid arguments for `{}`: {why}",
+        call.entry.key
+    ));
+    let text = format!("{{\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"isError\":true}}");
+    let text = translate::result(
+        call.asked.revision.era(),
+        call.method,
+        text.into(),
+        Era::Legacy,
+    );
+    Ok(Some(Yield::Result {
+        text,
+        is_tool_error: true,
+    }))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'));
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
+/// The last word, over exactly what will be sent.
+fn authorize<'a>(
+    call: Call<'a>,
+    view: &View,
+    record: &mut CallRecord,
+) -> Result<Authorized<'a>, Rejection> {
+    let name = subject_name(call.method, &call.params, &call.entry);
+    match decide(&call.asked.principal, &call.entry, name, view) {
+        Decision::Allow(rule) => {
+            record.note(|row| (row.decision, row.rule) = ("allow".into(), Some(rule.to_string())));
+            Ok(Authorized { call })
+        }
+        Decision::Deny(_) | Decision::Unseen => Err(Rejection::UnknownTool(call.entry.key.clone())),
+    }
+}
+
+/// Where a person is asked when a rule says so. No rule of this version does.
+fn consent(authorized: Authorized<'_>) -> Authorized<'_> {
+    authorized
+}
+
+/// Has the upstream do it. The permit is held until the answer is here.
+async fn dispatch(
+    authorized: &Authorized<'_>,
+    _permit: Permit,
+    events: &Events,
+) -> Result<upstream::Reply, Rejection> {
+    let Call {
+        asked,
+        method,
+        params,
+        entry,
+    } = &authorized.call;
+    let is_named = matches!(method.subject, Subject::Tool | Subject::Prompt)
+        || matches!(params.reference, Some(Reference::Prompt(_)));
+    if method.name == wire::method::COMPLETE.name && !entry.link.snapshot().listing.completes {
+        // Not asked what it never offered; to the client that is "nothing to suggest".
+        let nothing =
+            Bytes::from_static(br#"{"completion":{"values":[],"total":0,"hasMore":false}}"#);
+        return Ok(upstream::Reply {
+            outcome: Outcome::Result(nothing),
+            era: Era::Legacy,
+        });
+    }
+    let request = upstream::Request {
+        method,
+        params: params.clone(),
+        name: is_named.then(|| entry.item.key.clone()),
+        caller: asked.caller.clone(),
+    };
+    let reply = entry.link.call(&request, events).await;
+    reply.map_err(|cause| Rejection::Upstream {
+        upstream: entry.link.id().clone(),
+        cause,
+    })
+}
+
+/// What came back, made fit for the client: its shape is checked and put into the client's era.
+fn screen(authorized: &Authorized<'_>, reply: upstream::Reply) -> Result<Yield, Rejection> {
+    let Call {
+        asked,
+        method,
+        entry,
+        ..
+    } = &authorized.call;
+    let era = asked.revision.era();
+    let text = match reply.outcome {
+        Outcome::Result(text) => text,
+        Outcome::Error(error) => {
+            return Ok(Yield::Error(translate::error(
+                asked.revision,
+                method,
+                error,
+            )));
+        }
+    };
+    let garbage = |what: String| Rejection::Upstream {
+        upstream: entry.link.id().clone(),
+        cause: upstream::Error::Protocol(what),
+    };
+    let members = json::members(&text).map_err(|error| garbage(error.to_string()))?;
+    let is_tool_error = members
+        .iter()
+        .any(|(key, raw)| key == "isError" && raw.get() == "true");
+    let text = translate::result(era, method, text.clone(), reply.era);
+    Ok(Yield::Result {
+        text,
+        is_tool_error,
+    })
+}

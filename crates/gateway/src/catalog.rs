@@ -1,0 +1,255 @@
+//! Everything on offer, merged over all upstreams: an immutable snapshot, made anew when an upstream changes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use policy::{Schema, SubjectKind};
+use upstream::{Item, Link, Snapshot, State};
+use wire::Template;
+
+use crate::settings::{CatalogSettings, Prefix};
+
+/// All tools, prompts, resources and templates on offer.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub(crate) tools: Section,
+    pub(crate) prompts: Section,
+    pub(crate) resources: Section,
+    pub(crate) templates: Section,
+    /// What upstreams tell models about themselves, joined.
+    pub(crate) instructions: Option<String>,
+    /// Upstreams whose lists are not known (yet).
+    pub(crate) missing: Vec<String>,
+    /// Whether one of them is still on its way for the first time.
+    pub(crate) is_settling: bool,
+}
+
+/// One list, in the order of its public keys.
+#[derive(Debug, Default)]
+pub(crate) struct Section {
+    entries: Vec<Arc<Entry>>,
+    by_key: HashMap<String, usize>,
+    /// Another number, another list.
+    pub(crate) stamp: u64,
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// What the rules know it as.
+    pub(crate) kind: SubjectKind,
+    /// What clients call it.
+    pub(crate) key: String,
+    /// What its upstream calls it.
+    pub(crate) item: Item,
+    /// Who serves it.
+    pub(crate) link: Arc<Link>,
+    /// The definition that clients see.
+    pub(crate) text: Bytes,
+    input_schema: OnceLock<Result<Option<Schema>, String>>,
+    template: Option<Template>,
+}
+
+impl Entry {
+    /// The compiled schema of a tool's arguments; compiled at the first call, kept until the definition changes.
+    pub(crate) fn input_schema(&self) -> Result<Option<&Schema>, String> {
+        self.input_schema
+            .get_or_init(|| match self.item.member("inputSchema") {
+                None => Ok(None),
+                Some(text) => Schema::compile(text)
+                    .map(Some)
+                    .map_err(|error| error.to_string()),
+            })
+            .as_ref()
+            .map(Option::as_ref)
+            .map_err(Clone::clone)
+    }
+}
+
+impl Section {
+    pub(crate) fn get(&self, key: &str) -> Option<&Arc<Entry>> {
+        self.by_key.get(key).and_then(|at| self.entries.get(*at))
+    }
+
+    /// The first template that `uri` fits.
+    pub(crate) fn matching(&self, uri: &str) -> Option<&Arc<Entry>> {
+        self.entries.iter().find(|entry| {
+            entry
+                .template
+                .as_ref()
+                .is_some_and(|template| template.matches(uri))
+        })
+    }
+
+    /// All entries after the key `after`.
+    pub(crate) fn after(&self, after: Option<&str>) -> &[Arc<Entry>] {
+        let start = after.map_or(0, |after| {
+            self.entries
+                .partition_point(|entry| entry.key.as_str() <= after)
+        });
+        self.entries.get(start..).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// Which list of an upstream goes into a section.
+#[derive(Clone, Copy)]
+struct Source {
+    kind: SubjectKind,
+    items: fn(&upstream::Listing) -> &Vec<Item>,
+    /// Whether keys are names, which get prefixes, or URIs, which never do.
+    is_named: bool,
+    is_template: bool,
+}
+
+const TOOLS: Source = Source {
+    kind: SubjectKind::Tool,
+    items: |l| &l.tools,
+    is_named: true,
+    is_template: false,
+};
+const PROMPTS: Source = Source {
+    kind: SubjectKind::Prompt,
+    items: |l| &l.prompts,
+    is_named: true,
+    is_template: false,
+};
+const RESOURCES: Source = Source {
+    kind: SubjectKind::Resource,
+    items: |l| &l.resources,
+    is_named: false,
+    is_template: false,
+};
+const TEMPLATES: Source = Source {
+    kind: SubjectKind::Resource,
+    items: |l| &l.templates,
+    is_named: false,
+    is_template: true,
+};
+
+impl Catalog {
+    /// Merges what the upstreams offer, in their order. What did not change since `old` is taken over from it.
+    pub(crate) fn merge(links: &[Arc<Link>], settings: &CatalogSettings, old: &Self) -> Self {
+        let snapshots: Vec<(&Arc<Link>, Arc<Snapshot>)> = links
+            .iter()
+            .map(|link| (link, link.snapshot()))
+            .filter(|(_, s)| s.state != State::Stopped)
+            .collect();
+        let never_listed = |s: &Snapshot| s.revision.is_none();
+        Self {
+            tools: section(&snapshots, settings, TOOLS, &old.tools),
+            prompts: section(&snapshots, settings, PROMPTS, &old.prompts),
+            resources: section(&snapshots, settings, RESOURCES, &old.resources),
+            templates: section(&snapshots, settings, TEMPLATES, &old.templates),
+            instructions: instructions(&snapshots),
+            missing: snapshots
+                .iter()
+                .filter(|(_, s)| never_listed(s))
+                .map(|(l, _)| l.id().to_string())
+                .collect(),
+            is_settling: snapshots.iter().any(|(_, s)| s.state == State::Starting),
+        }
+    }
+}
+
+fn section(
+    snapshots: &[(&Arc<Link>, Arc<Snapshot>)],
+    settings: &CatalogSettings,
+    source: Source,
+    old: &Section,
+) -> Section {
+    let mut count: HashMap<&str, usize> = HashMap::new();
+    for item in snapshots
+        .iter()
+        .flat_map(|(_, snapshot)| (source.items)(&snapshot.listing))
+    {
+        *count.entry(item.key.as_str()).or_default() += 1;
+    }
+    let mut entries: BTreeMap<String, Arc<Entry>> = BTreeMap::new();
+    for (link, snapshot) in snapshots {
+        let prefix = settings
+            .prefix_of
+            .get(link.id())
+            .copied()
+            .unwrap_or(settings.prefix);
+        for item in (source.items)(&snapshot.listing) {
+            let is_prefixed = source.is_named
+                && match prefix {
+                    Prefix::Always => true,
+                    Prefix::OnCollision => {
+                        count.get(item.key.as_str()).is_some_and(|count| *count > 1)
+                    }
+                    Prefix::Never => false,
+                };
+            let key = if is_prefixed {
+                format!("{}{}{}", link.id(), settings.separator, item.key)
+            } else {
+                item.key.clone()
+            };
+            if let Some(first) = entries.get(&key) {
+                tracing::warn!(key, kept = %first.link.id(), left_out = %link.id(), "two upstreams offer the same; the first keeps it");
+                continue;
+            }
+            let unchanged = old
+                .get(&key)
+                .filter(|old| Arc::ptr_eq(&old.link, link) && old.item == *item);
+            let entry = unchanged.map_or_else(
+                || Arc::new(Entry::new(source, key.clone(), item, link)),
+                Arc::clone,
+            );
+            entries.insert(key, entry);
+        }
+    }
+    let entries: Vec<Arc<Entry>> = entries.into_values().collect();
+    let is_same = entries.len() == old.entries.len()
+        && entries
+            .iter()
+            .zip(&old.entries)
+            .all(|(new, old)| new.key == old.key && new.text == old.text);
+    let by_key = entries
+        .iter()
+        .enumerate()
+        .map(|(at, entry)| (entry.key.clone(), at))
+        .collect();
+    Section {
+        entries,
+        by_key,
+        stamp: if is_same { old.stamp } else { old.stamp + 1 },
+    }
+}
+
+impl Entry {
+    fn new(source: Source, key: String, item: &Item, link: &Arc<Link>) -> Self {
+        Self {
+            kind: source.kind,
+            text: item.renamed(&key),
+            template: source.is_template.then(|| Template::new(&item.key)),
+            key,
+            item: item.clone(),
+            link: Arc::clone(link),
+            input_schema: OnceLock::new(),
+        }
+    }
+}
+
+/// What upstreams say, each under its alias, each saying counted once.
+fn instructions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Option<String> {
+    let mut seen = HashSet::new();
+    let parts: Vec<String> = snapshots
+        .iter()
+        .filter_map(|(link, snapshot)| {
+            snapshot
+                .listing
+                .instructions
+                .clone()
+                .map(|text| (link, text))
+        })
+        .filter(|(_, text)| !text.trim().is_empty() && seen.insert(text.clone()))
+        .map(|(link, text)| format!("## {}\n{}", link.id(), text.trim()))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("\n\n"))
+}

@@ -1,0 +1,195 @@
+//! Where clients come in: which era a message opens, and what each transport adds to it.
+//!
+//! Listeners hand in bytes and facts and carry replies away; nothing here knows a socket. `http` is Streamable
+//! HTTP, `pipe` is stdio; both share what a request says of its client (here) and list changes (`changes`).
+
+mod changes;
+mod http;
+mod pipe;
+
+pub use http::{EventStream, HttpBody, HttpReply, Refused};
+pub use pipe::Pipe;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use policy::Principal;
+use upstream::{Caller, Event};
+use wire::{Meta, Params, Request, Revision, json, meta};
+
+use crate::Rejection;
+use crate::call::Asked;
+use crate::session::Session;
+
+/// Events of one call that wait for a slow client.
+const EVENTS_MAX: usize = 64;
+
+/// A request within a legacy session.
+fn legacy(
+    request: Request,
+    session: &Session,
+    principal: &Arc<Principal>,
+    transport: &'static str,
+) -> Asked {
+    Asked {
+        request,
+        principal: Arc::clone(principal),
+        revision: session.revision,
+        client: session.client.clone(),
+        caller: Caller {
+            principal: principal.id.to_string(),
+            client_info: session.client_info.clone(),
+            ..Caller::default()
+        },
+        transport,
+    }
+}
+
+/// A modern request, if it carries what it must (2026-07-28, "Request envelope").
+fn modern(
+    request: Request,
+    principal: &Arc<Principal>,
+    transport: &'static str,
+) -> Result<Asked, Box<Unfit>> {
+    let read = || {
+        let params = request.read_params().map_err(Rejection::NotMcp)?;
+        let meta = params.meta().map_err(Rejection::BadParams)?;
+        let version = meta
+            .text(meta::PROTOCOL_VERSION)
+            .ok_or(Rejection::MissingMeta(meta::PROTOCOL_VERSION))?;
+        let revision = Revision::parse(&version)
+            .filter(|revision| revision.era() == wire::Era::Modern)
+            .ok_or_else(|| Rejection::UnsupportedRevision(version.clone().into_owned()))?;
+        let caller = caller(&meta, principal)?;
+        Ok((
+            revision,
+            caller,
+            meta.get(meta::CLIENT_INFO)
+                .map(client_label)
+                .unwrap_or_default(),
+        ))
+    };
+    match read() {
+        Ok((revision, caller, client)) => Ok(Asked {
+            request,
+            principal: Arc::clone(principal),
+            revision,
+            client,
+            caller,
+            transport,
+        }),
+        Err(rejection) => Err(Box::new(Unfit { request, rejection })),
+    }
+}
+
+/// A request that lacks what its era demands.
+struct Unfit {
+    request: Request,
+    rejection: Rejection,
+}
+
+fn caller(meta: &Meta<'_>, principal: &Principal) -> Result<Caller, Rejection> {
+    let capabilities = meta
+        .get(meta::CLIENT_CAPABILITIES)
+        .filter(|raw| raw.starts_with('{'))
+        .ok_or(Rejection::MissingMeta(meta::CLIENT_CAPABILITIES))?;
+    Ok(Caller {
+        principal: principal.id.to_string(),
+        client_info: meta
+            .get(meta::CLIENT_INFO)
+            .filter(|raw| raw.starts_with('{'))
+            .map(str::to_owned),
+        capabilities: Some(capabilities.to_owned()),
+        log_level: meta.get(meta::LOG_LEVEL).map(str::to_owned),
+    })
+}
+
+/// Whether a request opens the modern way: by its `_meta`.
+fn is_modern(request: &Request) -> bool {
+    let Ok(params) = request.read_params() else {
+        return false;
+    };
+    params
+        .meta()
+        .is_ok_and(|meta| meta.get(meta::PROTOCOL_VERSION).is_some())
+}
+
+/// `name/version` of a `clientInfo` object, for the record.
+fn client_label(info: &str) -> String {
+    let text = |name| {
+        json::member(info.as_bytes(), name)
+            .ok()
+            .flatten()
+            .and_then(json::unquote)
+    };
+    let name = text("name").unwrap_or_default();
+    text("version").map_or_else(
+        || name.clone().into_owned(),
+        |version| format!("{name}/{version}"),
+    )
+}
+
+/// What a legacy `initialize` says: the revision to speak, and the client's words about itself.
+struct Hello {
+    revision: Revision,
+    client_info: Option<String>,
+}
+
+impl Hello {
+    /// The revision the client wishes if we speak it, else our newest with a handshake (never a modern one).
+    fn read(params: &Params) -> Result<Self, Rejection> {
+        let text = params.text();
+        let members =
+            json::members(text).map_err(|error| Rejection::BadParams(error.to_string()))?;
+        let find = |name: &str| {
+            members
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, raw)| *raw)
+        };
+        let wish = find("protocolVersion")
+            .and_then(json::unquote)
+            .ok_or_else(|| Rejection::BadParams("`protocolVersion` must be a string".to_owned()))?;
+        let revision = Revision::parse(&wish)
+            .filter(|revision| revision.era() == wire::Era::Legacy)
+            .unwrap_or(Revision::LATEST_LEGACY);
+        let client_info = find("clientInfo")
+            .map(|raw| raw.get().to_owned())
+            .filter(|raw| raw.starts_with('{'));
+        Ok(Self {
+            revision,
+            client_info,
+        })
+    }
+
+    fn session(self, principal: &Principal) -> Session {
+        let client = self
+            .client_info
+            .as_deref()
+            .map(client_label)
+            .unwrap_or_default();
+        Session::new(
+            principal.id.clone(),
+            self.revision,
+            self.client_info,
+            client,
+        )
+    }
+}
+
+/// An event as a message.
+fn event_message(event: &Event) -> Vec<u8> {
+    wire::encode::notification(&event.method, &event.params)
+}
+
+/// Joins the replies of a batch.
+fn batch(replies: &[Bytes]) -> Bytes {
+    let mut out =
+        Vec::with_capacity(replies.iter().map(|reply| reply.len() + 1).sum::<usize>() + 1);
+    for (at, reply) in replies.iter().enumerate() {
+        out.push(if at == 0 { b'[' } else { b',' });
+        out.extend_from_slice(reply);
+    }
+    out.push(b']');
+    out.into()
+}

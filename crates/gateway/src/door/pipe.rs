@@ -1,0 +1,348 @@
+//! Stdio: one client at the other end of a pipe, one message a line, requests answered as they finish.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use policy::Principal;
+use store::Outcome;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::{Body, Fault, Frame, MethodName, Notification, Request, Revision, encode, method};
+
+use super::changes::{Filter, Listener, Subscription};
+use super::{EVENTS_MAX, Hello, Unfit, batch, event_message, is_modern, legacy, modern};
+use crate::call::Asked;
+use crate::gate::{known_name, unrecorded};
+use crate::record::Opening;
+use crate::session::{InFlight, Session};
+use crate::{Gate, Rejection, lists};
+
+const TRANSPORT: &str = "stdio";
+
+/// The conversation with one client.
+#[derive(Debug)]
+pub struct Pipe {
+    gate: Arc<Gate>,
+    principal: Arc<Principal>,
+    out: mpsc::Sender<Bytes>,
+    session: Mutex<Option<Arc<Session>>>,
+    in_flight: InFlight,
+    tasks: TaskTracker,
+    over: CancellationToken,
+}
+
+impl Pipe {
+    /// A conversation whose messages to the client go to `out`, each without a line end.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, principal: Arc<Principal>, out: mpsc::Sender<Bytes>) -> Arc<Self> {
+        let over = gate.draining.child_token();
+        Arc::new(Self {
+            gate,
+            principal,
+            out,
+            session: Mutex::default(),
+            in_flight: InFlight::default(),
+            tasks: TaskTracker::new(),
+            over,
+        })
+    }
+
+    /// Takes one line. Returns once it is under way; the answer follows when it is there.
+    pub async fn take(self: &Arc<Self>, line: Bytes) {
+        match Body::decode(&line) {
+            Ok(Body::One(frame)) => self.take_frame(frame, line.len()).await,
+            Ok(Body::Batch(frames)) => self.take_batch(frames, line.len()).await,
+            Err(fault) => self.refuse(Rejection::NotMcp(fault), line.len()).await,
+        }
+    }
+
+    /// A line that was too long to be read.
+    pub async fn take_overlong(self: &Arc<Self>, error: wire::LineTooLong) {
+        let why = format!("Invalid Request: {error}");
+        let fault = Fault {
+            code: wire::code::INVALID_REQUEST,
+            message: why,
+            id: None,
+        };
+        self.refuse(Rejection::NotMcp(fault), error.max).await;
+    }
+
+    /// The client is gone: open calls are given up, what was begun for it ends.
+    pub async fn finish(&self) {
+        self.over.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Waits until everything asked so far is answered.
+    pub async fn answered(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn take_frame(self: &Arc<Self>, frame: Result<Frame, Fault>, bytes_in: usize) {
+        match frame {
+            Ok(Frame::Request(request)) => {
+                let asked = match self.ask(request).await {
+                    Ok(asked) => asked,
+                    Err(reply) => return self.send(reply).await,
+                };
+                let pipe = Arc::clone(self);
+                self.tasks.spawn(async move { pipe.serve(asked).await });
+            }
+            Ok(Frame::Notification(note)) => self.hear(&note),
+            // An answer to a request of ours; we have sent none.
+            Ok(Frame::Response(_)) => {}
+            Err(fault) => self.refuse(Rejection::NotMcp(fault), bytes_in).await,
+        }
+    }
+
+    /// Puts a request into the client's era; `Err` is the answer that is there already.
+    async fn ask(self: &Arc<Self>, request: Request) -> Result<Asked, Bytes> {
+        if is_modern(&request) {
+            return match modern(request, &self.principal, TRANSPORT) {
+                Ok(asked) => Ok(asked),
+                Err(unfit) => {
+                    let Unfit { request, rejection } = *unfit;
+                    Err(self
+                        .refuse_request(&request, Revision::LATEST, &rejection)
+                        .await)
+                }
+            };
+        }
+        if request.method.as_str() == method::INITIALIZE.name {
+            return Err(self.initialize(&request).await);
+        }
+        let session = self.session.lock().clone();
+        match session {
+            Some(session) => Ok(legacy(request, &session, &self.principal, TRANSPORT)),
+            None if request.method.as_str() == method::PING.name => {
+                Err(encode::response(request.id(), b"{}").into())
+            }
+            None => {
+                let why = Rejection::NotAllowed(
+                    "send `initialize` first, or `_meta` with the revision (2026-07-28) in every request".into(),
+                );
+                Err(self
+                    .refuse_request(&request, Revision::LATEST_LEGACY, &why)
+                    .await)
+            }
+        }
+    }
+
+    async fn initialize(self: &Arc<Self>, request: &Request) -> Bytes {
+        let hello = request
+            .read_params()
+            .map_err(Rejection::NotMcp)
+            .and_then(|params| Hello::read(&params));
+        let session = match hello {
+            Ok(hello) => Arc::new(hello.session(&self.principal)),
+            Err(rejection) => {
+                return self
+                    .refuse_request(request, Revision::LATEST_LEGACY, &rejection)
+                    .await;
+            }
+        };
+        let opening = self.opening(request, session.revision, session.client.clone());
+        let record = match self.gate.open_record(opening).await {
+            Ok(record) => record,
+            Err(full) => return unrecorded(Some(request.id()), session.revision, &full).body,
+        };
+        let result = lists::initialized(&self.gate.view().catalog, session.revision);
+        let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
+        record.close(Outcome::Ok, 200, body.len());
+        let is_first = self.session.lock().replace(session).is_none();
+        if is_first {
+            let pipe = Arc::clone(self);
+            self.tasks.spawn(async move { pipe.tell_changes().await });
+        }
+        body
+    }
+
+    /// Tells a legacy client of list changes until the end.
+    async fn tell_changes(&self) {
+        let mut listener = Listener::new(&self.gate, Filter::ALL);
+        loop {
+            let names = tokio::select! {
+                names = listener.next(&self.gate) => names,
+                () = self.over.cancelled() => return,
+            };
+            for name in names {
+                self.send(encode::notification(name, b"{}").into()).await;
+            }
+        }
+    }
+
+    async fn serve(&self, asked: Asked) {
+        if let MethodName::Known(method) = &asked.request.method
+            && method.name == method::LISTEN.name
+            && method.is_in(asked.revision.era())
+        {
+            return self.listen(&asked).await;
+        }
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        let cancel = self.in_flight.enter(asked.request.id());
+        let token = cancel
+            .as_ref()
+            .map(|cancel| cancel.token.clone())
+            .unwrap_or_default();
+        let answer = self.gate.answer(&asked, &sender);
+        tokio::pin!(answer);
+        let reply = loop {
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => self.send(event_message(&event).into()).await,
+                reply = &mut answer => break reply,
+                // A cancelled request gets no answer.
+                () = token.cancelled() => return,
+                () = self.over.cancelled() => return,
+            }
+        };
+        while let Ok(event) = events.try_recv() {
+            self.send(event_message(&event).into()).await;
+        }
+        self.send(reply.body).await;
+    }
+
+    async fn listen(&self, asked: &Asked) {
+        let filter = match Filter::read(&asked.request.params()) {
+            Ok(filter) => filter,
+            Err(rejection) => {
+                let reply = self
+                    .refuse_request(&asked.request, asked.revision, &rejection)
+                    .await;
+                return self.send(reply).await;
+            }
+        };
+        let opening = self.opening(&asked.request, asked.revision, asked.client.clone());
+        match self.gate.open_record(opening).await {
+            Ok(record) => record.close(Outcome::Ok, 200, 0),
+            Err(full) => {
+                return self
+                    .send(unrecorded(Some(asked.request.id()), asked.revision, &full).body)
+                    .await;
+            }
+        }
+        let cancel = self.in_flight.enter(asked.request.id());
+        let token = cancel
+            .as_ref()
+            .map(|cancel| cancel.token.clone())
+            .unwrap_or_default();
+        let subscription = Subscription::new(asked.request.id(), filter);
+        let mut listener = Listener::new(&self.gate, filter);
+        self.send(subscription.acknowledged()).await;
+        while !filter.is_empty() {
+            let names = tokio::select! {
+                names = listener.next(&self.gate) => names,
+                () = token.cancelled() => return,
+                () = self.over.cancelled() => break,
+            };
+            for name in names {
+                self.send(subscription.changed(name)).await;
+            }
+        }
+        self.send(subscription.ended()).await;
+    }
+
+    fn hear(&self, note: &Notification) {
+        if note.method == method::notification::CANCELLED {
+            self.in_flight.cancel(&note.params());
+        }
+    }
+
+    /// A batch, where the session's revision has them: one array of answers when all are there.
+    async fn take_batch(self: &Arc<Self>, frames: Vec<Result<Frame, Fault>>, bytes_in: usize) {
+        let allows = self
+            .session
+            .lock()
+            .as_ref()
+            .is_some_and(|session| session.revision.has_batches());
+        if !allows {
+            return self
+                .refuse(
+                    Rejection::NotAllowed("this revision has no batches".into()),
+                    bytes_in,
+                )
+                .await;
+        }
+        let pipe = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let one = async |frame: Result<Frame, Fault>| match frame {
+                Ok(Frame::Request(request)) => Some(match pipe.ask(request).await {
+                    Ok(asked) => {
+                        let (sender, _events) = mpsc::channel(1);
+                        pipe.gate.answer(&asked, &sender).await.body
+                    }
+                    Err(reply) => reply,
+                }),
+                Ok(Frame::Notification(note)) => {
+                    pipe.hear(&note);
+                    None
+                }
+                Ok(Frame::Response(_)) => None,
+                Err(fault) => Some(pipe.refusal(Rejection::NotMcp(fault), bytes_in).await),
+            };
+            let replies: Vec<Bytes> = join_all(frames.into_iter().map(one))
+                .await
+                .into_iter()
+                .flatten()
+                .collect();
+            if !replies.is_empty() {
+                pipe.send(batch(&replies)).await;
+            }
+        });
+    }
+
+    async fn refuse(&self, rejection: Rejection, bytes_in: usize) {
+        let reply = self.refusal(rejection, bytes_in).await;
+        self.send(reply).await;
+    }
+
+    async fn refusal(&self, rejection: Rejection, bytes_in: usize) -> Bytes {
+        let refused = super::Refused {
+            rejection,
+            principal: Some(&self.principal),
+            bytes_in,
+        };
+        self.gate.refused(refused, TRANSPORT).await.body
+    }
+
+    async fn refuse_request(
+        &self,
+        request: &Request,
+        revision: Revision,
+        rejection: &Rejection,
+    ) -> Bytes {
+        match self
+            .gate
+            .open_record(self.opening(request, revision, String::new()))
+            .await
+        {
+            Ok(record) => {
+                self.gate
+                    .reject(record, Some(request.id()), revision, rejection)
+                    .body
+            }
+            Err(full) => unrecorded(Some(request.id()), revision, &full).body,
+        }
+    }
+
+    fn opening(&self, request: &Request, revision: Revision, client: String) -> Opening<'_> {
+        Opening {
+            principal: Some(&self.principal),
+            client,
+            transport: TRANSPORT,
+            revision: revision.as_str(),
+            method: known_name(&request.method),
+            bytes_in: request.bytes().len(),
+        }
+    }
+
+    /// Puts a message on the way to the client. If the pipe is closed there is nobody to tell.
+    async fn send(&self, message: Bytes) {
+        drop(self.out.send(message).await);
+    }
+}

@@ -1,0 +1,489 @@
+//! The gate itself: what lives from start to drain, and the frame around every call: open a record, run, reply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use auth::{Authenticator, Presented};
+use bytes::Bytes;
+use observe::{AuditLog, Metrics};
+use parking_lot::Mutex;
+use policy::{Clock, Principal};
+use serde_json::{Value, json};
+use store::{Outcome, Store};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use upstream::{Events, Link, Spec, State};
+use wire::method::Subject;
+use wire::{MethodName, Revision, encode};
+
+use crate::call::{self, Asked, View, Yield};
+use crate::catalog::Catalog;
+use crate::limits::Counters;
+use crate::record::{CallRecord, Opening};
+use crate::session::Sessions;
+use crate::{Rejection, Settings};
+
+/// How often sessions that nobody uses are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// What the gate is built from.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The way out.
+    pub client: net::Client,
+    /// Durable state.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters and gauges.
+    pub metrics: Metrics,
+}
+
+/// What a config comes to: replaced as a whole by a reload.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the stages read.
+    pub settings: Settings,
+    /// The upstreams, in their order.
+    pub upstreams: Vec<Spec>,
+    /// Who is known.
+    pub auth: auth::Settings,
+}
+
+/// One guarded gate.
+#[derive(Debug)]
+pub struct Gate {
+    pub(crate) parts: Parts,
+    view: ArcSwap<View>,
+    authenticator: ArcSwap<Authenticator>,
+    audit: AuditLog,
+    counters: Counters,
+    pub(crate) sessions: Sessions,
+    links: Mutex<Vec<Running>>,
+    /// Another number, another catalog.
+    changes: watch::Sender<u64>,
+    pub(crate) tasks: TaskTracker,
+    /// Ends open streams.
+    pub(crate) draining: CancellationToken,
+    /// Ends upstreams and everything else.
+    stopping: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Running {
+    link: Arc<Link>,
+    stop: CancellationToken,
+}
+
+/// A whole JSON-RPC message for the client, and what HTTP says beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The message.
+    pub body: Bytes,
+    /// When it may be tried again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Gate {
+    /// Starts the gate and its upstreams.
+    ///
+    /// # Errors
+    /// If a built-in pack cannot be set up.
+    pub fn start(parts: Parts, loaded: Loaded) -> Result<Arc<Self>, upstream::Error> {
+        let authenticator =
+            Authenticator::new(loaded.auth, parts.store.clone(), Arc::clone(&parts.clock));
+        let counters = Counters::new(loaded.settings.limits.in_flight_max);
+        let view = View {
+            settings: Arc::new(loaded.settings),
+            catalog: Arc::default(),
+        };
+        let gate = Arc::new(Self {
+            audit: AuditLog::new(parts.store.clone()),
+            view: ArcSwap::from_pointee(view),
+            authenticator: ArcSwap::from_pointee(authenticator),
+            counters,
+            sessions: Sessions::default(),
+            links: Mutex::default(),
+            changes: watch::channel(0).0,
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            parts,
+        });
+        gate.set_upstreams(loaded.upstreams)?;
+        let sweeper = Arc::clone(&gate);
+        gate.tasks.spawn(async move { sweeper.sweep().await });
+        Ok(gate)
+    }
+
+    /// Takes over another config. Calls in flight keep the old one to their end; upstreams that did not change
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// If a built-in pack cannot be set up; then nothing changed.
+    pub fn reload(self: &Arc<Self>, loaded: Loaded) -> Result<(), upstream::Error> {
+        self.counters.resize(loaded.settings.limits.in_flight_max);
+        let authenticator = Authenticator::new(
+            loaded.auth,
+            self.parts.store.clone(),
+            Arc::clone(&self.parts.clock),
+        );
+        let catalog = Arc::clone(&self.view.load().catalog);
+        self.view.store(Arc::new(View {
+            settings: Arc::new(loaded.settings),
+            catalog,
+        }));
+        self.set_upstreams(loaded.upstreams)?;
+        self.authenticator.store(Arc::new(authenticator));
+        Ok(())
+    }
+
+    fn set_upstreams(self: &Arc<Self>, specs: Vec<Spec>) -> Result<(), upstream::Error> {
+        let mut fresh = Vec::new();
+        {
+            let mut links = self.links.lock();
+            let mut next = Vec::with_capacity(specs.len());
+            for spec in specs {
+                if let Some(at) = links
+                    .iter()
+                    .position(|running| *running.link.spec() == spec)
+                {
+                    next.push(links.swap_remove(at));
+                } else {
+                    let link = Arc::new(Link::new(spec, self.upstream_parts())?);
+                    let stop = self.stopping.child_token();
+                    fresh.push((Arc::clone(&link), stop.clone()));
+                    next.push(Running { link, stop });
+                }
+            }
+            for gone in std::mem::replace(&mut *links, next) {
+                gone.stop.cancel();
+            }
+        }
+        for (link, stop) in fresh {
+            let gate = Arc::clone(self);
+            self.tasks.spawn(async move { gate.keep(link, stop).await });
+        }
+        self.merge();
+        Ok(())
+    }
+
+    fn upstream_parts(self: &Arc<Self>) -> upstream::Parts {
+        let gate = Arc::downgrade(self);
+        upstream::Parts {
+            client: self.parts.client.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            native: upstream::native::Parts {
+                client: self.parts.client.clone(),
+                store: self.parts.store.clone(),
+                clock: Arc::clone(&self.parts.clock),
+                status: Arc::new(move || gate.upgrade().map_or(Value::Null, |gate| gate.status())),
+            },
+        }
+    }
+
+    /// Runs one upstream and merges its lists into the catalog whenever they change.
+    async fn keep(&self, link: Arc<Link>, stop: CancellationToken) {
+        let metrics = &self.parts.metrics;
+        let mut known = link.watch();
+        let mut restarts = 0;
+        let merge = async {
+            loop {
+                let snapshot = known.borrow_and_update().clone();
+                metrics.upstream_up(link.id(), snapshot.state == State::Ready);
+                for _ in restarts..snapshot.restarts {
+                    metrics.upstream_restarted(link.id());
+                }
+                restarts = snapshot.restarts;
+                self.merge();
+                if snapshot.state == State::Stopped || known.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(link.run(stop), merge);
+    }
+
+    fn merge(&self) {
+        // The lock makes mergers take turns, so that no older list overwrites a newer one.
+        let links = self.links.lock();
+        let list: Vec<Arc<Link>> = links
+            .iter()
+            .map(|running| Arc::clone(&running.link))
+            .collect();
+        let view = self.view.load();
+        let catalog = Catalog::merge(&list, &view.settings.catalog, &view.catalog);
+        self.view.store(Arc::new(View {
+            settings: Arc::clone(&view.settings),
+            catalog: Arc::new(catalog),
+        }));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    async fn sweep(&self) {
+        while tokio::time::timeout(SWEEP_EVERY, self.stopping.cancelled())
+            .await
+            .is_err()
+        {
+            self.sessions
+                .sweep(&self.view.load().settings.sessions, self.parts.clock.now());
+        }
+    }
+
+    /// Ends open streams and takes no more calls; those in flight go on.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Ends everything: upstreams and their processes, and all tasks; the audit log is flushed last.
+    pub async fn stop(&self, within: Duration) {
+        self.drain();
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(within, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some tasks did not end in time");
+        }
+        if let Err(error) = self.parts.store.flush().await {
+            tracing::error!(%error, "the audit log could not be flushed");
+        }
+    }
+
+    /// Says who is calling.
+    ///
+    /// # Errors
+    /// If what was presented does not tell, or is not valid.
+    pub fn authenticate(&self, presented: &Presented<'_>) -> Result<Arc<Principal>, Rejection> {
+        self.authenticator
+            .load()
+            .authenticate(presented)
+            .map_err(Rejection::Unauthenticated)
+    }
+
+    /// Config and catalog of this moment.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Tells of every new catalog.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Waits for upstreams that are starting for the first time, so that the list right after a start is whole;
+    /// none of them is waited for longer than the list deadline after its start.
+    pub async fn settle(&self) {
+        if !self.view.load().catalog.is_settling {
+            return;
+        }
+        let now = self.parts.clock.now();
+        let deadline = self.view.load().settings.catalog.list_deadline;
+        let left = |link: &Link| {
+            let snapshot = link.snapshot();
+            (snapshot.state == State::Starting)
+                .then(|| deadline.saturating_sub(now.since(snapshot.since)))
+        };
+        let left = self
+            .links
+            .lock()
+            .iter()
+            .filter_map(|running| left(&running.link))
+            .max();
+        let mut changes = self.changes();
+        let settled = changes.wait_for(|_| !self.view.load().catalog.is_settling);
+        // Late or not, the list is what is known then; it names what is missing.
+        drop(tokio::time::timeout(left.unwrap_or_default(), settled).await);
+    }
+
+    /// One request in, one reply out, one audit record kept, whatever happens between.
+    pub(crate) async fn answer(&self, asked: &Asked, events: &Events) -> Reply {
+        let id = Some(asked.request.id());
+        let opening = Opening {
+            principal: Some(&asked.principal),
+            client: asked.client.clone(),
+            transport: asked.transport,
+            revision: asked.revision.as_str(),
+            method: known_name(&asked.request.method),
+            bytes_in: asked.request.bytes().len(),
+        };
+        let mut record = match self.open_record(opening).await {
+            Ok(record) => record,
+            Err(rejection) => return unrecorded(id, asked.revision, &rejection),
+        };
+        let _in_flight = self.parts.metrics.call_in_flight();
+        if self.needs_catalog(asked) {
+            self.settle().await;
+        }
+        let view = self.view();
+        match call::run(asked, &view, &self.counters, events, &mut record).await {
+            Ok(Yield::Result {
+                text,
+                is_tool_error,
+            }) => {
+                let body = Bytes::from(encode::response(asked.request.id(), &text));
+                let outcome = if is_tool_error {
+                    Outcome::ToolError
+                } else {
+                    Outcome::Ok
+                };
+                record.close(outcome, 200, body.len());
+                Reply {
+                    status: 200,
+                    body,
+                    retry_after: None,
+                }
+            }
+            Ok(Yield::Error(error)) => {
+                let body = Bytes::from(encode::error_object(asked.request.id(), &error));
+                record.note(|row| {
+                    row.code = wire::json::member(&error, "code")
+                        .ok()
+                        .flatten()
+                        .and_then(|raw| raw.get().parse().ok());
+                    row.reason = Some("the upstream answered with an error".to_owned());
+                });
+                record.close(Outcome::Failed, 200, body.len());
+                Reply {
+                    status: 200,
+                    body,
+                    retry_after: None,
+                }
+            }
+            Err(rejection) => self.reject(record, id, asked.revision, &rejection),
+        }
+    }
+
+    fn needs_catalog(&self, asked: &Asked) -> bool {
+        match &asked.request.method {
+            MethodName::Known(method) => {
+                method.subject != Subject::Gate || method.name.ends_with("/list")
+            }
+            MethodName::Unknown(_) => false,
+        }
+    }
+
+    pub(crate) async fn open_record(&self, opening: Opening<'_>) -> Result<CallRecord, Rejection> {
+        CallRecord::open(&self.audit, &self.parts.metrics, &self.parts.clock, opening).await
+    }
+
+    /// Records a rejection and says it in the sender's terms.
+    pub(crate) fn reject(
+        &self,
+        mut record: CallRecord,
+        id: Option<&str>,
+        revision: Revision,
+        rejection: &Rejection,
+    ) -> Reply {
+        let response = rejection.response(revision);
+        if let Rejection::TooMany { limit, .. } = rejection {
+            self.parts.metrics.limit_hit(limit.as_str());
+        }
+        record.note(|row| {
+            row.code = Some(i64::from(response.code));
+            row.reason = Some(chain(rejection));
+        });
+        let reply = error_reply(id, &response, Some(record.id()));
+        let outcome = match rejection {
+            Rejection::Cancelled => Outcome::Cancelled,
+            rejection if rejection.is_refusal() => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        record.close(outcome, reply.status, reply.body.len());
+        reply
+    }
+
+    /// The state of everything, for people and for the status tool.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let now = self.parts.clock.now();
+        let links = self.links.lock();
+        let upstreams: Vec<Value> = links
+            .iter()
+            .map(|running| {
+                let snapshot = running.link.snapshot();
+                json!({
+                    "name": running.link.id().as_str(),
+                    "state": snapshot.state.as_str(),
+                    "since_seconds": now.since(snapshot.since).as_secs(),
+                    "server": snapshot.listing.server,
+                    "revision": snapshot.revision.map(Revision::as_str),
+                    "tools": snapshot.listing.tools.len(),
+                    "prompts": snapshot.listing.prompts.len(),
+                    "resources": snapshot.listing.resources.len(),
+                    "resource_templates": snapshot.listing.templates.len(),
+                    "restarts": snapshot.restarts,
+                    "last_error": snapshot.last_error,
+                })
+            })
+            .collect();
+        let view = self.view.load();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": now.0.as_secs(),
+            "ready": self.is_ready(),
+            "audit_log": if self.parts.store.is_writable() { "ok" } else { "not writable" },
+            "sessions": self.sessions.len(),
+            "catalog": {
+                "tools": view.catalog.tools.len(),
+                "prompts": view.catalog.prompts.len(),
+                "resources": view.catalog.resources.len(),
+                "resource_templates": view.catalog.templates.len(),
+            },
+            "upstreams": upstreams,
+        })
+    }
+
+    /// Whether calls can be taken and recorded.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.draining.is_cancelled() && self.parts.store.is_writable()
+    }
+}
+
+/// A method name for records and metrics: from the table or `other`, never the client's word.
+pub(crate) fn known_name(method: &MethodName) -> &'static str {
+    match method {
+        MethodName::Known(method) => method.name,
+        MethodName::Unknown(_) => "other",
+    }
+}
+
+/// An error reply about a call that the audit log could not take.
+pub(crate) fn unrecorded(id: Option<&str>, revision: Revision, rejection: &Rejection) -> Reply {
+    tracing::error!(error = chain(rejection), "a call was refused");
+    error_reply(id, &rejection.response(revision), None)
+}
+
+fn error_reply(id: Option<&str>, response: &crate::Response, call: Option<&str>) -> Reply {
+    let mut data = response.data.clone().unwrap_or_default();
+    if let Some(call) = call {
+        if !data.is_empty() {
+            data.push(',');
+        }
+        data.push_str(&format!("\"call\":\"{call}\""));
+    }
+    let data = (!data.is_empty()).then(|| format!("{{{data}}}"));
+    let body = encode::error(id, response.code, &response.message, data.as_deref());
+    Reply {
+        status: response.status,
+        body: body.into(),
+        retry_after: response.retry_after,
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

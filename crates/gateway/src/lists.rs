@@ -1,0 +1,147 @@
+//! What the gate answers itself: lists, discovery, ping. Filtered by the same rules that decide calls.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use wire::method::{self, Method};
+use wire::{Era, Params, Revision, json};
+
+use crate::Rejection;
+use crate::call::{Asked, View, may_see};
+use crate::catalog::{Catalog, Section};
+use crate::translate::{format_member, modern_members};
+
+/// How long a modern client may keep a list without asking, in milliseconds; changes are told to who listens.
+const LIST_TTL_MS: u64 = 5_000;
+/// The key of `_meta` under which a list names upstreams whose part is missing.
+const INCOMPLETE: &str = "dev.portcullis/incomplete";
+
+/// Answers a request about the gate itself.
+pub(crate) fn answer(
+    asked: &Asked,
+    method: &'static Method,
+    params: &Params,
+    view: &View,
+) -> Result<Bytes, Rejection> {
+    let catalog = &view.catalog;
+    let list = |section: &Section, name: &str| list(asked, method, params, view, section, name);
+    match method.name {
+        name if name == method::TOOLS_LIST.name => list(&catalog.tools, "tools"),
+        name if name == method::PROMPTS_LIST.name => list(&catalog.prompts, "prompts"),
+        name if name == method::RESOURCES_LIST.name => list(&catalog.resources, "resources"),
+        name if name == method::TEMPLATES_LIST.name => {
+            list(&catalog.templates, "resourceTemplates")
+        }
+        name if name == method::DISCOVER.name => Ok(discover(catalog)),
+        name if name == method::PING.name => Ok(Bytes::from_static(b"{}")),
+        // The door answers the handshake and subscriptions; here they are in no conversation that has them.
+        name => Err(Rejection::UnknownMethod(name.to_owned())),
+    }
+}
+
+fn list(
+    asked: &Asked,
+    method: &'static Method,
+    params: &Params,
+    view: &View,
+    section: &Section,
+    name: &str,
+) -> Result<Bytes, Rejection> {
+    let after = params.cursor.as_deref().map(read_cursor).transpose()?;
+    let mut out = String::with_capacity(4096);
+    out.push('{');
+    if asked.revision.era() == Era::Modern {
+        for (name, value) in modern_members(method, LIST_TTL_MS) {
+            out.push_str(&format_member(name, &value));
+            out.push(',');
+        }
+    }
+    out.push_str(&format_member(name, "["));
+    let (mut count, mut last, mut next) = (0, None, None);
+    for entry in section.after(after.as_deref()) {
+        if !may_see(&asked.principal, entry, &entry.item.key, view) {
+            continue;
+        }
+        if count == view.settings.catalog.page_size {
+            next = last;
+            break;
+        }
+        if count > 0 {
+            out.push(',');
+        }
+        out.push_str(std::str::from_utf8(&entry.text).unwrap_or("null"));
+        (count, last) = (count + 1, Some(entry.key.as_str()));
+    }
+    out.push(']');
+    if let Some(last) = next {
+        out.push_str(&format!(
+            ",\"nextCursor\":\"{}\"",
+            URL_SAFE_NO_PAD.encode(last)
+        ));
+    }
+    if !view.catalog.missing.is_empty() {
+        let missing: Vec<String> = view
+            .catalog
+            .missing
+            .iter()
+            .map(|id| json::string(id))
+            .collect();
+        out.push_str(&format!(
+            ",\"_meta\":{{\"{INCOMPLETE}\":[{}]}}",
+            missing.join(",")
+        ));
+    }
+    out.push('}');
+    Ok(out.into())
+}
+
+/// A cursor names the last key of the page before, so that it stays good when the list changes.
+fn read_cursor(cursor: &str) -> Result<String, Rejection> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(cursor)
+        .map_err(|_| Rejection::BadCursor)?;
+    String::from_utf8(bytes).map_err(|_| Rejection::BadCursor)
+}
+
+/// The gate's name and version.
+pub(crate) const SERVER_INFO: &str = concat!(
+    "{\"name\":\"portcullis\",\"title\":\"Portcullis\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"}"
+);
+
+/// What we can do for any client: what upstreams may offer, as far as we route it.
+///
+/// The same for any set of upstreams: they come and go, a handshake stays.
+const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
+     \"resources\":{\"listChanged\":true},\"completions\":{}}";
+
+fn discover(catalog: &Catalog) -> Bytes {
+    let instructions = instructions(catalog);
+    let common: String = modern_members(&method::DISCOVER, LIST_TTL_MS)
+        .iter()
+        .map(|(n, v)| format_member(n, v) + ",")
+        .collect();
+    format!(
+        "{{{common}\"supportedVersions\":[\"{}\"],\"capabilities\":{CAPABILITIES}{instructions},\"_meta\":{{\"{}\":{SERVER_INFO}}}}}",
+        Revision::LATEST,
+        wire::meta::SERVER_INFO,
+    )
+    .into()
+}
+
+/// The result of a legacy handshake.
+pub(crate) fn initialized(catalog: &Catalog, revision: Revision) -> String {
+    format!(
+        "{{\"protocolVersion\":\"{revision}\",\"capabilities\":{CAPABILITIES},\"serverInfo\":{SERVER_INFO}{}}}",
+        instructions(catalog),
+    )
+}
+
+fn instructions(catalog: &Catalog) -> String {
+    catalog
+        .instructions
+        .as_ref()
+        .map(|text| format!(",\"instructions\":{}", json::string(text)))
+        .unwrap_or_default()
+}

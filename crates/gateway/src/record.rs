@@ -1,0 +1,158 @@
+//! The one record of a call: opened before anything is spent on it, closed by its reply, whatever happens between.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use observe::{AuditLog, Metrics, OpenRecord};
+use policy::{Clock, Credential, Instant, Principal};
+use store::{AuditRow, Outcome};
+use uuid::Uuid;
+
+use crate::Rejection;
+
+/// The status by which metrics know a call that its client gave up (nginx's word for it; no client sees it).
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What has become known of a call so far. Dropped unclosed, it was abandoned: that is recorded too.
+#[derive(Debug)]
+pub(crate) struct CallRecord {
+    /// The place in the audit log, and what goes there; `None` once it is written.
+    open: Option<(OpenRecord, AuditRow)>,
+    call_id: String,
+    opened: Instant,
+    status: u16,
+    method: &'static str,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+}
+
+/// What is known when a call comes in.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    pub(crate) principal: Option<&'a Principal>,
+    pub(crate) client: String,
+    pub(crate) transport: &'static str,
+    pub(crate) revision: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) bytes_in: usize,
+}
+
+impl CallRecord {
+    /// Takes a place in the audit log. No room, no call.
+    pub(crate) async fn open(
+        audit: &AuditLog,
+        metrics: &Metrics,
+        clock: &Arc<dyn Clock>,
+        opening: Opening<'_>,
+    ) -> Result<Self, Rejection> {
+        let opened = clock.now();
+        let place = match audit.open().await {
+            Ok(place) => place,
+            Err(error) => {
+                metrics.audit_refused();
+                return Err(Rejection::Unrecordable(error));
+            }
+        };
+        let wall = clock
+            .wall()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let call_id = call_id(wall).to_string();
+        let row = AuditRow {
+            at_us: i64::try_from(wall.as_micros()).unwrap_or(i64::MAX),
+            call_id: call_id.clone(),
+            principal: opening
+                .principal
+                .map_or_else(|| "-".to_owned(), |p| p.id.to_string()),
+            credential: opening
+                .principal
+                .map_or_else(|| "-".to_owned(), |p| credential(&p.credential)),
+            client: opening.client,
+            transport: opening.transport.into(),
+            revision: opening.revision.into(),
+            method: opening.method.into(),
+            upstream: None,
+            entry: None,
+            arguments_digest: None,
+            decision: "-".into(),
+            rule: None,
+            outcome: Outcome::Cancelled,
+            code: None,
+            reason: None,
+            duration_us: 0,
+            bytes_in: opening.bytes_in as u64,
+            bytes_out: 0,
+        };
+        Ok(Self {
+            open: Some((place, row)),
+            call_id,
+            opened,
+            status: CLIENT_CLOSED_REQUEST,
+            method: opening.method,
+            metrics: metrics.clone(),
+            clock: Arc::clone(clock),
+        })
+    }
+
+    /// The id under which the audit log has the call.
+    pub(crate) fn id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// When it came in.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Notes what became known; nothing once the record is closed.
+    pub(crate) fn note(&mut self, note: impl FnOnce(&mut AuditRow)) {
+        if let Some((_, row)) = &mut self.open {
+            note(row);
+        }
+    }
+
+    /// The reply is ready: hands the record to the audit log.
+    pub(crate) fn close(mut self, outcome: Outcome, status: u16, bytes_out: usize) {
+        self.note(|row| (row.outcome, row.bytes_out) = (outcome, bytes_out as u64));
+        self.status = status;
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        let Some((place, mut row)) = self.open.take() else {
+            return;
+        };
+        let taken = self.clock.now().since(self.opened);
+        row.duration_us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
+        self.metrics.request(self.method, self.status, taken);
+        place.close(row);
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        self.note(|row| row.reason = Some("abandoned by the client".to_owned()));
+        self.finish();
+    }
+}
+
+fn credential(credential: &Credential) -> String {
+    match credential {
+        Credential::Local => credential.kind().to_owned(),
+        Credential::ApiKey(id) => format!("{}:{id}", credential.kind()),
+    }
+}
+
+/// A UUID of version 7. An identifier, not a secret: random per process, counted up per call.
+fn call_id(wall: Duration) -> Uuid {
+    static SEED: LazyLock<[u8; 16]> = LazyLock::new(|| Uuid::new_v4().into_bytes());
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let [a, b, ..] = *SEED;
+    let mut tail = [0; 10];
+    let [first, second, rest @ ..] = &mut tail;
+    (*first, *second) = (a, b);
+    *rest = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let millis = u64::try_from(wall.as_millis()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+}

@@ -1,0 +1,558 @@
+//! Why a call got no answer, and the one table from our errors to the protocol's.
+//!
+//! `Display` speaks to the operator, [`Rejection::response`] to the client: never an address, a path, a secret or
+//! a cause. `docs/reference/errors.md` is made from this file by [`reference`].
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use policy::UpstreamId;
+use wire::code::{self, Code};
+use wire::method::LimitKey;
+use wire::{Fault, Revision, json};
+
+/// Whose doing a rejection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The caller's: another request would do.
+    Client,
+    /// Ours.
+    Us,
+    /// The upstream's.
+    Upstream,
+}
+
+/// Why a call got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// The bytes are no message.
+    #[error("not a message: {0}")]
+    NotMcp(Fault),
+    /// A message that this revision does not allow.
+    #[error("not allowed here: {0}")]
+    NotAllowed(Cow<'static, str>),
+    /// No such method in this revision.
+    #[error("no method `{0}` in this revision")]
+    UnknownMethod(String),
+    /// Parameters that cannot be.
+    #[error("bad parameters: {0}")]
+    BadParams(String),
+    /// A modern request without what it must carry in `_meta`.
+    #[error("`_meta` lacks `{0}`")]
+    MissingMeta(&'static str),
+    /// A header and the body disagree.
+    #[error("header `{0}` and the body disagree")]
+    HeaderMismatch(&'static str),
+    /// A revision that is not spoken here.
+    #[error("revision `{0}` is not spoken here")]
+    UnsupportedRevision(String),
+    /// No such tool in this principal's view.
+    #[error("no tool `{0}` in this principal's view")]
+    UnknownTool(String),
+    /// No such prompt in this principal's view.
+    #[error("no prompt `{0}` in this principal's view")]
+    UnknownPrompt(String),
+    /// No such resource in this principal's view.
+    #[error("no resource `{0}` in this principal's view")]
+    UnknownResource(String),
+    /// A cursor that no list of ours gave out.
+    #[error("a cursor that was not given out here")]
+    BadCursor,
+    /// Arguments that do not fit the tool's schema.
+    #[error("arguments do not fit the schema: {0}")]
+    BadArguments(String),
+    /// A tool whose schema cannot be used to check anything.
+    #[error("the schema of `{tool}` cannot be used: {reason}")]
+    BadSchema {
+        /// The tool.
+        tool: String,
+        /// What is wrong with the schema.
+        reason: String,
+    },
+    /// A rate limit.
+    #[error("principal used up `{}`", limit.as_str())]
+    TooMany {
+        /// Which.
+        limit: LimitKey,
+        /// When it may be tried again.
+        retry_after: Duration,
+    },
+    /// As many calls in flight as the gate takes.
+    #[error("as many calls in flight as are taken")]
+    Busy,
+    /// The gate ends.
+    #[error("the gate is draining")]
+    Draining,
+    /// Who is calling is not known.
+    #[error("not authenticated")]
+    Unauthenticated(#[source] auth::AuthError),
+    /// A Host or Origin that is not on the list.
+    #[error("{what} `{value}` is not allowed")]
+    Foreign {
+        /// `Host` or `Origin`.
+        what: &'static str,
+        /// What was sent.
+        value: String,
+    },
+    /// A path, verb or media type that the endpoint does not have.
+    #[error("HTTP {status}: {reason}")]
+    Http {
+        /// The status.
+        status: u16,
+        /// Why, in public words.
+        reason: &'static str,
+    },
+    /// A session is needed and none was named.
+    #[error("no session was named")]
+    NoSession,
+    /// A session that does not exist, is over, or is somebody else's.
+    #[error("unknown session")]
+    UnknownSession,
+    /// As many sessions as are kept.
+    #[error("as many sessions as are kept")]
+    TooManySessions,
+    /// The upstream gave no answer.
+    #[error("upstream `{upstream}`")]
+    Upstream {
+        /// Which.
+        upstream: UpstreamId,
+        /// Why.
+        #[source]
+        cause: upstream::Error,
+    },
+    /// The audit log has no room.
+    #[error("the audit log takes no record")]
+    Unrecordable(#[source] observe::Unavailable),
+    /// The client no longer wants the answer.
+    #[error("cancelled by the client")]
+    Cancelled,
+}
+
+/// What a client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status; other transports have none.
+    pub status: u16,
+    /// The JSON-RPC code.
+    pub code: Code,
+    /// The public text.
+    pub message: String,
+    /// Members of `data` beside the call's id, as JSON text.
+    pub data: Option<String>,
+    /// When it may be tried again.
+    pub retry_after: Option<Duration>,
+    /// Whose doing it was.
+    pub whose: Whose,
+    /// Whether the same call may be made again as it is.
+    pub retry: bool,
+}
+
+impl Response {
+    fn new(status: u16, code: Code, whose: Whose, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            data: None,
+            retry_after: None,
+            whose,
+            retry: false,
+        }
+    }
+
+    fn data(mut self, data: String) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    fn again(mut self, after: Option<Duration>) -> Self {
+        (self.retry, self.retry_after) = (true, after);
+        self
+    }
+}
+
+impl Rejection {
+    /// The one place where our errors become the protocol's. No `_` arm: a new variant chooses its response.
+    #[must_use]
+    pub fn response(&self, revision: Revision) -> Response {
+        use Whose::{Client, Upstream, Us};
+        let is_modern = revision.era() == wire::Era::Modern;
+        match self {
+            Self::NotMcp(fault) if fault.code == code::INVALID_PARAMS => {
+                Response::new(200, fault.code, Client, fault.message.clone())
+            }
+            Self::NotMcp(fault) => Response::new(400, fault.code, Client, fault.message.clone()),
+            Self::NotAllowed(why) => Response::new(
+                400,
+                code::INVALID_REQUEST,
+                Client,
+                format!("Invalid Request: {why}"),
+            ),
+            Self::UnknownMethod(name) => Response::new(
+                if is_modern { 404 } else { 200 },
+                code::METHOD_NOT_FOUND,
+                Client,
+                format!("Method not found: {name}"),
+            ),
+            Self::BadParams(why) => Response::new(
+                200,
+                code::INVALID_PARAMS,
+                Client,
+                format!("Invalid params: {why}"),
+            ),
+            Self::MissingMeta(key) => Response::new(
+                400,
+                code::INVALID_PARAMS,
+                Client,
+                format!("Invalid params: `_meta` must carry `{key}` in this revision"),
+            ),
+            Self::HeaderMismatch(header) => Response::new(
+                400,
+                code::HEADER_MISMATCH,
+                Client,
+                format!("Header mismatch: `{header}` is missing or differs from the body"),
+            ),
+            Self::UnsupportedRevision(requested) => {
+                let supported = json::string(Revision::LATEST.as_str());
+                Response::new(
+                    400,
+                    code::UNSUPPORTED_VERSION,
+                    Client,
+                    "Unsupported protocol version",
+                )
+                .data(format!(
+                    "\"supported\":[{supported}],\"requested\":{}",
+                    json::string(requested)
+                ))
+            }
+            Self::UnknownTool(name) => Response::new(
+                200,
+                code::INVALID_PARAMS,
+                Client,
+                format!("Unknown tool: {name}"),
+            ),
+            Self::UnknownPrompt(name) => Response::new(
+                200,
+                code::INVALID_PARAMS,
+                Client,
+                format!("Unknown prompt: {name}"),
+            ),
+            Self::UnknownResource(uri) => Response::new(
+                200,
+                revision.resource_not_found(),
+                Client,
+                "Resource not found",
+            )
+            .data(format!("\"uri\":{}", json::string(uri))),
+            Self::BadCursor => Response::new(
+                200,
+                code::INVALID_PARAMS,
+                Client,
+                "Invalid params: unknown cursor",
+            ),
+            Self::BadArguments(why) => Response::new(
+                200,
+                code::INVALID_PARAMS,
+                Client,
+                format!("Invalid arguments: {why}"),
+            ),
+            Self::BadSchema { tool, .. } => Response::new(
+                200,
+                code::INTERNAL_ERROR,
+                Upstream,
+                format!("The tool `{tool}` cannot be called: its input schema is not usable"),
+            ),
+            Self::TooMany { limit, retry_after } => Response::new(
+                429,
+                code::LIMITED,
+                Client,
+                format!("Rate limit `{}` is used up", limit.as_str()),
+            )
+            .data(format!(
+                "\"limit\":\"{}\",\"retryAfterMs\":{}",
+                limit.as_str(),
+                retry_after.as_millis()
+            ))
+            .again(Some(*retry_after)),
+            Self::Busy => Response::new(
+                503,
+                code::LIMITED,
+                Us,
+                "The gate is at its limit of calls in flight",
+            )
+            .again(Some(Duration::from_secs(1))),
+            Self::Draining => Response::new(503, code::LIMITED, Us, "The gate is shutting down")
+                .again(Some(Duration::from_secs(5))),
+            Self::Unauthenticated(auth::AuthError::Unavailable(_)) => Response::new(
+                503,
+                code::UNAUTHENTICATED,
+                Us,
+                "Credentials cannot be checked right now",
+            )
+            .again(Some(Duration::from_secs(1))),
+            Self::Unauthenticated(auth::AuthError::Missing) => Response::new(
+                401,
+                code::UNAUTHENTICATED,
+                Client,
+                "Authentication required: send `Authorization: Bearer <API key>`",
+            ),
+            Self::Unauthenticated(
+                auth::AuthError::Malformed(_)
+                | auth::AuthError::Unknown
+                | auth::AuthError::Expired
+                | auth::AuthError::Revoked,
+            ) => Response::new(
+                401,
+                code::UNAUTHENTICATED,
+                Client,
+                "The presented credential is not valid",
+            ),
+            Self::Foreign { what, .. } => Response::new(
+                403,
+                code::INVALID_REQUEST,
+                Client,
+                format!(
+                    "This {what} is not allowed; an operator can add it to `http.allowed_{}s`",
+                    what.to_lowercase()
+                ),
+            ),
+            Self::Http { status, reason } => {
+                Response::new(*status, code::INVALID_REQUEST, Client, *reason)
+            }
+            Self::NoSession => Response::new(
+                400,
+                code::INVALID_REQUEST,
+                Client,
+                "No session: send `initialize` first and repeat its `Mcp-Session-Id`, or use revision 2026-07-28",
+            ),
+            Self::UnknownSession => Response::new(
+                404,
+                code::INVALID_REQUEST,
+                Client,
+                "Unknown session: send `initialize` again",
+            ),
+            Self::TooManySessions => Response::new(
+                503,
+                code::LIMITED,
+                Us,
+                "As many sessions as are kept; end one with DELETE",
+            )
+            .again(Some(Duration::from_secs(30))),
+            Self::Upstream { upstream, cause } => upstream_response(upstream, cause),
+            Self::Unrecordable(_) => Response::new(
+                503,
+                code::UNRECORDABLE,
+                Us,
+                "The call cannot be recorded, so it was not made",
+            )
+            .again(Some(Duration::from_secs(1))),
+            Self::Cancelled => Response::new(200, code::CANCELLED, Client, "Cancelled"),
+        }
+    }
+
+    /// Whether the call was turned away by us before anything was done for it.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Upstream { .. }
+            | Self::BadSchema { .. }
+            | Self::Unrecordable(_)
+            | Self::Cancelled => false,
+            Self::NotMcp(_)
+            | Self::NotAllowed(_)
+            | Self::UnknownMethod(_)
+            | Self::BadParams(_)
+            | Self::MissingMeta(_)
+            | Self::HeaderMismatch(_)
+            | Self::UnsupportedRevision(_)
+            | Self::UnknownTool(_)
+            | Self::UnknownPrompt(_)
+            | Self::UnknownResource(_)
+            | Self::BadCursor
+            | Self::BadArguments(_)
+            | Self::TooMany { .. }
+            | Self::Busy
+            | Self::Draining
+            | Self::Unauthenticated(_)
+            | Self::Foreign { .. }
+            | Self::Http { .. }
+            | Self::NoSession
+            | Self::UnknownSession
+            | Self::TooManySessions => true,
+        }
+    }
+}
+
+fn upstream_response(upstream: &UpstreamId, cause: &upstream::Error) -> Response {
+    use upstream::Error as Cause;
+    let unavailable =
+        |text: String| Response::new(200, code::UPSTREAM_UNAVAILABLE, Whose::Upstream, text);
+    match cause {
+        Cause::Down { state } => {
+            unavailable(format!("The upstream `{upstream}` is {state}")).again(None)
+        }
+        Cause::Full => unavailable(format!("The upstream `{upstream}` is overloaded")).again(None),
+        Cause::Spawn { .. } => unavailable(format!("The upstream `{upstream}` cannot be started")),
+        Cause::Gone => unavailable(format!(
+            "The upstream `{upstream}` went away during the call; whether the call took effect is not known"
+        )),
+        Cause::Silent { waited } => unavailable(format!(
+            "The upstream `{upstream}` did not answer within {waited:?}; whether the call took effect is not known"
+        )),
+        Cause::Net(error) if error.sent() == net::Sent::No => {
+            unavailable(format!("The upstream `{upstream}` cannot be reached")).again(None)
+        }
+        Cause::Net(_) => unavailable(format!(
+            "The connection to the upstream `{upstream}` failed; whether the call took effect is not known"
+        )),
+        Cause::Status { status } => {
+            unavailable(format!("The upstream `{upstream}` answered HTTP {status}"))
+        }
+        Cause::Protocol(_) => unavailable(format!(
+            "The upstream `{upstream}` gave an answer that is not MCP"
+        )),
+        Cause::Refused { .. } => {
+            unavailable(format!("The upstream `{upstream}` refused the handshake"))
+        }
+        Cause::Native(upstream::native::Error::UnknownTool(name)) => Response::new(
+            200,
+            code::INVALID_PARAMS,
+            Whose::Client,
+            format!("Unknown tool: {name}"),
+        ),
+        Cause::Native(_) => unavailable(format!("The built-in `{upstream}` is not available")),
+    }
+}
+
+/// `docs/reference/errors.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Errors\n\nGenerated from `crates/gateway/src/rejection.rs` by `cargo xtask bless`; do not edit.\n\n\
+         What a client is told when a call gets no answer. `data.call` is the id under which the audit log has the \
+         rest. Where legacy revisions differ from 2026-07-28 both are given. Codes outside JSON-RPC's reserved range \
+         are ours.\n\n\
+         | HTTP | code | text | whose doing | same call again? |\n|---|---|---|---|---|\n",
+    );
+    for sample in samples() {
+        let (old, new) = (
+            sample.response(Revision::LATEST_LEGACY),
+            sample.response(Revision::LATEST),
+        );
+        let both = |old: String, new: String| {
+            if old == new {
+                new
+            } else {
+                format!("{new} (legacy {old})")
+            }
+        };
+        let whose = match new.whose {
+            Whose::Client => "client",
+            Whose::Us => "gate",
+            Whose::Upstream => "upstream",
+        };
+        let again = match (new.retry, new.retry_after) {
+            (false, _) => "no".to_owned(),
+            (true, None) => "yes".to_owned(),
+            (true, Some(after)) => format!("after {after:?} (`Retry-After`)"),
+        };
+        // Writing to a String cannot fail.
+        let _written = writeln!(
+            page,
+            "| {} | {} | {} | {whose} | {again} |",
+            both(old.status.to_string(), new.status.to_string()),
+            both(old.code.to_string(), new.code.to_string()),
+            new.message.replace('|', "\\|"),
+        );
+    }
+    page
+}
+
+/// One of each, in the order of the page.
+fn samples() -> Vec<Rejection> {
+    let fault = |code, message: &str| Fault {
+        code,
+        message: message.to_owned(),
+        id: None,
+    };
+    let upstream =
+        |cause| UpstreamId::parse("files").map(|upstream| Rejection::Upstream { upstream, cause });
+    let mut samples = vec![
+        Rejection::NotMcp(fault(code::PARSE_ERROR, "Parse error: line 1 column 2")),
+        Rejection::NotMcp(fault(
+            code::INVALID_REQUEST,
+            "Invalid Request: `jsonrpc` must be \"2.0\"",
+        )),
+        Rejection::NotAllowed("this revision has no batches".into()),
+        Rejection::UnknownMethod("tools/fly".into()),
+        Rejection::BadParams("`name` must be a string".into()),
+        Rejection::MissingMeta(wire::meta::CLIENT_CAPABILITIES),
+        Rejection::HeaderMismatch("mcp-name"),
+        Rejection::UnsupportedRevision("1900-01-01".into()),
+        Rejection::UnknownTool("files.fly".into()),
+        Rejection::UnknownPrompt("files.fly".into()),
+        Rejection::UnknownResource("file:///nowhere".into()),
+        Rejection::BadCursor,
+        Rejection::BadArguments("`/path`: expected a string, got 7".into()),
+        Rejection::BadSchema {
+            tool: "files.read".into(),
+            reason: String::new(),
+        },
+        Rejection::TooMany {
+            limit: LimitKey::ToolCall,
+            retry_after: Duration::from_millis(600),
+        },
+        Rejection::Busy,
+        Rejection::Draining,
+        Rejection::Unauthenticated(auth::AuthError::Missing),
+        Rejection::Unauthenticated(auth::AuthError::Unknown),
+        Rejection::Foreign {
+            what: "Host",
+            value: String::new(),
+        },
+        Rejection::Foreign {
+            what: "Origin",
+            value: String::new(),
+        },
+        Rejection::Http {
+            status: 404,
+            reason: "No such path",
+        },
+        Rejection::Http {
+            status: 405,
+            reason: "Use POST",
+        },
+        Rejection::Http {
+            status: 408,
+            reason: "The body came too slowly",
+        },
+        Rejection::Http {
+            status: 413,
+            reason: "The body is too large",
+        },
+        Rejection::Http {
+            status: 415,
+            reason: "Send `Content-Type: application/json`",
+        },
+        Rejection::NoSession,
+        Rejection::UnknownSession,
+        Rejection::TooManySessions,
+        Rejection::Cancelled,
+    ];
+    let causes = [
+        upstream::Error::Down {
+            state: "restarting",
+        },
+        upstream::Error::Full,
+        upstream::Error::Gone,
+        upstream::Error::Silent {
+            waited: Duration::from_secs(60),
+        },
+        upstream::Error::Status { status: 500 },
+        upstream::Error::Protocol(String::new()),
+    ];
+    samples.extend(causes.into_iter().filter_map(|cause| upstream(cause).ok()));
+    samples
+}

@@ -1,0 +1,193 @@
+//! What a legacy client said in its handshake, kept for as long as it talks; and calls that may be cancelled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use parking_lot::Mutex;
+use policy::{Instant, PrincipalId};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wire::Revision;
+
+use crate::Rejection;
+use crate::settings::SessionSettings;
+
+/// One legacy session. It identifies, it never authenticates: every request proves its principal anew.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Visible ASCII from 128 random bits.
+    pub(crate) id: String,
+    pub(crate) principal: PrincipalId,
+    pub(crate) revision: Revision,
+    /// `clientInfo` as JSON text.
+    pub(crate) client_info: Option<String>,
+    /// Its name and version, for the record.
+    pub(crate) client: String,
+    pub(crate) in_flight: InFlight,
+    /// Counts GET streams: only the newest gets messages, so that each goes out on exactly one.
+    pub(crate) stream: watch::Sender<u64>,
+    /// Ends what hangs on the session.
+    pub(crate) over: CancellationToken,
+    last_used: Mutex<Instant>,
+    counted: Option<observe::Counted>,
+}
+
+impl Session {
+    /// A session without a name: on a pipe it needs none, over HTTP [`Sessions::open`] gives it one.
+    pub(crate) fn new(
+        principal: PrincipalId,
+        revision: Revision,
+        client_info: Option<String>,
+        client: String,
+    ) -> Self {
+        Self {
+            id: String::new(),
+            principal,
+            revision,
+            client_info,
+            client,
+            in_flight: InFlight::default(),
+            stream: watch::channel(0).0,
+            over: CancellationToken::new(),
+            last_used: Mutex::default(),
+            counted: None,
+        }
+    }
+}
+
+/// Requests whose client may still cancel them, by their raw ids.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    calls: Mutex<HashMap<String, CancellationToken>>,
+}
+
+/// One request in flight; forgotten when dropped.
+#[derive(Debug)]
+pub(crate) struct Cancellable<'a> {
+    among: &'a InFlight,
+    id: String,
+    pub(crate) token: CancellationToken,
+}
+
+impl InFlight {
+    /// Registers a request. `None` if one with that id is in flight: ids are unique within a session.
+    pub(crate) fn enter(&self, id: &str) -> Option<Cancellable<'_>> {
+        let token = CancellationToken::new();
+        let mut calls = self.calls.lock();
+        if calls.contains_key(id) {
+            return None;
+        }
+        calls.insert(id.to_owned(), token.clone());
+        Some(Cancellable {
+            among: self,
+            id: id.to_owned(),
+            token,
+        })
+    }
+
+    /// Cancels the request that `notifications/cancelled` names; unknown ones are ignored, as the spec says.
+    pub(crate) fn cancel(&self, params: &[u8]) {
+        let Ok(Some(id)) = wire::json::member(params, "requestId") else {
+            return;
+        };
+        if let Some(token) = self.calls.lock().get(id.get()) {
+            token.cancel();
+        }
+    }
+}
+
+impl Drop for Cancellable<'_> {
+    fn drop(&mut self) {
+        self.among.calls.lock().remove(&self.id);
+    }
+}
+
+/// All legacy sessions over HTTP.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<String, Arc<Session>>>,
+}
+
+impl Sessions {
+    /// Opens a session, if there is room.
+    pub(crate) fn open(
+        &self,
+        settings: &SessionSettings,
+        now: Instant,
+        counted: observe::Counted,
+        mut session: Session,
+    ) -> Result<Arc<Session>, Rejection> {
+        session.id = random_id().ok_or(Rejection::Busy)?;
+        session.last_used = Mutex::new(now);
+        session.counted = Some(counted);
+        let session = Arc::new(session);
+        let mut open = self.open.lock();
+        if open.len() >= settings.max {
+            sweep(&mut open, settings, now);
+        }
+        let of_principal = || {
+            open.values()
+                .filter(|other| other.principal == session.principal)
+                .count()
+        };
+        if open.len() >= settings.max
+            || (open.len() >= settings.per_principal && of_principal() >= settings.per_principal)
+        {
+            return Err(Rejection::TooManySessions);
+        }
+        open.insert(session.id.clone(), Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// The session of that id, if it is this principal's; somebody else's looks unknown.
+    pub(crate) fn get(
+        &self,
+        id: &str,
+        principal: &PrincipalId,
+        now: Instant,
+    ) -> Result<Arc<Session>, Rejection> {
+        let session = self
+            .open
+            .lock()
+            .get(id)
+            .cloned()
+            .filter(|session| session.principal == *principal);
+        let session = session.ok_or(Rejection::UnknownSession)?;
+        *session.last_used.lock() = now;
+        Ok(session)
+    }
+
+    /// Ends a session.
+    pub(crate) fn end(&self, session: &Session) {
+        self.open.lock().remove(&session.id);
+        session.over.cancel();
+    }
+
+    /// Ends all that nobody used for too long.
+    pub(crate) fn sweep(&self, settings: &SessionSettings, now: Instant) {
+        sweep(&mut self.open.lock(), settings, now);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+}
+
+fn sweep(open: &mut HashMap<String, Arc<Session>>, settings: &SessionSettings, now: Instant) {
+    open.retain(|_, session| {
+        // An open GET stream is use.
+        let is_used = session.stream.receiver_count() > 0
+            || now.since(*session.last_used.lock()) < settings.idle;
+        if !is_used {
+            session.over.cancel();
+        }
+        is_used
+    });
+}
+
+fn random_id() -> Option<String> {
+    let mut bytes = [0_u8; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
+}

@@ -1,0 +1,420 @@
+//! An MCP server behind Streamable HTTP: one POST a message, answers as JSON or as a stream of events.
+//!
+//! Legacy servers keep a session and may push on a GET stream; modern ones get mirrored headers and push on
+//! `subscriptions/listen`. Sources: MCP 2025-11-25 and 2026-07-28, "Transports".
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use wire::header as mcp;
+use wire::{Era, Frame, Outcome, Revision, method, sse};
+
+use crate::inbox::{Inbox, Progress, Ticket};
+use crate::request::own_params;
+use crate::{Error, Http};
+
+/// The largest answer or event taken, in bytes.
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
+/// How long a notification may take to be accepted.
+const TELL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Cancellations and answers that wait to be posted.
+const AFTERMATH_MAX: usize = 64;
+/// How long until a stream of changes that ended is opened again.
+const WATCH_PAUSE: Duration = Duration::from_secs(2);
+
+/// One server, and the session with it if it is a legacy one.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) inbox: Inbox,
+    client: net::Client,
+    spec: Http,
+    timeout: Duration,
+    session: Mutex<Session>,
+    /// Held while a lost session is made anew, so that many calls that lost it make one.
+    pub(crate) renewal: tokio::sync::Mutex<()>,
+    aftermath: mpsc::Sender<Vec<u8>>,
+    unreachable: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Session {
+    revision: Revision,
+    id: Option<HeaderValue>,
+}
+
+/// The side of a connection that its task runs.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    aftermath: mpsc::Receiver<Vec<u8>>,
+}
+
+/// Nothing is sent yet: the first exchange connects.
+pub(crate) fn start(client: net::Client, spec: &Http, timeout: Duration) -> (Connection, Driver) {
+    let (aftermath, receiver) = mpsc::channel(AFTERMATH_MAX);
+    let connection = Connection {
+        inbox: Inbox::default(),
+        client,
+        spec: spec.clone(),
+        timeout,
+        session: Mutex::new(Session {
+            revision: Revision::LATEST,
+            id: None,
+        }),
+        renewal: tokio::sync::Mutex::new(()),
+        aftermath,
+        unreachable: Notify::new(),
+    };
+    (
+        connection,
+        Driver {
+            aftermath: receiver,
+        },
+    )
+}
+
+impl Connection {
+    pub(crate) fn revision(&self) -> Revision {
+        self.session.lock().revision
+    }
+
+    pub(crate) fn speak(&self, revision: Revision) {
+        let mut session = self.session.lock();
+        session.revision = revision;
+    }
+
+    /// Forgets the session, unless another call did so since; whether there was one to forget.
+    pub(crate) fn lose_session(&self, seen: Option<&HeaderValue>) -> bool {
+        let mut session = self.session.lock();
+        if seen.is_some() && session.id.as_ref() == seen {
+            session.id = None;
+        }
+        seen.is_some()
+    }
+
+    pub(crate) fn session_id(&self) -> Option<HeaderValue> {
+        self.session.lock().id.clone()
+    }
+
+    /// Posts a request and waits for its answer. Dropped while waiting: the stream closes, which cancels in the
+    /// modern era; a legacy server is told.
+    pub(crate) async fn exchange(
+        &self,
+        id: u64,
+        method: &str,
+        params: &[u8],
+        mirrored: Option<&str>,
+        progress: Option<Progress>,
+    ) -> Result<Outcome<Bytes>, Error> {
+        let mut ticket = self
+            .inbox
+            .open(id, progress)
+            .ok_or(Error::Down { state: "down" })?;
+        let message = wire::encode::request(&id.to_string(), method, params);
+        let era = self.revision().era();
+        let mut headers = self.headers();
+        if era == Era::Modern {
+            mirror(&mut headers, method, mirrored)?;
+        }
+        let mut cancel = Cancel {
+            connection: self,
+            id,
+            is_open: era == Era::Legacy && method != "initialize",
+        };
+        let answer = self
+            .answer(method, message.into(), headers, &mut ticket)
+            .await;
+        cancel.is_open = false;
+        if let Err(Error::Net(error)) = &answer
+            && error.sent() == net::Sent::No
+        {
+            self.unreachable.notify_one();
+        }
+        answer
+    }
+
+    async fn answer(
+        &self,
+        method: &str,
+        message: Bytes,
+        headers: HeaderMap,
+        ticket: &mut Ticket<'_>,
+    ) -> Result<Outcome<Bytes>, Error> {
+        let mut response = self.post(message, headers, self.timeout).await?;
+        if method == method::INITIALIZE.name
+            && let Some(id) = response.headers.get(mcp::SESSION_ID)
+        {
+            self.session.lock().id = Some(id.clone());
+        }
+        if is_event_stream(&response.headers) && response.status.is_success() {
+            return self.follow(&mut response.body, ticket).await;
+        }
+        let body = response.body.read_to_end(ANSWER_MAX, self.timeout).await?;
+        let status = response.status.as_u16();
+        match Frame::decode(&body) {
+            // An error about a request it could not read has no id; on this exchange it can only be ours.
+            Ok(Frame::Response(reply)) if reply.id().is_none() => Ok(reply.outcome()),
+            Ok(frame) => {
+                self.take(frame);
+                ticket
+                    .reply
+                    .try_recv()
+                    .map_err(|_| Error::Protocol("it answered something else".to_owned()))
+            }
+            Err(_) if !response.status.is_success() => Err(Error::Status { status }),
+            Err(fault) => Err(Error::Protocol(fault.to_string())),
+        }
+    }
+
+    /// Reads events until the answer comes.
+    async fn follow(
+        &self,
+        body: &mut net::Body,
+        ticket: &mut Ticket<'_>,
+    ) -> Result<Outcome<Bytes>, Error> {
+        let mut events = sse::Decoder::new(ANSWER_MAX);
+        while let Some(chunk) = body.chunk().await? {
+            events.push(&chunk);
+            self.hear(&mut events)?;
+            if let Ok(outcome) = ticket.reply.try_recv() {
+                // A stream that ends with the answer, as it should, gives its connection back.
+                drop(body.read_to_end(1024, Duration::from_millis(50)).await);
+                return Ok(outcome);
+            }
+        }
+        Err(Error::Gone)
+    }
+
+    fn hear(&self, events: &mut sse::Decoder) -> Result<(), Error> {
+        while let Some(event) = events
+            .next_event()
+            .map_err(|error| Error::Protocol(error.to_string()))?
+        {
+            // A prime event has an id and no data.
+            if event.data.is_empty() || event.kind != "message" {
+                continue;
+            }
+            match Frame::decode(&event.data) {
+                Ok(frame) => self.take(frame),
+                Err(fault) => tracing::warn!("the upstream sent an event that is not MCP: {fault}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, frame: Frame) {
+        if let Some(answer) = self.inbox.take(frame) {
+            // If the queue is full there is nothing better to do with the answer to its ping.
+            drop(self.aftermath.try_send(answer));
+        }
+    }
+
+    /// Posts a notification or an answer.
+    pub(crate) async fn tell(&self, message: Vec<u8>) -> Result<(), Error> {
+        let mut response = self
+            .post(message.into(), self.headers(), TELL_TIMEOUT)
+            .await?;
+        // Read, so that the connection can serve the next exchange.
+        drop(response.body.read_to_end(64 * 1024, TELL_TIMEOUT).await);
+        if response.status.is_success() {
+            Ok(())
+        } else {
+            Err(Error::Status {
+                status: response.status.as_u16(),
+            })
+        }
+    }
+
+    async fn post(
+        &self,
+        body: Bytes,
+        mut headers: HeaderMap,
+        timeout: Duration,
+    ) -> Result<net::Response, Error> {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/json, text/event-stream"),
+        );
+        let url = self.spec.url.clone();
+        let request = net::Request {
+            method: Verb::POST,
+            url,
+            headers,
+            body,
+            reach: net::Reach::Operator,
+            timeout,
+        };
+        Ok(self.client.send(request).await?)
+    }
+
+    /// The operator's headers, then ours, which they cannot override.
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.spec.headers.len() + 6);
+        for (name, value) in &self.spec.headers {
+            headers.append(name, value.clone());
+        }
+        let session = self.session.lock();
+        headers.insert(
+            mcp::PROTOCOL_VERSION,
+            HeaderValue::from_static(session.revision.as_str()),
+        );
+        if let Some(id) = &session.id {
+            headers.insert(mcp::SESSION_ID, id.clone());
+        }
+        headers
+    }
+
+    /// Carries cancellations out and changes in, until the server cannot be reached or `stop` comes.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        driver: Driver,
+        stop: impl Future<Output = ()>,
+    ) -> String {
+        let mut aftermath = driver.aftermath;
+        let post = async {
+            while let Some(message) = aftermath.recv().await {
+                if let Err(error) = self.tell(message).await {
+                    tracing::debug!(%error, "a notification did not reach the upstream");
+                }
+            }
+        };
+        let why = tokio::select! {
+            () = post => "closed".to_owned(),
+            () = self.unreachable.notified() => "it cannot be reached".to_owned(),
+            () = stop => "stopped".to_owned(),
+        };
+        self.inbox.close();
+        self.end_session().await;
+        why
+    }
+
+    /// Tells a legacy server that its session is over; most servers keep it in memory until then.
+    async fn end_session(&self) {
+        let Some(id) = self.session_id() else { return };
+        self.lose_session(Some(&id));
+        let mut headers = self.headers();
+        headers.insert(mcp::SESSION_ID, id);
+        let request = net::Request {
+            method: Verb::DELETE,
+            url: self.spec.url.clone(),
+            headers,
+            body: Bytes::new(),
+            reach: net::Reach::Operator,
+            timeout: Duration::from_secs(1),
+        };
+        drop(self.client.send(request).await);
+    }
+
+    /// Listens for list changes for as long as the server offers a stream for it.
+    pub(crate) async fn watch(&self) {
+        loop {
+            let opened = match self.revision().era() {
+                Era::Legacy => self.open_get_stream().await,
+                Era::Modern => self.open_listen_stream().await,
+            };
+            match opened {
+                Ok(Some(mut body)) => {
+                    let mut events = sse::Decoder::new(ANSWER_MAX);
+                    while let Ok(Some(chunk)) = body.chunk().await {
+                        events.push(&chunk);
+                        if self.hear(&mut events).is_err() {
+                            break;
+                        }
+                    }
+                    // Changes may have come while nobody listened.
+                    self.inbox.changed.notify_one();
+                }
+                Ok(None) => return,
+                Err(Error::Net(error)) if error.sent() == net::Sent::No => {
+                    self.unreachable.notify_one();
+                    return;
+                }
+                Err(error) => tracing::debug!(%error, "the stream of changes could not be opened"),
+            }
+            tokio::time::sleep(WATCH_PAUSE).await;
+        }
+    }
+
+    async fn open_get_stream(&self) -> Result<Option<net::Body>, Error> {
+        let mut headers = self.headers();
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("text/event-stream"),
+        );
+        let request = net::Request {
+            method: Verb::GET,
+            url: self.spec.url.clone(),
+            headers,
+            body: Bytes::new(),
+            reach: net::Reach::Operator,
+            timeout: TELL_TIMEOUT,
+        };
+        // Some servers send the head only with the first event: a late head is a stream that is silent so far,
+        // and asking again would only take it away.
+        let response = self.client.send(request).await?;
+        let is_stream = response.status == StatusCode::OK && is_event_stream(&response.headers);
+        Ok(is_stream.then_some(response.body))
+    }
+
+    async fn open_listen_stream(&self) -> Result<Option<net::Body>, Error> {
+        let filter = br#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}}"#;
+        let id = self.inbox.next_id().to_string();
+        let message = wire::encode::request(&id, method::LISTEN.name, &own_params(filter));
+        let mut headers = self.headers();
+        mirror(&mut headers, method::LISTEN.name, None)?;
+        let response = self.post(message.into(), headers, TELL_TIMEOUT).await?;
+        let is_stream = response.status == StatusCode::OK && is_event_stream(&response.headers);
+        Ok(is_stream.then_some(response.body))
+    }
+}
+
+/// Tells a legacy server that an answer is no longer wanted, unless it came.
+struct Cancel<'a> {
+    connection: &'a Connection,
+    id: u64,
+    is_open: bool,
+}
+
+impl Drop for Cancel<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            let params = format!(
+                "{{\"requestId\":{},\"reason\":\"the client cancelled\"}}",
+                self.id
+            );
+            let message =
+                wire::encode::notification(method::notification::CANCELLED, params.as_bytes());
+            drop(self.connection.aftermath.try_send(message));
+        }
+    }
+}
+
+fn mirror(headers: &mut HeaderMap, method: &str, mirrored: Option<&str>) -> Result<(), Error> {
+    let value = |text: &str| {
+        HeaderValue::from_str(&mcp::encode(text))
+            .map_err(|_| Error::Protocol("its name fits no header".to_owned()))
+    };
+    headers.insert(mcp::METHOD, value(method)?);
+    if let Some(name) = mirrored {
+        headers.insert(mcp::NAME, value(name)?);
+    }
+    Ok(())
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|kind| {
+            kind.trim_start()
+                .to_ascii_lowercase()
+                .starts_with("text/event-stream")
+        })
+}

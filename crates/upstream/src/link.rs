@@ -1,0 +1,427 @@
+//! One configured upstream and its whole life: start, handshake, lists, calls, restart with back-off, end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use policy::{Clock, Instant, UpstreamId};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wire::{Era, Outcome, Revision};
+
+use crate::listing::{self, Item, Listing, Offers};
+use crate::native::{self, Native};
+use crate::peer::{Greeting, Peer};
+use crate::{Error, Events, Kind, Request, Spec, http, stdio};
+
+/// The first pause before a restart; it doubles up to the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_LONGEST: Duration = Duration::from_secs(30);
+/// An upstream that lived so long starts over with the first pause.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// A storm of list changes is answered once in so much time.
+const CHANGES_PAUSE: Duration = Duration::from_millis(100);
+/// How long asking for all lists may take.
+const LISTS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where an upstream is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Never connected so far.
+    Starting,
+    /// Connected, lists known.
+    Ready,
+    /// Was connected or tried to; another try comes by itself.
+    Down,
+    /// Ended for good: removed from the config, or the gate ends.
+    Stopped,
+}
+
+impl State {
+    /// A word from a closed set.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Down => "restarting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What is known of an upstream at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Where it is in its life.
+    pub state: State,
+    /// Since when.
+    pub since: Instant,
+    /// What it offers. Kept while it restarts, so that a call says "restarting" and not "unknown tool".
+    pub listing: Arc<Listing>,
+    /// The revision spoken with it.
+    pub revision: Option<Revision>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Why it is not ready, for the operator.
+    pub last_error: Option<String>,
+}
+
+/// An upstream's answer, and the era whose form it has.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Result or error object, as the upstream wrote it.
+    pub outcome: Outcome<Bytes>,
+    /// The era spoken with it.
+    pub era: Era,
+}
+
+/// What upstreams need of the rest of the gate.
+#[derive(Clone)]
+pub struct Parts {
+    /// The way out.
+    pub client: net::Client,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What the built-in packs need.
+    pub native: native::Parts,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// One configured upstream.
+pub struct Link {
+    spec: Spec,
+    parts: Parts,
+    native: Option<Native>,
+    live: ArcSwapOption<Peer>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    /// The era found last time, so that a restart needs no probe.
+    era: Mutex<Option<Era>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// An upstream that is not started; [`Link::run`] does that.
+    ///
+    /// # Errors
+    /// If a built-in pack cannot be set up.
+    pub fn new(spec: Spec, parts: Parts) -> Result<Self, Error> {
+        let native = match &spec.kind {
+            Kind::Native(pack) => Some(Native::new(pack.clone(), &parts.native)?),
+            Kind::Stdio(_) | Kind::Http(_) => None,
+        };
+        let mut snapshot = Snapshot {
+            state: State::Starting,
+            since: parts.clock.now(),
+            listing: Arc::default(),
+            revision: None,
+            restarts: 0,
+            last_error: None,
+        };
+        if let Some(native) = &native {
+            snapshot.state = State::Ready;
+            snapshot.revision = Some(Revision::LATEST);
+            snapshot.listing = Arc::new(native_listing(native));
+        }
+        let (snapshot, _) = watch::channel(Arc::new(snapshot));
+        Ok(Self {
+            spec,
+            parts,
+            native,
+            live: ArcSwapOption::empty(),
+            snapshot,
+            era: Mutex::new(None),
+        })
+    }
+
+    /// Its alias.
+    #[must_use]
+    pub fn id(&self) -> &UpstreamId {
+        &self.spec.id
+    }
+
+    /// What the config says about it.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// What is known of it now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// Tells of every change of what is known.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.subscribe()
+    }
+
+    /// Makes a call. Dropped while it waits, the upstream is told that the answer is no longer wanted.
+    ///
+    /// # Errors
+    /// Why there is no answer; see [`Error::nothing_sent`].
+    pub async fn call(&self, request: &Request, events: &Events) -> Result<Reply, Error> {
+        let call = async {
+            if let Some(native) = &self.native {
+                return call_native(native, request).await;
+            }
+            let peer = self.live.load_full().ok_or_else(|| Error::Down {
+                state: self.snapshot().state.as_str(),
+            })?;
+            let outcome = peer.call(request, events).await?;
+            Ok(Reply {
+                outcome,
+                era: peer.revision().era(),
+            })
+        };
+        let waited = self.spec.timeout;
+        tokio::time::timeout(waited, call)
+            .await
+            .unwrap_or(Err(Error::Silent { waited }))
+    }
+
+    /// Lives until `stop`: connects, lists, listens for changes, and starts again whenever the connection ends.
+    pub async fn run(&self, stop: CancellationToken) {
+        if self.native.is_some() {
+            stop.cancelled().await;
+        }
+        let mut pause = PAUSE_FIRST;
+        while !stop.is_cancelled() {
+            let started = self.parts.clock.now();
+            let why = self.live_once(&stop).await;
+            self.live.store(None);
+            if stop.is_cancelled() {
+                break;
+            }
+            if self.parts.clock.now().since(started) > HEALTHY_AFTER {
+                pause = PAUSE_FIRST;
+            }
+            tracing::warn!(upstream = %self.id(), why, pause_ms = pause.as_millis(), "upstream down, will be started again");
+            self.publish(|next| {
+                next.state = State::Down;
+                next.last_error = Some(why.clone());
+                next.restarts += 1;
+            });
+            tokio::select! {
+                () = tokio::time::sleep(jittered(pause)) => {}
+                () = stop.cancelled() => {}
+            }
+            pause = (pause * 2).min(PAUSE_LONGEST);
+        }
+        self.publish(|next| next.state = State::Stopped);
+    }
+
+    /// One connection from its start to its end; tells why it ended.
+    async fn live_once(&self, stop: &CancellationToken) -> String {
+        let end = CancellationToken::new();
+        match &self.spec.kind {
+            Kind::Native(_) => String::new(),
+            Kind::Stdio(spec) => match stdio::start(spec) {
+                Ok((connection, driver)) => {
+                    let peer = Arc::new(Peer::Stdio(connection));
+                    self.serve(peer, driver.run(end.clone().cancelled_owned()), &end, stop)
+                        .await
+                }
+                Err(error) => chain(&error),
+            },
+            Kind::Http(spec) => {
+                let (connection, driver) =
+                    http::start(self.parts.client.clone(), spec, self.spec.timeout);
+                let connection = Arc::new(connection);
+                let drive = {
+                    let (connection, end) = (Arc::clone(&connection), end.clone());
+                    async move { connection.run(driver, end.cancelled_owned()).await }
+                };
+                self.serve(Arc::new(Peer::Http(connection)), drive, &end, stop)
+                    .await
+            }
+        }
+    }
+
+    async fn serve(
+        &self,
+        peer: Arc<Peer>,
+        drive: impl Future<Output = String>,
+        end: &CancellationToken,
+        stop: &CancellationToken,
+    ) -> String {
+        tokio::pin!(drive);
+        let why = tokio::select! {
+            why = &mut drive => return why,
+            error = self.manage(&peer) => chain(&error),
+            () = stop.cancelled() => "stopped".to_owned(),
+        };
+        self.live.store(None);
+        end.cancel();
+        drive.await;
+        why
+    }
+
+    /// Greets, lists, and lists again at every change. Only ever ends with why it could not.
+    async fn manage(&self, peer: &Arc<Peer>) -> Error {
+        let offers = match self.connect(peer).await {
+            Ok(offers) => offers,
+            Err(error) => return error,
+        };
+        let watch = async {
+            if let Peer::Http(connection) = &**peer {
+                connection.watch().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let relist = async {
+            let inbox = peer.inbox();
+            loop {
+                inbox.changed.notified().await;
+                tokio::time::sleep(CHANGES_PAUSE).await;
+                match tokio::time::timeout(LISTS_TIMEOUT, listing::fetch(peer, offers)).await {
+                    Ok(Ok(listing)) => self.publish_listing(listing),
+                    Ok(Err(error)) => {
+                        tracing::warn!(upstream = %self.id(), error = chain(&error), "the lists changed but cannot be read");
+                    }
+                    Err(_) => {
+                        tracing::warn!(upstream = %self.id(), "the lists changed but do not come")
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = watch => Error::Gone,
+            error = relist => error,
+        }
+    }
+
+    async fn connect(&self, peer: &Arc<Peer>) -> Result<Offers, Error> {
+        let waited = self.spec.timeout_connect;
+        let silent = |_| Error::Silent { waited };
+        let known = *self.era.lock();
+        // If the server dies of the probe, the next start leaves it out.
+        *self.era.lock() = Some(Era::Legacy);
+        let greeting = tokio::time::timeout(waited, peer.greet(known))
+            .await
+            .map_err(silent)??;
+        *self.era.lock() = Some(greeting.revision.era());
+        let mut listing =
+            tokio::time::timeout(LISTS_TIMEOUT, listing::fetch(peer, greeting.offers))
+                .await
+                .map_err(|_| Error::Silent {
+                    waited: LISTS_TIMEOUT,
+                })??;
+        let Greeting {
+            revision,
+            offers,
+            server,
+            instructions,
+        } = greeting;
+        (listing.server, listing.instructions) = (server, instructions);
+        tracing::info!(
+            upstream = %self.id(),
+            server = listing.server,
+            %revision,
+            tools = listing.tools.len(),
+            prompts = listing.prompts.len(),
+            resources = listing.resources.len(),
+            "upstream ready"
+        );
+        self.live.store(Some(Arc::clone(peer)));
+        self.publish(|next| {
+            next.state = State::Ready;
+            next.revision = Some(revision);
+            next.last_error = None;
+            next.listing = Arc::new(listing);
+        });
+        Ok(offers)
+    }
+
+    fn publish_listing(&self, mut listing: Listing) {
+        let old = self.snapshot();
+        listing.server.clone_from(&old.listing.server);
+        listing.instructions.clone_from(&old.listing.instructions);
+        if listing != *old.listing {
+            self.publish(|next| next.listing = Arc::new(listing));
+        }
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        let now = self.parts.clock.now();
+        self.snapshot.send_modify(|current| {
+            let mut next = Snapshot::clone(current);
+            change(&mut next);
+            if next.state != current.state {
+                next.since = now;
+            }
+            *current = Arc::new(next);
+        });
+    }
+}
+
+async fn call_native(native: &Native, request: &Request) -> Result<Reply, Error> {
+    let name = request
+        .name
+        .as_deref()
+        .or(request.params.name.as_deref())
+        .unwrap_or_default();
+    let arguments = request
+        .params
+        .arguments()
+        .unwrap_or_else(|| Bytes::from_static(b"{}"));
+    let arguments = match wire::json::strict_value(&arguments) {
+        Ok(serde_json::Value::Object(arguments)) => arguments,
+        Ok(_) => serde_json::Map::new(),
+        Err(error) => return Err(Error::Protocol(error.to_string())),
+    };
+    let caller = native::Caller {
+        principal: &request.caller.principal,
+    };
+    let result = native.call(name, arguments, caller).await?;
+    let result = Bytes::from(Box::<str>::from(result).into_string());
+    // A pack writes results in the form that both eras share; what only the modern one has is added at the door.
+    Ok(Reply {
+        outcome: Outcome::Result(result),
+        era: Era::Legacy,
+    })
+}
+
+fn native_listing(native: &Native) -> Listing {
+    let read = |raw: &serde_json::value::RawValue| {
+        Item::read(Bytes::copy_from_slice(raw.get().as_bytes()), "name")
+    };
+    Listing {
+        tools: native.tools().iter().filter_map(|raw| read(raw)).collect(),
+        server: concat!("portcullis ", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..Listing::default()
+    }
+}
+
+/// Between half and the whole of `pause`, so that upstreams that fell together do not rise together.
+fn jittered(pause: Duration) -> Duration {
+    let dice = uuid::Uuid::new_v4().as_u128() % 1000;
+    pause / 2 + (pause / 2000) * u32::try_from(dice).unwrap_or_default()
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,253 @@
+//! One open connection to an MCP server, whatever carries it, and the handshake of both eras.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wire::{Era, Outcome, Revision, json, method};
+
+use crate::inbox::{Inbox, Progress};
+use crate::listing::{Offers, error_message};
+use crate::request::{OUR_INFO, own_params};
+use crate::{Error, Events, Request, http, stdio};
+
+/// How long a server may think about `server/discover` before it is taken for a legacy one that ignores it.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One open connection.
+#[derive(Debug)]
+pub(crate) enum Peer {
+    /// To a child process.
+    Stdio(stdio::Connection),
+    /// To an endpoint.
+    Http(Arc<http::Connection>),
+}
+
+/// What the handshake told.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    pub(crate) revision: Revision,
+    pub(crate) offers: Offers,
+    pub(crate) server: String,
+    pub(crate) instructions: Option<String>,
+}
+
+impl Peer {
+    /// Sends a request of our own and waits for its answer.
+    pub(crate) async fn ask(
+        &self,
+        method: &'static str,
+        params: Bytes,
+    ) -> Result<Outcome<Bytes>, Error> {
+        let params = if self.era() == Era::Modern {
+            own_params(&params)
+        } else {
+            params
+        };
+        self.send(method, |_| Ok(params.clone()), None, None).await
+    }
+
+    /// Makes a client's call.
+    pub(crate) async fn call(
+        &self,
+        request: &Request,
+        events: &Events,
+    ) -> Result<Outcome<Bytes>, Error> {
+        let era = self.era();
+        let progress = request.progress_token().map(|token| Progress {
+            events: events.clone(),
+            token,
+        });
+        let mirrored = match request.method.mirror {
+            Some(method::Mirror::Name) => {
+                request.name.as_deref().or(request.params.name.as_deref())
+            }
+            Some(method::Mirror::Uri) => request.params.uri.as_deref(),
+            None => None,
+        };
+        let params = |id| request.params_for(era, id).map_err(Error::Protocol);
+        let session = self.session_id();
+        let answer = self
+            .send(request.method.name, params, mirrored, progress.clone())
+            .await;
+        // 404 means that the server knows no such session, so it has not looked at the call: it may be sent again.
+        let Self::Http(connection) = self else {
+            return answer;
+        };
+        if !matches!(answer, Err(Error::Status { status: 404 }))
+            || !connection.lose_session(session.as_ref())
+        {
+            return answer;
+        }
+        {
+            let _renewal = connection.renewal.lock().await;
+            if connection.session_id().is_none() {
+                self.initialize().await?;
+            }
+        }
+        self.send(request.method.name, params, mirrored, progress)
+            .await
+    }
+
+    fn session_id(&self) -> Option<::http::HeaderValue> {
+        match self {
+            Self::Stdio(_) => None,
+            Self::Http(connection) => connection.session_id(),
+        }
+    }
+
+    /// Where its answers and notices arrive.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        match self {
+            Self::Stdio(connection) => &connection.inbox,
+            Self::Http(connection) => &connection.inbox,
+        }
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        params: impl Fn(u64) -> Result<Bytes, Error>,
+        mirrored: Option<&str>,
+        progress: Option<Progress>,
+    ) -> Result<Outcome<Bytes>, Error> {
+        match self {
+            Self::Stdio(connection) => {
+                let id = connection.inbox.next_id();
+                connection
+                    .exchange(id, method, &params(id)?, progress)
+                    .await
+            }
+            Self::Http(connection) => {
+                let id = connection.inbox.next_id();
+                connection
+                    .exchange(id, method, &params(id)?, mirrored, progress)
+                    .await
+            }
+        }
+    }
+
+    pub(crate) async fn notify(&self, method: &str, params: &[u8]) -> Result<(), Error> {
+        let message = wire::encode::notification(method, params);
+        match self {
+            Self::Stdio(connection) => connection.tell(message),
+            Self::Http(connection) => connection.tell(message).await,
+        }
+    }
+
+    /// The revision spoken on this connection; until the handshake says otherwise the newest.
+    pub(crate) fn revision(&self) -> Revision {
+        match self {
+            Self::Stdio(connection) => connection.revision(),
+            Self::Http(connection) => connection.revision(),
+        }
+    }
+
+    fn era(&self) -> Era {
+        self.revision().era()
+    }
+
+    fn speak(&self, revision: Revision) {
+        match self {
+            Self::Stdio(connection) => connection.speak(revision),
+            Self::Http(connection) => connection.speak(revision),
+        }
+    }
+
+    /// Finds out the era and does its handshake. With `known` legacy the probe is left out.
+    ///
+    /// Source: 2026-07-28, "Versioning": any error but a modern one, or silence, means legacy.
+    pub(crate) async fn greet(&self, known: Option<Era>) -> Result<Greeting, Error> {
+        if known != Some(Era::Legacy) {
+            self.speak(Revision::LATEST);
+            let probe = tokio::time::timeout(
+                PROBE_TIMEOUT,
+                self.ask(method::DISCOVER.name, Bytes::from_static(b"{}")),
+            );
+            match probe.await {
+                Ok(Ok(Outcome::Result(result))) if speaks_latest(&result) => {
+                    return Ok(read_greeting(&result, Revision::LATEST));
+                }
+                Ok(Err(Error::Gone)) => return Err(Error::Gone),
+                Ok(Err(Error::Net(error))) if error.sent() == net::Sent::No => {
+                    return Err(Error::Net(error));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.initialize().await
+    }
+
+    /// The handshake of the legacy era.
+    pub(crate) async fn initialize(&self) -> Result<Greeting, Error> {
+        self.speak(Revision::LATEST_LEGACY);
+        let params = format!(
+            "{{\"protocolVersion\":\"{}\",\"capabilities\":{{}},\"clientInfo\":{OUR_INFO}}}",
+            Revision::LATEST_LEGACY
+        );
+        let result = match self.ask(method::INITIALIZE.name, params.into()).await? {
+            Outcome::Result(result) => result,
+            Outcome::Error(error) => {
+                return Err(Error::Refused {
+                    method: method::INITIALIZE.name,
+                    message: error_message(&error),
+                });
+            }
+        };
+        let said = text_member(&result, "protocolVersion").unwrap_or_default();
+        let revision = Revision::parse(&said)
+            .filter(|revision| revision.era() == Era::Legacy)
+            .ok_or_else(|| {
+                Error::Protocol(format!(
+                    "it speaks revision `{said}`, which nobody here knows"
+                ))
+            })?;
+        self.speak(revision);
+        self.notify(method::notification::INITIALIZED, b"{}")
+            .await?;
+        Ok(read_greeting(&result, revision))
+    }
+}
+
+fn speaks_latest(discovered: &[u8]) -> bool {
+    let Ok(Some(versions)) = json::member(discovered, "supportedVersions") else {
+        return false;
+    };
+    let versions: Vec<String> = serde_json::from_str(versions.get()).unwrap_or_default();
+    versions
+        .iter()
+        .any(|version| version == Revision::LATEST.as_str())
+}
+
+fn read_greeting(result: &[u8], revision: Revision) -> Greeting {
+    let raw = |object: &[u8], name: &str| {
+        json::member(object, name)
+            .ok()
+            .flatten()
+            .map(|raw| raw.get().to_owned())
+            .unwrap_or_else(|| "{}".to_owned())
+    };
+    let info = match revision.era() {
+        Era::Legacy => raw(result, "serverInfo"),
+        Era::Modern => raw(raw(result, "_meta").as_bytes(), wire::meta::SERVER_INFO),
+    };
+    let name = text_member(info.as_bytes(), "name").unwrap_or_else(|| "unnamed".to_owned());
+    let version = text_member(info.as_bytes(), "version").unwrap_or_default();
+    let mut offers = Offers::read(raw(result, "capabilities").as_bytes());
+    // The first revision has completion without a capability for it.
+    offers.completions |= revision == Revision::V2024_11_05;
+    Greeting {
+        revision,
+        offers,
+        server: format!("{name} {version}").trim().to_owned(),
+        instructions: text_member(result, "instructions"),
+    }
+}
+
+fn text_member(object: &[u8], name: &str) -> Option<String> {
+    json::member(object, name)
+        .ok()
+        .flatten()
+        .and_then(json::unquote)
+        .map(std::borrow::Cow::into_owned)
+}

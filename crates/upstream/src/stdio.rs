@@ -1,0 +1,364 @@
+//! An MCP server in a child process: newline-delimited messages on its stdin and stdout, its stderr in our log.
+//!
+//! One task drives a connection (see [`Driver::run`]); calls put a line into its queue and wait for their answer
+//! in the [`Inbox`]. A child is the leader of a process group of its own, so that what it started ends with it.
+
+use std::process::Stdio as Pipe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+use wire::{Frame, Lines, Outcome, Revision};
+
+use crate::inbox::{Inbox, Progress};
+use crate::{Error, Stdio};
+
+/// Messages that may wait to be written.
+const QUEUE_MAX: usize = 256;
+/// The longest message taken from a child, in bytes.
+const LINE_MAX: usize = 16 * 1024 * 1024;
+/// The longest line of its stderr that is logged whole, in bytes.
+const LOG_LINE_MAX: usize = 8 * 1024;
+/// How long a child may take to end after its stdin was closed, and again after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What of our own environment a child gets; the rest may hold secrets that are not its own.
+const ENVIRONMENT: [&str; 18] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+];
+
+/// The side of a connection that calls use.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) inbox: Arc<Inbox>,
+    outgoing: mpsc::Sender<Bytes>,
+    revision: Mutex<Revision>,
+}
+
+/// The side of a connection that its task runs.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    inbox: Arc<Inbox>,
+    child: Child,
+    group: Pid,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    queue: mpsc::Receiver<Bytes>,
+    answers: mpsc::Sender<Bytes>,
+}
+
+/// Starts the child.
+pub(crate) fn start(spec: &Stdio) -> Result<(Connection, Driver), Error> {
+    let failed = |cause| Error::Spawn {
+        program: spec.program.clone(),
+        cause,
+    };
+    let mut command = Command::new(&spec.program);
+    command.args(&spec.args).env_clear();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what a child inherits, not a setting of ours"
+    )]
+    command.envs(
+        ENVIRONMENT
+            .iter()
+            .filter_map(|name| Some((*name, std::env::var_os(name)?))),
+    );
+    command
+        .envs(&spec.env)
+        .stdin(Pipe::piped())
+        .stdout(Pipe::piped())
+        .stderr(Pipe::piped());
+    command.process_group(0).kill_on_drop(true);
+    if let Some(cwd) = &spec.cwd {
+        command.current_dir(cwd);
+    }
+    die_with_us(&mut command);
+    let mut child = command.spawn().map_err(failed)?;
+    let lost = || failed(std::io::Error::other("its pipes are missing"));
+    let group = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .map(Pid::from_raw)
+        .ok_or_else(lost)?;
+    let stdin = child.stdin.take().ok_or_else(lost)?;
+    let stdout = child.stdout.take().ok_or_else(lost)?;
+    let stderr = child.stderr.take().ok_or_else(lost)?;
+    let (outgoing, queue) = mpsc::channel(QUEUE_MAX);
+    let inbox = Arc::new(Inbox::default());
+    let answers = outgoing.clone();
+    let connection = Connection {
+        inbox: Arc::clone(&inbox),
+        outgoing,
+        revision: Mutex::new(Revision::LATEST),
+    };
+    Ok((
+        connection,
+        Driver {
+            inbox,
+            child,
+            group,
+            stdin,
+            stdout,
+            stderr,
+            queue,
+            answers,
+        },
+    ))
+}
+
+/// Has the kernel kill the child when we are killed in a way that leaves us no time to do it.
+#[cfg(target_os = "linux")]
+fn die_with_us(command: &mut Command) {
+    // The signal is tied to the thread that forks. Ours are the runtime's workers, which live as long as we do.
+    #[expect(
+        unsafe_code,
+        reason = "prctl between fork and exec: one async-signal-safe system call"
+    )]
+    // SAFETY: the closure only makes a system call; it allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_us(_: &mut Command) {}
+
+impl Connection {
+    /// Sends a request and waits for its answer. Dropped while waiting, it tells the upstream so.
+    pub(crate) async fn exchange(
+        &self,
+        id: u64,
+        method: &str,
+        params: &[u8],
+        progress: Option<Progress>,
+    ) -> Result<Outcome<Bytes>, Error> {
+        let ticket = self
+            .inbox
+            .open(id, progress)
+            .ok_or(Error::Down { state: "down" })?;
+        self.tell(wire::encode::request(&id.to_string(), method, params))?;
+        let mut guard = Cancel {
+            connection: self,
+            ticket,
+            is_open: true,
+        };
+        let answer = (&mut guard.ticket.reply).await;
+        guard.is_open = false;
+        answer.map_err(|_closed| Error::Gone)
+    }
+
+    /// Puts one message into the queue.
+    pub(crate) fn tell(&self, mut message: Vec<u8>) -> Result<(), Error> {
+        wire::encode::onto_one_line(&mut message);
+        message.push(b'\n');
+        self.outgoing
+            .try_send(message.into())
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Error::Full,
+                mpsc::error::TrySendError::Closed(_) => Error::Down { state: "down" },
+            })
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        *self.revision.lock()
+    }
+
+    pub(crate) fn speak(&self, revision: Revision) {
+        *self.revision.lock() = revision;
+    }
+}
+
+/// Tells the upstream that an answer is no longer wanted, unless it came.
+struct Cancel<'a> {
+    connection: &'a Connection,
+    ticket: crate::inbox::Ticket<'a>,
+    is_open: bool,
+}
+
+impl Drop for Cancel<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            let params = format!(
+                "{{\"requestId\":{},\"reason\":\"the client cancelled\"}}",
+                self.ticket.id
+            );
+            let message = wire::encode::notification(
+                wire::method::notification::CANCELLED,
+                params.as_bytes(),
+            );
+            // If the queue is full or closed there is no one to tell.
+            drop(self.connection.tell(message));
+        }
+    }
+}
+
+impl Driver {
+    /// Carries messages until the child or its stdout ends, or `stop` comes; then sees to it that the child and
+    /// all it started are gone. Tells why it ended.
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> String {
+        let Self {
+            inbox,
+            mut child,
+            group,
+            stdin,
+            stdout,
+            stderr,
+            queue,
+            answers,
+        } = self;
+        let why = tokio::select! {
+            why = read(stdout, &inbox, &answers) => why,
+            () = write(stdin, queue) => "its stdin was closed".to_owned(),
+            () = log(stderr) => unreachable_after_eof().await,
+            status = child.wait() => status.map_or_else(|e| e.to_string(), |status| format!("it ended with {status}")),
+            () = stop => "stopped".to_owned(),
+        };
+        inbox.close();
+        // The select dropped stdin: a well-behaved server ends now by itself.
+        let why = match tokio::time::timeout(GRACE, child.wait()).await {
+            Ok(Ok(status)) if why.starts_with("its ") => format!("it ended with {status}"),
+            Ok(_) => why,
+            Err(_) => {
+                signal(group, Signal::SIGTERM);
+                if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+                    signal(group, Signal::SIGKILL);
+                    drop(child.wait().await);
+                }
+                why
+            }
+        };
+        // What the child started and left behind.
+        signal(group, Signal::SIGKILL);
+        why
+    }
+}
+
+/// Signals a whole process group; that it is gone already is fine.
+fn signal(group: Pid, signal: Signal) {
+    if let Err(error) = killpg(group, signal)
+        && error != nix::errno::Errno::ESRCH
+    {
+        tracing::warn!(%error, "could not signal the upstream's processes");
+    }
+}
+
+/// A closed stderr says nothing about the connection: wait for one of the others.
+async fn unreachable_after_eof() -> String {
+    std::future::pending().await
+}
+
+async fn read(mut stdout: ChildStdout, inbox: &Inbox, answers: &mpsc::Sender<Bytes>) -> String {
+    let mut lines = Lines::new(LINE_MAX);
+    let mut garbage = 0_u64;
+    loop {
+        while let Some(line) = lines.next_line() {
+            let frame = line.map_err(|error| error.to_string()).and_then(|line| {
+                Frame::decode(&line).map_err(|fault| {
+                    let start = line.get(..line.len().min(80)).unwrap_or_default();
+                    format!("{fault}: {:?}", String::from_utf8_lossy(start))
+                })
+            });
+            match frame {
+                Ok(frame) => {
+                    if let Some(mut answer) = inbox.take(frame) {
+                        answer.push(b'\n');
+                        // A full queue: the upstream does not read, so it does not miss this answer either.
+                        drop(answers.try_send(answer.into()));
+                    }
+                }
+                Err(error) => {
+                    garbage += 1;
+                    // Powers of two: loud enough to be seen, quiet enough to bear.
+                    if garbage.is_power_of_two() {
+                        tracing::warn!(
+                            garbage,
+                            "the upstream wrote something that is not MCP: {error}"
+                        );
+                    }
+                }
+            }
+        }
+        match stdout.read_buf(lines.buffer()).await {
+            Ok(0) => return "its stdout was closed".to_owned(),
+            Ok(_) => {}
+            Err(error) => return format!("its stdout could not be read: {error}"),
+        }
+    }
+}
+
+async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Bytes>) {
+    let mut batch = BytesMut::new();
+    while let Some(message) = queue.recv().await {
+        let written = if queue.is_empty() {
+            stdin.write_all(&message).await
+        } else {
+            // What waits together leaves together.
+            batch.clear();
+            batch.extend_from_slice(&message);
+            while batch.len() < 64 * 1024
+                && let Ok(message) = queue.try_recv()
+            {
+                batch.extend_from_slice(&message);
+            }
+            stdin.write_all(&batch).await
+        };
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+async fn log(stderr: impl AsyncRead + Unpin) {
+    let mut stderr = stderr;
+    let mut lines = Lines::new(LOG_LINE_MAX);
+    loop {
+        while let Some(line) = lines.next_line() {
+            match line {
+                Ok(line) => tracing::info!(target: "upstream::stderr", "{}", printable(&line)),
+                Err(error) => tracing::info!(target: "upstream::stderr", "{error} was left out"),
+            }
+        }
+        if !matches!(stderr.read_buf(lines.buffer()).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// Text that cannot move the cursor or colour the operator's terminal.
+fn printable(line: &[u8]) -> String {
+    String::from_utf8_lossy(line)
+        .chars()
+        .map(|c| if c.is_control() && c != '\t' { ' ' } else { c })
+        .collect()
+}
