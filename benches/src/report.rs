@@ -100,22 +100,25 @@ impl Report {
         }
     }
 
-    /// The added p50 of one session: through the gate, against the proxy.
+    /// The added p50 of one session, against the proxy in the same round; the median over the rounds.
     fn added(&self, era: Era) -> Option<f64> {
-        let p50 = |way| {
-            self.all()
-                .into_iter()
-                .find(|f| {
-                    f.series
-                        == Series {
-                            way,
-                            sessions: 1,
-                            era,
-                        }
-                })
-                .map(|f| f.p50)
+        let p50s = |way| -> Vec<f64> {
+            let cells = self.of(Series {
+                way,
+                sessions: 1,
+                era,
+            });
+            cells
+                .map(|cell| percentile(&cell.sample.latencies, 50))
+                .collect()
         };
-        Some(p50(Way::Gate)? - p50(Way::Proxy)?)
+        let (gate, proxy) = (p50s(Way::Gate), p50s(Way::Proxy));
+        let added: Vec<f64> = gate
+            .iter()
+            .zip(&proxy)
+            .map(|(gate, proxy)| gate - proxy)
+            .collect();
+        (!added.is_empty()).then(|| median(added))
     }
 
     pub(crate) fn figures(&self) -> Value {

@@ -20,7 +20,7 @@ const RUN_SECONDS_MAX: u32 = 600;
 /// How long the gate may take until it is ready.
 const READY_MAX: Duration = Duration::from_secs(20);
 /// How long a load runs before its figures count.
-const WARM_UP: Duration = Duration::from_millis(200);
+const WARM_UP: Duration = Duration::from_millis(100);
 
 /// What the load is sent through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,6 +32,7 @@ pub(crate) enum Way {
     Gate,
 }
 
+/// Many short rounds: what disturbs a machine often lasts seconds, and then hits whole rounds.
 struct Plan {
     rounds: usize,
     stretch: Duration,
@@ -39,9 +40,9 @@ struct Plan {
 }
 
 const WHOLE: Plan = Plan {
-    rounds: 5,
-    stretch: Duration::from_millis(1500),
-    pipe_calls: 2000,
+    rounds: 12,
+    stretch: Duration::from_millis(600),
+    pipe_calls: 1000,
 };
 const QUICK: Plan = Plan {
     rounds: 2,
