@@ -1,3 +1,8 @@
 //! CLI, config, listeners: builds the binary portcullis.
+//!
+//! The only room that knows files, flags, the environment and sockets that listen. What happens to a call is
+//! `gateway`. Start at [`cli`].
 
+pub mod cli;
 pub mod config;
+pub mod run;

@@ -99,6 +99,11 @@ impl Checker<'_> {
             http: http?,
             drain: drain?,
             auth: auth?,
+            roles: raw
+                .roles
+                .keys()
+                .filter_map(|name| RoleName::new(name).ok())
+                .collect(),
             gateway: gateway::Settings {
                 rules: rules?,
                 limits: limits?,
@@ -187,7 +192,7 @@ fn listen(
             if !has_keys {
                 complaints.add(
                     format!("other machines could reach `{text}`, and there is no key to tell callers apart"),
-                    "listen on 127.0.0.1, or add a [keys.NAME] (`portcullis key create --help` shows how)",
+                    "listen on 127.0.0.1, or add a [keys.NAME] with the hash that `portcullis key create` prints",
                 );
                 whole = false;
             }

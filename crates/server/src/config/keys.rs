@@ -1,14 +1,15 @@
 //! Who may come in: API keys from their raw form, and what the machine's own user needs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use auth::{Key, Loopback};
+use auth::{ConfiguredKey, KeyHash, Loopback};
 use jiff::Timestamp;
 use policy::config::Complaints;
 use policy::{PrincipalId, RoleName, Rules};
 
 use super::check::{Checker, all};
-use super::raw::{Raw, RawKey, RawLoopback, Time};
+use super::raw::{Raw, RawKey, RawLoopback, RawRole, Time};
 use super::shape::nearest;
 
 impl Checker<'_> {
@@ -16,7 +17,7 @@ impl Checker<'_> {
     pub(super) fn auth(&self, raw: &Raw, complaints: &mut Complaints) -> Option<auth::Settings> {
         let mut known: Vec<&str> = raw.roles.keys().map(String::as_str).collect();
         known.push(Rules::OWNER);
-        let keys: Vec<Option<Key>> = complaints.at("keys", |complaints| {
+        let keys: Vec<Option<ConfiguredKey>> = complaints.at("keys", |complaints| {
             let one = |(name, raw): (&String, &RawKey)| {
                 complaints.at(name, |complaints| key(name, raw, &known, complaints))
             };
@@ -29,11 +30,35 @@ impl Checker<'_> {
                 RawLoopback::Off => Loopback::Off,
             },
             keys: keys.into_iter().collect::<Option<_>>()?,
+            members: members(&raw.roles),
         })
     }
 }
 
-fn key(name: &str, raw: &RawKey, known: &[&str], complaints: &mut Complaints) -> Option<Key> {
+// Names that are none were complained about where the rules were made.
+fn members(roles: &BTreeMap<String, RawRole>) -> BTreeMap<PrincipalId, BTreeSet<RoleName>> {
+    let mut members: BTreeMap<PrincipalId, BTreeSet<RoleName>> = BTreeMap::new();
+    for (role, raw) in roles {
+        let Ok(role) = RoleName::new(role) else {
+            continue;
+        };
+        for id in raw
+            .members
+            .iter()
+            .filter_map(|text| PrincipalId::new(text).ok())
+        {
+            members.entry(id).or_default().insert(role.clone());
+        }
+    }
+    members
+}
+
+fn key(
+    name: &str,
+    raw: &RawKey,
+    known: &[&str],
+    complaints: &mut Complaints,
+) -> Option<ConfiguredKey> {
     let principal = match &raw.principal {
         Some(text) => complaints.at("principal", |complaints| {
             complaints.keep(PrincipalId::new(text), "")
@@ -57,52 +82,29 @@ fn key(name: &str, raw: &RawKey, known: &[&str], complaints: &mut Complaints) ->
             complaints.keep(RoleName::new(text), "")
         })
     });
-    let expires = match &raw.expires {
+    let expires_at = match &raw.expires {
         Some(Time(text)) => Some(complaints.at("expires", |complaints| time(text, complaints))?),
         None => None,
     };
-    Some(Key {
-        id: name.to_owned(),
+    Some(ConfiguredKey {
+        name: name.to_owned(),
         principal: principal?,
-        hash: hash?,
         roles: roles?.into_iter().collect(),
-        expires,
+        hash: hash?,
+        expires_at,
     })
 }
 
-fn hash(text: &str, complaints: &mut Complaints) -> Option<[u8; 32]> {
-    const HINT: &str =
-        "`portcullis key create` makes keys; for your own: printf %s \"$KEY\" | sha256sum";
-    let Some(digits) = text.strip_prefix("sha256:") else {
-        // Whatever stands there may be the key itself: it is not repeated.
-        complaints.add("does not start with `sha256:`", HINT);
-        return None;
-    };
-    let Some(bytes) = from_hex(digits) else {
-        complaints.add("needs 64 hex digits after `sha256:`", HINT);
-        return None;
-    };
-    if bytes.iter().all(|byte| *byte == bytes[0]) {
+fn hash(text: &str, complaints: &mut Complaints) -> Option<KeyHash> {
+    const HINT: &str = "`portcullis key create` makes keys and says their hash";
+    // Whatever stands there may be the key itself: it is not repeated.
+    let hash = complaints.keep(KeyHash::parse(text), "")?;
+    let [first, rest @ ..] = hash.as_bytes();
+    if rest.iter().all(|byte| byte == first) {
         complaints.add("is a placeholder, not a hash", HINT);
         return None;
     }
-    Some(bytes)
-}
-
-fn from_hex(digits: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = digits
-        .chars()
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits
-        .chunks_exact(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect();
-    if digits.len() == 64 {
-        bytes.try_into().ok()
-    } else {
-        None
-    }
+    Some(hash)
 }
 
 fn time(text: &str, complaints: &mut Complaints) -> Option<SystemTime> {

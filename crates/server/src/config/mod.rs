@@ -16,18 +16,21 @@ mod show;
 mod source;
 mod upstreams;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use policy::RoleName;
 use policy::config::{Complaint, Complaints};
 
 pub use environment::Environment;
 pub use layers::{Origin, Origins};
 pub use schema::{reference, schema};
-pub(crate) use secret::is_secret_name;
+pub(crate) use secret::{is_placeholder, is_secret_name};
 pub use show::Shown;
+pub(crate) use upstreams::is_header_ours;
 
 use layers::Layer;
 
@@ -57,6 +60,8 @@ pub struct Loaded {
     pub drain: Duration,
     /// Who may come in.
     pub auth: auth::Settings,
+    /// The names of the roles that are defined, the built-in one apart.
+    pub roles: BTreeSet<RoleName>,
     /// What the stages read.
     pub gateway: gateway::Settings,
     /// What stands behind the gate, in order of alias; those that are switched off are left out.
@@ -67,6 +72,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The database: audit log, keys, notes.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("portcullis.db")
+    }
+
     /// Where each value came from.
     #[must_use]
     pub fn origins(&self) -> &Origins {
@@ -174,6 +185,14 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Inva
     check(files, layer, environment)
 }
 
+/// The files that would be read, lowest first.
+///
+/// # Errors
+/// If one that was asked for is not there.
+pub fn files(sources: &Sources, environment: &Environment) -> Result<Vec<PathBuf>, Invalid> {
+    source::files(sources, environment).map_err(|trouble| Invalid(vec![trouble]))
+}
+
 /// The effective values with their origins, secrets left out, for people to read; and what is wrong with them.
 ///
 /// # Errors
@@ -188,7 +207,7 @@ pub fn show(
 }
 
 fn gather(sources: &Sources, environment: &Environment) -> Result<(Vec<PathBuf>, Layer), Invalid> {
-    let files = source::files(sources, environment).map_err(|trouble| Invalid(vec![trouble]))?;
+    let files = files(sources, environment)?;
     let mut all = Layer::default();
     let mut troubles = Vec::new();
     for file in &files {

@@ -186,7 +186,7 @@ allowed_origins = [\"https://x.example/a\", \"null\"]",
 fn an_address_that_others_reach_needs_keys_and_a_word_about_plaintext() {
     check(
         "listen = [\"127.0.0.1:1\", \"0.0.0.0:80\"]",
-        "1: listen: other machines could reach `0.0.0.0:80`, and there is no key to tell callers apart; listen on 127.0.0.1, or add a [keys.NAME] (`portcullis key create --help` shows how)
+        "1: listen: other machines could reach `0.0.0.0:80`, and there is no key to tell callers apart; listen on 127.0.0.1, or add a [keys.NAME] with the hash that `portcullis key create` prints
 1: listen: other machines could reach `0.0.0.0:80`, and TLS is not built in yet; listen on 127.0.0.1 behind a proxy that does TLS, or set http.danger_exposed_plaintext = true",
     );
     let hash = "0123456789abcdef".repeat(4);
@@ -277,11 +277,11 @@ allow = [\"*\"]",
             "0".repeat(64)
         ),
         "3: keys.ci.roles.0: there is no role `readr`; did you mean \"reader\"?
-5: keys.plain.hash: does not start with `sha256:`; `portcullis key create` makes keys; for your own: printf %s \"$KEY\" | sha256sum
-7: keys.short.hash: needs 64 hex digits after `sha256:`; `portcullis key create` makes keys; for your own: printf %s \"$KEY\" | sha256sum
+5: keys.plain.hash: a key's hash is `sha256:` and 64 hex digits, as `portcullis key create` prints it
+7: keys.short.hash: a key's hash is `sha256:` and 64 hex digits, as `portcullis key create` prints it
 8: keys.short.expires: `tomorrow` is not a date, time and zone; write for example \"2027-01-01T00:00:00Z\"
 9: keys.none.hash: is missing; `sha256:` and the SHA-256 of the key as 64 hex digits; the key itself never stands here.
-11: keys.zero.hash: is a placeholder, not a hash; `portcullis key create` makes keys; for your own: printf %s \"$KEY\" | sha256sum
+11: keys.zero.hash: is a placeholder, not a hash; `portcullis key create` makes keys and says their hash
 13: roles.reader.allow.0: `files` names an upstream but no entry; write `files.*` for all of it
 13: roles.reader.allow.1: `.x` names no upstream; write `*.x` for that entry of every upstream
 14: roles.reader.members.0: ` ` cannot stand in this name; use letters, digits and `-_.@:+/|`

@@ -327,6 +327,12 @@ impl Checker<'_> {
     }
 }
 
+/// Whether the gate itself sets this header.
+pub(crate) fn is_header_ours(name: &str) -> bool {
+    let name = name.to_lowercase();
+    HEADERS_OURS.contains(&name.as_str()) || name.starts_with("mcp-")
+}
+
 // A setting that does nothing is a mistake that nobody would notice.
 fn foreign_keys(raw: &RawUpstream, complaints: &mut Complaints) {
     let files = raw.native == Some(RawNative::Files);

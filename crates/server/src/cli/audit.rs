@@ -1,0 +1,130 @@
+//! `portcullis audit`: the record of calls, for people and for scripts.
+
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+use store::{AuditFilter, Recorded, Store};
+
+use super::output;
+use super::{Common, Exit};
+
+const POLL_EVERY: Duration = Duration::from_millis(500);
+/// Records read at once while following.
+const BATCH_MAX: u32 = 1000;
+
+pub(super) fn tail(
+    common: &Common,
+    lines: u32,
+    follow: bool,
+    principal: Option<String>,
+) -> anyhow::Result<Exit> {
+    let path = common.load()?.database();
+    if !follow && !path.exists() {
+        output::say("no call was recorded yet");
+        return Ok(Exit::Done);
+    }
+    let store = Store::open(&path)?;
+    let filter = AuditFilter {
+        principal,
+        ..AuditFilter::default()
+    };
+    let mut records = store.audit_tail(lines, None, &filter)?;
+    // Following starts after the last of all, not after the last of those that were wanted.
+    let mut seen = match records.last() {
+        Some(last) => last.seq,
+        None => store
+            .audit_tail(1, None, &AuditFilter::default())?
+            .last()
+            .map_or(0, |last| last.seq),
+    };
+    let mut columns = Columns::default();
+    loop {
+        for record in &records {
+            output::line(if common.json {
+                in_json(record).to_string()
+            } else {
+                columns.line(record)
+            })?;
+        }
+        if !follow {
+            return Ok(Exit::Done);
+        }
+        seen = records.last().map_or(seen, |last| last.seq);
+        if records.is_empty() {
+            thread::sleep(POLL_EVERY);
+        }
+        records = store.audit_tail(BATCH_MAX, Some(seen), &filter)?;
+    }
+}
+
+fn in_json(Recorded { seq, row }: &Recorded) -> serde_json::Value {
+    json!({
+        "seq": seq,
+        "at": time(row.at_us).to_string(),
+        "call_id": row.call_id,
+        "principal": row.principal,
+        "credential": row.credential,
+        "client": row.client,
+        "transport": row.transport,
+        "revision": row.revision,
+        "method": row.method,
+        "upstream": row.upstream,
+        "entry": row.entry,
+        "arguments_digest": row.arguments_digest,
+        "decision": row.decision,
+        "rule": row.rule,
+        "outcome": row.outcome.as_str(),
+        "code": row.code,
+        "reason": row.reason,
+        "duration_us": row.duration_us,
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
+    })
+}
+
+/// Columns that were wide enough so far: a stream has no last line to measure.
+#[derive(Default)]
+struct Columns {
+    widths: Vec<usize>,
+}
+
+impl Columns {
+    fn line(&mut self, Recorded { row, .. }: &Recorded) -> String {
+        let entry = match (&row.upstream, &row.entry) {
+            (Some(upstream), Some(entry)) => format!("{upstream}.{entry}"),
+            (None, Some(entry)) => entry.clone(),
+            (_, None) => "-".to_owned(),
+        };
+        let when = time(row.at_us)
+            .to_zoned(TimeZone::system())
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string();
+        let cells = [
+            when,
+            row.outcome.as_str().to_owned(),
+            milliseconds(row.duration_us),
+            row.principal.clone(),
+            row.method.to_string(),
+            entry,
+            row.reason.clone().unwrap_or_default(),
+        ];
+        self.widths.resize(cells.len(), 0);
+        let padded = self.widths.iter_mut().zip(&cells).map(|(width, cell)| {
+            let cell = output::printable(cell).replace('\n', " ");
+            *width = (*width).max(cell.chars().count());
+            format!("{cell:width$}", width = *width)
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    }
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{}.{} ms", us / 1000, us % 1000 / 100)
+}
+
+fn time(us: i64) -> Timestamp {
+    Timestamp::from_microsecond(us).unwrap_or_default()
+}

@@ -1,0 +1,437 @@
+//! The command line: what can be said, and which function each saying goes to.
+//!
+//! Data goes to stdout, everything for people to stderr, and the exit code is one of [`Exit`]. Commands that
+//! need a running gate have their bodies in [`crate::run`]; the others have theirs in the files beside this.
+
+mod arguments;
+mod audit;
+mod clients;
+mod config;
+mod edit;
+mod import;
+mod install;
+mod key;
+pub mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Environment, Invalid, Loaded, Sources, load};
+use crate::run;
+pub use clients::Client;
+
+/// How a command ended, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it was asked.
+    Done,
+    /// It did not.
+    Failed,
+    /// It was asked wrongly.
+    Usage,
+    /// The gate's policy said no.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::from(0),
+            Exit::Failed => Self::from(1),
+            Exit::Usage => Self::from(2),
+            Exit::Refused => Self::from(3),
+        }
+    }
+}
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    about = "One guarded gate between AI agents and every tool they use.",
+    long_about = "One guarded gate between AI agents and every tool they use.\n\n\
+                  Without a command it serves: `portcullis` is `portcullis serve`.",
+    after_help = "Examples:\n  \
+                  portcullis                                  serve on http://127.0.0.1:8080/mcp\n  \
+                  portcullis import                           take over the servers of the clients on this machine\n  \
+                  portcullis install --client cursor          have a client use the gate\n  \
+                  portcullis tools list                       what is on offer\n\n\
+                  Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy."
+)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: Common,
+    /// Listen on this address instead of the configured ones; repeat for several.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// What to do; `serve` if left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// Read this config file instead of ./portcullis.toml or the one in your config folder.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Lay the file portcullis.NAME.toml beside the config over it.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Answer in JSON on stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Common {
+    /// Where the settings of this command come from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources {
+            config: self.config.clone(),
+            env: self.env.clone(),
+            listen: Vec::new(),
+        }
+    }
+
+    /// The settings of this command.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load(&self) -> Result<Loaded, Invalid> {
+        load(&self.sources(), &Environment::of_process())
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gate over HTTP until told to stop.
+    #[command(
+        after_help = "Examples:\n  portcullis serve\n  portcullis serve --listen 127.0.0.1:9000 --listen [::1]:9000\n  \
+                            portcullis serve --config gate.toml --env prod\n\n\
+                            SIGTERM and Ctrl-C let calls in flight finish; SIGHUP reads the config again."
+    )]
+    Serve(Serve),
+    /// Serve one client over stdin and stdout.
+    #[command(
+        after_help = "Examples:\n  portcullis stdio\n  portcullis stdio --connect http://127.0.0.1:8080/mcp\n\n\
+                            Without --connect the gate runs in this process; with it, this is a bridge to a running gate."
+    )]
+    Stdio(Stdio),
+    /// Take over MCP servers from a client's config, or from any mcp.json.
+    #[command(
+        after_help = "Examples:\n  portcullis import                     from every client found on this machine\n  \
+                            portcullis import --from claude       from one of them\n  \
+                            portcullis import mcp.json --dry-run  show what would be written\n\n\
+                            Servers are added to portcullis.toml; nothing there is overwritten, and a backup is kept."
+    )]
+    Import(Import),
+    /// Write the gate's endpoint into a client's config.
+    #[command(
+        after_help = "Examples:\n  portcullis install --client claude-code\n  \
+                            portcullis install --client vscode --url http://127.0.0.1:9000/mcp\n  \
+                            portcullis install --client cursor --dry-run"
+    )]
+    Install(Install),
+    /// Try config, credentials and every upstream for real, and say what to do about what fails.
+    #[command(
+        after_help = "Examples:\n  portcullis check\n  portcullis check --config gate.toml --env prod --json"
+    )]
+    Check,
+    /// Show the settings that hold, or the schema of the file.
+    #[command(subcommand)]
+    Config(Config),
+    /// List tools, or call one.
+    #[command(subcommand)]
+    Tools(Tools),
+    /// List prompts, or get one.
+    #[command(subcommand)]
+    Prompts(Prompts),
+    /// List resources, or read one.
+    #[command(subcommand)]
+    Resources(Resources),
+    /// Create, list and revoke API keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// Read the record of calls.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Print completions for a shell.
+    #[command(
+        after_help = "Examples:\n  portcullis completions bash > ~/.local/share/bash-completion/completions/portcullis\n  \
+                            portcullis completions zsh > ~/.zfunc/_portcullis"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `portcullis serve`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Serve {
+    /// Listen on this address instead of the configured ones; repeat for several.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+}
+
+/// `portcullis stdio`.
+#[derive(Debug, Clone, Args)]
+pub struct Stdio {
+    /// Be a bridge to the gate at this endpoint.
+    #[arg(long, value_name = "URL")]
+    pub connect: Option<url::Url>,
+}
+
+/// `portcullis import`.
+#[derive(Debug, Clone, Args)]
+pub struct Import {
+    /// Take over the servers in this file.
+    #[arg(value_name = "FILE", conflicts_with = "from")]
+    pub file: Option<PathBuf>,
+    /// Take over a client's servers: claude, claude-code, cursor, vscode, or a file.
+    #[arg(long, value_name = "CLIENT|FILE")]
+    pub from: Option<String>,
+    /// Print what would be written, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write into this file instead of the config in use.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
+/// `portcullis install`.
+#[derive(Debug, Clone, Args)]
+pub struct Install {
+    /// Whose config to write.
+    #[arg(long)]
+    pub client: Client,
+    /// The gate's endpoint; from the config if left out.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<url::Url>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `portcullis config`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Config {
+    /// Print every value that holds, with where it came from; secrets stay hidden.
+    #[command(
+        after_help = "Examples:\n  portcullis config show\n  portcullis config show --env prod --json"
+    )]
+    Show,
+    /// Print the JSON Schema of portcullis.toml, for editors.
+    #[command(after_help = "Examples:\n  portcullis config schema > portcullis.schema.json")]
+    Schema,
+}
+
+/// `portcullis tools`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Tools {
+    /// List the tools on offer.
+    #[command(after_help = "Examples:\n  portcullis tools list\n  portcullis tools list --json")]
+    List,
+    /// Call a tool and print its answer.
+    #[command(
+        after_help = "Examples:\n  portcullis tools call time.now zone=Europe/Berlin\n  \
+                            portcullis tools call notes.add '{\"title\": \"tea\", \"text\": \"four minutes\"}'\n  \
+                            portcullis tools call notes.add - < arguments.json\n\n\
+                            A value that is JSON is taken as JSON (count=3, tags='[\"a\"]'), any other as text; \
+                            id='\"3\"' is the text 3."
+    )]
+    Call {
+        /// The tool's name.
+        name: String,
+        /// Arguments: one JSON object, `-` to read it from stdin, or name=value pairs.
+        arguments: Vec<String>,
+    },
+}
+
+/// `portcullis prompts`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Prompts {
+    /// List the prompts on offer.
+    #[command(after_help = "Examples:\n  portcullis prompts list")]
+    List,
+    /// Get a prompt's messages.
+    #[command(
+        after_help = "Examples:\n  portcullis prompts get everything.simple_prompt\n  \
+                            portcullis prompts get everything.complex_prompt temperature=0.5 style=dry"
+    )]
+    Get {
+        /// The prompt's name.
+        name: String,
+        /// Arguments as name=value pairs.
+        arguments: Vec<String>,
+    },
+}
+
+/// `portcullis resources`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Resources {
+    /// List the resources and templates on offer.
+    #[command(after_help = "Examples:\n  portcullis resources list")]
+    List,
+    /// Read a resource and print what it holds.
+    #[command(after_help = "Examples:\n  portcullis resources read file:///srv/docs/readme.md")]
+    Read {
+        /// The resource's URI.
+        uri: String,
+    },
+}
+
+/// `portcullis key`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Key {
+    /// Create an API key; it is printed once, on stdout, and never again.
+    #[command(
+        after_help = "Examples:\n  portcullis key create alice --role reader\n  \
+                            KEY=$(portcullis key create ci --role owner --expires 90d)\n\n\
+                            The role `owner` may do everything. A key without a role has those whose `members` name its principal."
+    )]
+    Create {
+        /// Whom the key stands for.
+        principal: String,
+        /// A role its holder has; repeat for several.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// How long it is good for: 12h, 90d.
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<String>,
+    },
+    /// List the keys, never their secrets.
+    #[command(after_help = "Examples:\n  portcullis key list\n  portcullis key list --json")]
+    List,
+    /// Revoke a key, at once and for good.
+    #[command(after_help = "Examples:\n  portcullis key revoke k7f3a2")]
+    Revoke {
+        /// The key's id, as `key list` shows it.
+        id: String,
+    },
+}
+
+/// `portcullis audit`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Audit {
+    /// Print the last records.
+    #[command(
+        after_help = "Examples:\n  portcullis audit tail\n  portcullis audit tail -n 100 --principal alice\n  \
+                            portcullis audit tail -f --json | jq .entry"
+    )]
+    Tail {
+        /// How many.
+        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        lines: u32,
+        /// Go on with new ones as they come.
+        #[arg(short, long)]
+        follow: bool,
+        /// Only this principal's.
+        #[arg(long, value_name = "PRINCIPAL")]
+        principal: Option<String>,
+    },
+}
+
+/// What kind of entry a listing is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Tools.
+    Tools,
+    /// Prompts.
+    Prompts,
+    /// Resources and their templates.
+    Resources,
+}
+
+/// Reads the command line, does what it says, and tells how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = match dispatch(cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            // Whoever reads our output may stop reading: `portcullis tools list | head`.
+            if output::is_broken_pipe(&error) {
+                return Exit::Done.into();
+            }
+            output::error(&error);
+            match error.downcast_ref::<arguments::Unusable>() {
+                Some(_) => Exit::Usage,
+                None => Exit::Failed,
+            }
+        }
+    };
+    exit.into()
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let Cli {
+        common,
+        listen,
+        command,
+    } = cli;
+    match command {
+        None => run::serve(&common, &Serve { listen }),
+        Some(Command::Serve(mut serve)) => {
+            serve.listen.splice(0..0, listen);
+            run::serve(&common, &serve)
+        }
+        Some(_) if !listen.is_empty() => {
+            Err(arguments::Unusable("--listen goes only with `serve`".to_owned()).into())
+        }
+        Some(Command::Stdio(stdio)) => run::stdio(&common, &stdio),
+        Some(Command::Check) => run::check(&common),
+        Some(Command::Tools(Tools::List)) => run::entries(&common, &run::Ask::List(Kind::Tools)),
+        Some(Command::Tools(Tools::Call { name, arguments })) => {
+            let arguments = arguments::object(&arguments, &mut std::io::stdin().lock())?;
+            run::entries(&common, &run::Ask::Call { name, arguments })
+        }
+        Some(Command::Prompts(Prompts::List)) => {
+            run::entries(&common, &run::Ask::List(Kind::Prompts))
+        }
+        Some(Command::Prompts(Prompts::Get { name, arguments })) => {
+            let arguments = arguments::texts(&arguments)?;
+            run::entries(&common, &run::Ask::Get { name, arguments })
+        }
+        Some(Command::Resources(Resources::List)) => {
+            run::entries(&common, &run::Ask::List(Kind::Resources))
+        }
+        Some(Command::Resources(Resources::Read { uri })) => {
+            run::entries(&common, &run::Ask::Read { uri })
+        }
+        Some(Command::Import(import)) => import::import(&common, &import),
+        Some(Command::Install(install)) => install::install(&common, &install),
+        Some(Command::Config(Config::Show)) => config::show(&common),
+        Some(Command::Config(Config::Schema)) => config::schema(),
+        Some(Command::Key(key)) => key::key(&common, key),
+        Some(Command::Audit(Audit::Tail {
+            lines,
+            follow,
+            principal,
+        })) => audit::tail(&common, lines, follow, principal),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);
+            output::data(&script)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a command that people type happens now; the gate asks its clock"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! Commands that need no running gate, through the built binary: output, exit codes, files on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A home and a working folder of nobody else's.
+struct Machine {
+    folder: TempDir,
+}
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["home", "work"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn with(self, path: &str, text: &str) -> Self {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Runs the binary in `work`; the folder's own name is taken out of what it says.
+    fn run(&self, words: &[&str]) -> Said {
+        let output: Output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(words)
+            .current_dir(self.path("work"))
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("TZ", "UTC")
+            .output()
+            .unwrap();
+        let folder = self.folder.path().to_str().unwrap();
+        let text = |bytes: &[u8]| {
+            String::from_utf8(bytes.to_vec())
+                .unwrap()
+                .replace(folder, "")
+        };
+        Said {
+            code: output.status.code().unwrap(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.out))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn config_show_tells_values_and_where_they_came_from() {
+    let machine = Machine::new().with("work/portcullis.toml", "[drain]\ntimeout = \"3s\"\n[upstreams.a]\nurl = \"https://a.example/mcp\"\nheaders = { Authorization = \"S3CR3T\" }");
+    let said = machine.run(&["config", "show"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let line = said
+        .out
+        .lines()
+        .find(|line| line.starts_with("drain.timeout "))
+        .unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        ["drain.timeout", "\"3s\"", "portcullis.toml:2"]
+    );
+    assert!(!said.out.contains("S3CR3T"));
+    let all = json(&machine.run(&["config", "show", "--json"]));
+    assert!(
+        all.as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["key"] == "listen" && one["origin"] == "default")
+    );
+}
+
+#[test]
+fn a_bad_config_fails_every_command_with_all_complaints() {
+    let machine = Machine::new().with("work/portcullis.toml", "lisen = 1\n[drain]\ntimeout = 3");
+    for words in [
+        &["check"][..],
+        &["serve"],
+        &["key", "list"],
+        &["config", "show"],
+        &["tools", "list"],
+    ] {
+        let said = machine.run(words);
+        assert_eq!(said.code, 1, "{words:?}");
+        assert_eq!(
+            said.err,
+            "error: portcullis.toml:1: lisen: there is no such key; did you mean `listen`?\n\
+             portcullis.toml:3: drain.timeout: the number `3` stands where a duration is wanted; say the unit: \"3s\"\n",
+            "{words:?}"
+        );
+    }
+    // What is there is shown all the same: it helps to see why.
+    assert!(
+        machine
+            .run(&["config", "show"])
+            .out
+            .contains("drain.timeout")
+    );
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    let machine = Machine::new();
+    for words in [
+        &["nope"][..],
+        &["install"],
+        &["--listen", "x", "check"],
+        &["tools", "call", "time.now", "zone"],
+        &["import", "nope.json"],
+        &["key", "create", "ada", "--role", "nope"],
+        &["key", "create", "ada lovelace"],
+        &["key", "create", "ada", "--expires", "90"],
+    ] {
+        let said = machine.run(words);
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (2, ""),
+            "{words:?}: {}",
+            said.err
+        );
+    }
+}
+
+#[test]
+fn schema_and_completions_go_to_stdout() {
+    let machine = Machine::new();
+    assert_eq!(
+        json(&machine.run(&["config", "schema"]))["title"],
+        "portcullis.toml"
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        let said = machine.run(&["completions", shell]);
+        assert!(
+            said.code == 0 && said.out.contains("portcullis") && said.err.is_empty(),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn import_writes_a_config_that_loads_and_keeps_what_was_there() {
+    let machine = Machine::new()
+        .with("work/mcp.json", r#"{"mcpServers": {"a": {"command": "a", "env": {"T": "${UNSET_HERE}"}}, "b": {"url": "https://b.example/mcp"}}}"#)
+        .with("work/portcullis.toml", "# mine\n[drain]\ntimeout = \"3s\"\n");
+    let dry = machine.run(&["import", "mcp.json", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    assert!(dry.out.contains("+ [upstreams.b]"), "{}", dry.out);
+    assert_eq!(
+        machine.read("work/portcullis.toml"),
+        "# mine\n[drain]\ntimeout = \"3s\"\n"
+    );
+
+    let said = machine.run(&["import", "mcp.json"]);
+    assert_eq!(
+        said.err,
+        "+ a\n    needs $UNSET_HERE, which is not set here\n+ b\n\
+         added 2 to portcullis.toml; what was there is in /work/portcullis.toml.bak\n\
+         `portcullis check` tries them, `portcullis` serves them\n"
+    );
+    assert!(machine.read("work/portcullis.toml").starts_with("# mine\n"));
+    assert_eq!(
+        machine.read("work/portcullis.toml.bak"),
+        "# mine\n[drain]\ntimeout = \"3s\"\n"
+    );
+
+    let again = machine.run(&["import", "mcp.json"]);
+    assert_eq!(
+        again.err,
+        "= a is there already, as a\n= b is there already, as b\nportcullis.toml stays as it is\n"
+    );
+    assert_eq!(
+        names(&machine.path("work")),
+        ["mcp.json", "portcullis.toml", "portcullis.toml.bak"]
+    );
+}
+
+#[test]
+fn import_finds_the_clients_on_this_machine() {
+    let machine = Machine::new();
+    let none = machine.run(&["import"]);
+    assert_eq!(none.code, 1);
+    assert!(none.err.contains("/home/.cursor/mcp.json"), "{}", none.err);
+
+    let machine = machine
+        .with(
+            "home/.cursor/mcp.json",
+            r#"{"mcpServers": {"a": {"command": "a"}}}"#,
+        )
+        .with(
+            "home/.config/Code/User/mcp.json",
+            r#"{"servers": {"a": {"command": "a"}, "b": {"command": "b"}}}"#,
+        );
+    let all = machine.run(&["import", "--json"]);
+    let done: Vec<(String, String)> = json(&all)
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["name"].to_string(), one["done"].to_string()))
+        .collect();
+    let pair = |name: &str, done: &str| (format!("\"{name}\""), format!("\"{done}\""));
+    assert_eq!(
+        done,
+        [
+            pair("a", "added"),
+            pair("a", "there already"),
+            pair("b", "added")
+        ]
+    );
+    assert_eq!(machine.run(&["import", "--from", "claude"]).code, 1);
+    assert_eq!(machine.run(&["import", "--from", "cursor"]).code, 0);
+}
+
+#[test]
+fn install_is_idempotent_and_keeps_comments() {
+    let before = "{\n  // my servers\n  \"mcpServers\": {\n    \"a\": { \"command\": \"a\" }, // keep\n  },\n}\n";
+    let machine = Machine::new().with("home/.cursor/mcp.json", before);
+    let dry = machine.run(&["install", "--client", "cursor", "--dry-run"]);
+    assert!(dry.code == 0 && dry.out.contains("+ "), "{}", dry.err);
+    assert_eq!(machine.read("home/.cursor/mcp.json"), before);
+
+    let said = machine.run(&["install", "--client", "cursor"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let after = machine.read("home/.cursor/mcp.json");
+    assert!(
+        after.contains("// my servers") && after.contains("// keep"),
+        "{after}"
+    );
+    assert!(
+        after.contains("\"url\": \"http://127.0.0.1:8080/mcp\""),
+        "{after}"
+    );
+    assert_eq!(machine.read("home/.cursor/mcp.json.bak"), before);
+
+    let again = machine.run(&["install", "--client", "cursor"]);
+    assert_eq!((again.code, again.out.as_str()), (0, ""));
+    assert_eq!(
+        again.err,
+        "Cursor has the gate already: /home/.cursor/mcp.json\n"
+    );
+    assert_eq!(machine.read("home/.cursor/mcp.json"), after);
+    assert_eq!(
+        names(&machine.path("home/.cursor")),
+        ["mcp.json", "mcp.json.bak"]
+    );
+
+    // A moved gate replaces its own entry and nothing else.
+    let moved = machine.run(&[
+        "install",
+        "--client",
+        "cursor",
+        "--url",
+        "http://127.0.0.1:9/mcp",
+    ]);
+    assert_eq!(moved.code, 0);
+    let moved = machine.read("home/.cursor/mcp.json");
+    assert_eq!(moved, after.replace(":8080", ":9"));
+}
+
+#[test]
+fn install_creates_what_is_not_there_and_each_client_gets_its_own_form() {
+    let machine = Machine::new().with("work/portcullis.toml", "listen = \"127.0.0.1:7000\"");
+    for (client, file, pointer, expected) in [
+        (
+            "claude-code",
+            "home/.claude.json",
+            "/mcpServers/portcullis/url",
+            "http://127.0.0.1:7000/mcp",
+        ),
+        (
+            "vscode",
+            "home/.config/Code/User/mcp.json",
+            "/servers/portcullis/type",
+            "http",
+        ),
+        (
+            "claude",
+            "home/.config/Claude/claude_desktop_config.json",
+            "/mcpServers/portcullis/args/0",
+            "stdio",
+        ),
+    ] {
+        let said = machine.run(&["install", "--client", client]);
+        assert_eq!(said.code, 0, "{client}: {}", said.err);
+        let written: Value = serde_json::from_str(&machine.read(file)).unwrap();
+        assert_eq!(
+            written.pointer(pointer).unwrap(),
+            expected,
+            "{client}: {written}"
+        );
+    }
+    let desktop: Value =
+        serde_json::from_str(&machine.read("home/.config/Claude/claude_desktop_config.json"))
+            .unwrap();
+    let config = machine.path("work/portcullis.toml");
+    assert_eq!(
+        desktop["mcpServers"]["portcullis"]["args"][2],
+        config.to_str().unwrap()
+    );
+}
+
+#[test]
+fn install_leaves_alone_what_it_cannot_read() {
+    for text in ["{ \"mcpServers\": [", "[]", "{\"mcpServers\": 5}"] {
+        let machine = Machine::new().with("home/.cursor/mcp.json", text);
+        let said = machine.run(&["install", "--client", "cursor"]);
+        assert_eq!(said.code, 1);
+        assert_eq!(
+            said.out, "\"portcullis\": {\"url\":\"http://127.0.0.1:8080/mcp\"}\n",
+            "{}",
+            said.err
+        );
+        assert_eq!(machine.read("home/.cursor/mcp.json"), text);
+        assert_eq!(names(&machine.path("home/.cursor")), ["mcp.json"]);
+    }
+}
+
+#[test]
+fn a_key_is_seen_once_listed_and_revoked() {
+    let machine = Machine::new();
+    assert!(
+        machine
+            .run(&["key", "list"])
+            .err
+            .contains("there are no keys")
+    );
+    let created = machine.run(&[
+        "key",
+        "create",
+        "ada",
+        "--role",
+        "owner",
+        "--expires",
+        "90d",
+    ]);
+    assert_eq!(created.code, 0, "{}", created.err);
+    let key = created.out.trim();
+    assert!(
+        key.starts_with("pck_") && !key.contains('\n') && !created.err.contains(key),
+        "{}",
+        created.out
+    );
+    assert!(
+        created.err.contains("this is the first key"),
+        "{}",
+        created.err
+    );
+
+    let listed = machine.run(&["key", "list"]);
+    assert!(!listed.out.contains(key));
+    let listed = json(&machine.run(&["key", "list", "--json"]));
+    assert_eq!(
+        (&listed[0]["principal"], &listed[0]["state"]),
+        (&"ada".into(), &"good".into())
+    );
+    let id = listed[0]["id"].as_str().unwrap();
+    assert!(key.starts_with(&format!("pck_{id}_")));
+
+    let revoked = machine.run(&["key", "revoke", id]);
+    assert!(
+        revoked.code == 0 && revoked.err.contains("it was the last one"),
+        "{}",
+        revoked.err
+    );
+    assert_eq!(
+        json(&machine.run(&["key", "list", "--json"]))[0]["state"],
+        "revoked"
+    );
+    assert_eq!(machine.run(&["key", "revoke", "nope"]).code, 1);
+}
+
+#[test]
+fn an_empty_audit_log_is_no_error() {
+    let said = Machine::new().run(&["audit", "tail"]);
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (0, "", "no call was recorded yet\n")
+    );
+}

@@ -1,0 +1,4 @@
+//! The built binary as people and scripts use it. One test binary: each more links the server again.
+
+#[cfg(test)]
+mod cli;
