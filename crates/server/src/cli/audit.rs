@@ -42,13 +42,15 @@ pub(super) fn tail(
     };
     let mut columns = Columns::default();
     loop {
-        for record in &records {
-            output::line(if common.json {
-                in_json(record).to_string()
-            } else {
-                columns.line(record)
-            })?;
-        }
+        let text = if common.json {
+            records
+                .iter()
+                .map(|record| format!("{}\n", in_json(record)))
+                .collect()
+        } else {
+            columns.lines(&records)
+        };
+        output::data(text.as_bytes())?;
         if !follow {
             return Ok(Exit::Done);
         }
@@ -85,40 +87,46 @@ fn in_json(Recorded { seq, row }: &Recorded) -> serde_json::Value {
     })
 }
 
-/// Columns that were wide enough so far: a stream has no last line to measure.
+/// How wide the columns are so far: a stream has no last line to measure.
 #[derive(Default)]
 struct Columns {
-    widths: Vec<usize>,
+    widths: [usize; 7],
 }
 
 impl Columns {
-    fn line(&mut self, Recorded { row, .. }: &Recorded) -> String {
-        let entry = match (&row.upstream, &row.entry) {
-            (Some(upstream), Some(entry)) => format!("{upstream}.{entry}"),
-            (None, Some(entry)) => entry.clone(),
-            (_, None) => "-".to_owned(),
+    fn lines(&mut self, records: &[Recorded]) -> String {
+        let rows: Vec<[String; 7]> = records.iter().map(cells).collect();
+        for (column, cell) in rows.iter().flat_map(|row| row.iter().enumerate()) {
+            self.widths[column] = self.widths[column].max(cell.chars().count());
+        }
+        let line = |row: &[String; 7]| {
+            let padded = row
+                .iter()
+                .zip(self.widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
         };
-        let when = time(row.at_us)
-            .to_zoned(TimeZone::system())
-            .strftime("%Y-%m-%d %H:%M:%S")
-            .to_string();
-        let cells = [
-            when,
-            row.outcome.as_str().to_owned(),
-            milliseconds(row.duration_us),
-            row.principal.clone(),
-            row.method.to_string(),
-            entry,
-            row.reason.clone().unwrap_or_default(),
-        ];
-        self.widths.resize(cells.len(), 0);
-        let padded = self.widths.iter_mut().zip(&cells).map(|(width, cell)| {
-            let cell = output::printable(cell).replace('\n', " ");
-            *width = (*width).max(cell.chars().count());
-            format!("{cell:width$}", width = *width)
-        });
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        rows.iter().map(line).collect()
     }
+}
+
+fn cells(Recorded { row, .. }: &Recorded) -> [String; 7] {
+    let entry = match (&row.upstream, &row.entry) {
+        (Some(upstream), Some(entry)) => format!("{upstream}.{entry}"),
+        (None, Some(entry)) => entry.clone(),
+        (_, None) => "-".to_owned(),
+    };
+    let when = time(row.at_us).to_zoned(TimeZone::system());
+    [
+        when.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        row.outcome.as_str().to_owned(),
+        milliseconds(row.duration_us),
+        row.principal.clone(),
+        row.method.to_string(),
+        entry,
+        row.reason.clone().unwrap_or_default(),
+    ]
+    .map(|cell| output::printable(&cell).replace('\n', " "))
 }
 
 fn milliseconds(us: u64) -> String {

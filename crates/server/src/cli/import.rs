@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::arguments::Unusable;
 use super::{Client, Common, Exit, Import, edit, output};
-use crate::config::Environment;
+use crate::config::{self, Environment, is_builtin};
 use read::{Found, Server};
 use write::{Fate, Target};
 
@@ -24,12 +24,18 @@ pub(super) fn import(common: &Common, import: &Import) -> anyhow::Result<Exit> {
     let files = files(import, &environment)?;
     let mut found = Found::default();
     for file in &files {
-        let text =
-            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let more =
-            read::read(&text, file, &environment).with_context(|| file.display().to_string())?;
-        found.servers.extend(more.servers);
-        found.skipped.extend(more.skipped);
+        let text = fs::read_to_string(file).map_err(anyhow::Error::from);
+        match text.and_then(|text| read::read(&text, file, &environment)) {
+            Ok(more) => {
+                found.servers.extend(more.servers);
+                found.skipped.extend(more.skipped);
+            }
+            // One client's broken file is no reason to leave the others'.
+            Err(error) if files.len() > 1 => found
+                .skipped
+                .push((file.display().to_string(), error.to_string())),
+            Err(error) => return Err(error.context(format!("cannot take over {}", file.display()))),
+        }
     }
     let path = target(common, import, &environment)?;
     let whole = environment.folder.join(&path);
@@ -139,7 +145,7 @@ fn target(common: &Common, import: &Import, environment: &Environment) -> anyhow
     let path = match (&import.write, &common.config) {
         (Some(path), _) | (None, Some(path)) => path.clone(),
         (None, None) => {
-            let found = crate::config::files(&common.sources(), environment)?;
+            let found = config::files(&common.sources(), environment)?;
             found
                 .first()
                 .cloned()
@@ -182,7 +188,10 @@ fn tell(
             Fate::Added(alias) => output::say(format!("+ {name} as {alias}")),
             Fate::There(alias) => output::say(format!("= {name} is there already, as {alias}")),
         }
-        if matches!(fate, Fate::Added(_)) {
+        if let Fate::Added(alias) = fate {
+            if is_builtin(alias) {
+                output::say(format!("    replaces the built-in `{alias}`"));
+            }
             for note in &server.notes {
                 output::say(format!("    {}", output::printable(note)));
             }

@@ -19,6 +19,9 @@ use std::time::SystemTime;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use policy::Clock as _;
+
+use crate::SystemClock;
 use crate::config::{Environment, Invalid, Loaded, Sources, load};
 use crate::run;
 pub use clients::Client;
@@ -425,12 +428,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a command that people type happens now; the gate asks its clock"
-)]
+/// A command that people type happens now.
 fn now() -> SystemTime {
-    SystemTime::now()
+    SystemClock::start().wall()
 }
 
 #[cfg(test)]

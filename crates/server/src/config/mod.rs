@@ -30,7 +30,7 @@ pub use layers::{Origin, Origins};
 pub use schema::{reference, schema};
 pub(crate) use secret::{is_placeholder, is_secret_name};
 pub use show::Shown;
-pub(crate) use upstreams::is_header_ours;
+pub(crate) use upstreams::{is_builtin, is_header_ours};
 
 use layers::Layer;
 

@@ -31,7 +31,7 @@ fn descend(table: &Table, path: &mut Vec<String>, layer: &Layer, all: &mut Vec<S
     for (key, value) in entries {
         path.push(key.clone());
         match value {
-            Value::Table(below) if !below.is_empty() && !schema::is_secret(path) => {
+            Value::Table(below) if !schema::is_secret(path) => {
                 descend(below, path, layer, all);
             }
             value => {

@@ -204,12 +204,8 @@ pub(super) fn variables(environment: &Environment, below: &Table) -> Layer {
         }
         let wants_text = schema::at(&path)
             .is_some_and(|node| node.get("type").is_some_and(|kind| kind == "string"));
-        let value = match format!("value = {text}")
-            .parse::<Table>()
-            .ok()
-            .and_then(|mut table| table.remove("value"))
-        {
-            Some(value) if !wants_text || value.is_str() => value,
+        let value = match text.parse::<Value>() {
+            Ok(value) if !wants_text || value.is_str() => value,
             _ => Value::String(text.clone()),
         };
         layer.set(&path, value, &Origin::Variable(name.clone()));

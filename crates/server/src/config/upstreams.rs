@@ -327,6 +327,11 @@ impl Checker<'_> {
     }
 }
 
+/// Whether a built-in tool pack has this alias unless an upstream takes it.
+pub(crate) fn is_builtin(alias: &str) -> bool {
+    matches!(alias, "fetch" | "time" | "notes" | "status")
+}
+
 /// Whether the gate itself sets this header.
 pub(crate) fn is_header_ours(name: &str) -> bool {
     let name = name.to_lowercase();

@@ -1,11 +1,15 @@
 //! Commands that need no running gate, through the built binary: output, exit codes, files on disk.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
+use store::{AuditRow, Outcome, Store};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// A home and a working folder of nobody else's.
 struct Machine {
@@ -42,16 +46,21 @@ impl Machine {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Runs the binary in `work`; the folder's own name is taken out of what it says.
-    fn run(&self, words: &[&str]) -> Said {
-        let output: Output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+    /// The binary, to be run in `work`.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command
             .args(words)
             .current_dir(self.path("work"))
             .env_clear()
             .env("HOME", self.path("home"))
-            .env("TZ", "UTC")
-            .output()
-            .unwrap();
+            .env("TZ", "UTC");
+        command
+    }
+
+    /// Runs the binary; the folder's own name is taken out of what it says.
+    fn run(&self, words: &[&str]) -> Said {
+        let output: Output = self.command(words).output().unwrap();
         let folder = self.folder.path().to_str().unwrap();
         let text = |bytes: &[u8]| {
             String::from_utf8(bytes.to_vec())
@@ -399,6 +408,102 @@ fn a_key_is_seen_once_listed_and_revoked() {
         "revoked"
     );
     assert_eq!(machine.run(&["key", "revoke", "nope"]).code, 1);
+}
+
+fn row(nth: u64) -> AuditRow {
+    AuditRow {
+        at_us: 1_790_000_000_000_000,
+        call_id: format!("call-{nth}"),
+        principal: if nth % 2 == 0 { "ada" } else { "grace" }.to_owned(),
+        credential: "local".to_owned(),
+        client: "test 1".to_owned(),
+        transport: "http".into(),
+        revision: "2026-07-28".into(),
+        method: "tools/call".into(),
+        upstream: Some("time".to_owned()),
+        entry: Some(format!("now{nth}\u{1b}[2J")),
+        arguments_digest: None,
+        decision: "allow".into(),
+        rule: None,
+        outcome: Outcome::Ok,
+        code: None,
+        reason: None,
+        duration_us: 1_234,
+        bytes_in: 1,
+        bytes_out: 2,
+    }
+}
+
+fn record(store: &Store, runtime: &Runtime, nth: u64) {
+    runtime.block_on(async {
+        store
+            .reserve_audit(Duration::from_secs(5))
+            .await
+            .unwrap()
+            .write(row(nth));
+        store.flush().await.unwrap();
+    });
+}
+
+#[test]
+fn audit_tail_prints_the_last_records_and_follows() {
+    let machine = Machine::new();
+    let store = Store::open(&machine.path("home/.local/share/portcullis/portcullis.db")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for nth in 1..=5 {
+        record(&store, &runtime, nth);
+    }
+    let said = machine.run(&["audit", "tail", "-n", "2"]);
+    // What came from a client does not act on the terminal.
+    assert_eq!(
+        said.out,
+        "2026-09-21 14:13:20  ok  1.2 ms  ada    tools/call  time.now4\u{fffd}[2J\n\
+         2026-09-21 14:13:20  ok  1.2 ms  grace  tools/call  time.now5\u{fffd}[2J\n"
+    );
+    let adas = machine.run(&["audit", "tail", "--principal", "ada", "--json"]);
+    let ids: Vec<Value> = adas
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].clone())
+        .collect();
+    assert_eq!(ids, [2, 4]);
+
+    let mut follower = machine
+        .command(&["audit", "tail", "-f", "-n", "1", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut seq =
+        || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["seq"].clone();
+    assert_eq!(seq(), 5);
+    record(&store, &runtime, 6);
+    assert_eq!(seq(), 6);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_error() {
+    let machine = Machine::new();
+    let mut child = machine
+        .command(&["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap().as_str()
+        ),
+        (Some(0), "")
+    );
 }
 
 #[test]

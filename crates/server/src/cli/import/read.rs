@@ -55,9 +55,9 @@ pub(super) enum Value {
 pub(super) fn read(text: &str, file: &Path, environment: &Environment) -> anyhow::Result<Found> {
     let json: Option<Json> =
         jsonc_parser::parse_to_serde_value(text, &jsonc_parser::ParseOptions::default())
-            .map_err(|error| anyhow::anyhow!("is not JSON: {error}"))?;
+            .map_err(|error| anyhow::anyhow!("it is not JSON: {error}"))?;
     let Some(Json::Object(root)) = json else {
-        anyhow::bail!("holds no JSON object");
+        anyhow::bail!("it holds no JSON object");
     };
     let project = project_of(file);
     let own = [
@@ -90,7 +90,7 @@ pub(super) fn read(text: &str, file: &Path, environment: &Environment) -> anyhow
         "numStartups",
     ];
     if !root.is_empty() && !root.keys().any(|key| known.contains(&key.as_str())) {
-        anyhow::bail!("has no `mcpServers` (Claude, Cursor) and no `servers` (VS Code)");
+        anyhow::bail!("it has no `mcpServers` (Claude, Cursor) and no `servers` (VS Code)");
     }
     let mut found = Found::default();
     for (servers, project) in sections {

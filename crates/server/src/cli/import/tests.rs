@@ -257,14 +257,14 @@ fn what_is_no_client_config_is_told() {
             .unwrap_err()
             .to_string()
     };
-    assert_eq!(told("[]"), "holds no JSON object");
+    assert_eq!(told("[]"), "it holds no JSON object");
     assert_eq!(
         told("{\"a\": 1}"),
-        "has no `mcpServers` (Claude, Cursor) and no `servers` (VS Code)"
+        "it has no `mcpServers` (Claude, Cursor) and no `servers` (VS Code)"
     );
     assert_eq!(
         told("{\"mcpServers\": []}"),
         "its servers are no JSON object"
     );
-    assert!(told("{\"mcpServers\": ").starts_with("is not JSON: "));
+    assert!(told("{\"mcpServers\": ").starts_with("it is not JSON: "));
 }
