@@ -439,6 +439,12 @@ impl Gate {
         })
     }
 
+    /// Counters and gauges.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
     /// Whether calls can be taken and recorded.
     #[must_use]
     pub fn is_ready(&self) -> bool {

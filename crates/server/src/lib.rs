@@ -4,5 +4,10 @@
 //! `gateway`. Start at [`cli`].
 
 pub mod cli;
+mod clock;
 pub mod config;
+mod http;
 pub mod run;
+pub mod serve;
+
+pub use clock::SystemClock;

@@ -1,0 +1,237 @@
+//! Connections: accepted up to a bound, watched for clients that take their time, ended in good order.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Edge, Facts};
+
+/// A connection that asks nothing for so long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(300);
+/// After a failure to accept (no file descriptor left, say) the next try waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections until `stop`, then lets each finish what it is at.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    edge: Arc<Edge>,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+) {
+    let graceful = GracefulShutdown::new();
+    let tasks = TaskTracker::new();
+    loop {
+        // A place first: past the bound, clients wait in the kernel's queue, which has a bound of its own.
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            () = stop.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(local) = stream.local_addr() else {
+            continue;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+        let activity = Arc::new(Activity::new());
+        let facts = Arc::new(Facts {
+            peer,
+            local,
+            activity: Arc::clone(&activity),
+        });
+        let service = {
+            let (edge, activity) = (Arc::clone(&edge), Arc::clone(&activity));
+            service_fn(move |request| {
+                let busy = activity.busy();
+                let (edge, facts) = (Arc::clone(&edge), Arc::clone(&facts));
+                async move {
+                    let response = edge.serve(&facts, request).await;
+                    drop(busy);
+                    Ok::<_, Infallible>(response)
+                }
+            })
+        };
+        let io = TokioIo::new(Watched {
+            stream,
+            activity: Arc::clone(&activity),
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(hyper_util::rt::TokioTimer::new())
+            .header_read_timeout(None)
+            .max_headers(64);
+        builder
+            .http2()
+            .max_concurrent_streams(128)
+            .max_header_list_size(16 * 1024);
+        let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
+        let edge = Arc::clone(&edge);
+        tasks.spawn(async move {
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, %peer, "a connection ended badly");
+                    }
+                }
+                () = activity.overdue(&edge) => tracing::debug!(%peer, "a connection was closed for taking too long"),
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// What a connection is doing: waiting for a request, reading its head, or answering.
+#[derive(Debug)]
+pub(super) struct Activity {
+    opened: Instant,
+    /// Requests being answered.
+    busy: AtomicUsize,
+    /// Milliseconds after `opened` at which it last became idle or began to read a head.
+    since: AtomicU64,
+    /// Whether a head has begun to arrive. 1 or 0.
+    reading: AtomicUsize,
+}
+
+/// One request being answered.
+#[derive(Debug)]
+pub(super) struct Busy {
+    activity: Arc<Activity>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.activity.note();
+        self.activity.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Activity {
+    fn new() -> Self {
+        // A new connection owes a request: silence from the start is a slow head.
+        Self {
+            opened: Instant::now(),
+            busy: AtomicUsize::new(0),
+            since: AtomicU64::new(0),
+            reading: AtomicUsize::new(1),
+        }
+    }
+
+    fn note(&self) {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since.store(now, Ordering::Release);
+    }
+
+    /// A request's head is here.
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+        self.reading.store(0, Ordering::Release);
+        Busy {
+            activity: Arc::clone(self),
+        }
+    }
+
+    fn bytes_came(&self) {
+        if self.busy.load(Ordering::Acquire) == 0 && self.reading.swap(1, Ordering::AcqRel) == 0 {
+            self.note();
+        }
+    }
+
+    /// Ends when the client has taken too long over a head, or asked nothing for too long.
+    async fn overdue(&self, edge: &Edge) {
+        loop {
+            let header_timeout = edge.settings.load().header_timeout;
+            tokio::time::sleep(header_timeout / 2).await;
+            if self.busy.load(Ordering::Acquire) > 0 {
+                continue;
+            }
+            let since = Duration::from_millis(self.since.load(Ordering::Acquire));
+            let waited = self.opened.elapsed().saturating_sub(since);
+            let is_reading = self.reading.load(Ordering::Acquire) == 1;
+            if waited > if is_reading { header_timeout } else { IDLE_MAX } {
+                return;
+            }
+        }
+    }
+}
+
+/// A stream that tells when bytes come.
+#[derive(Debug)]
+struct Watched {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if poll.is_ready() {
+            self.activity.bytes_came();
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,151 @@
+//! Whom a request was meant for and which page sent it: the guard against DNS rebinding and cross-site calls.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ::http::header::{self, HeaderValue};
+use ::http::{HeaderMap, Uri};
+use gateway::Rejection;
+
+use crate::config;
+
+/// Checks Host and Origin; gives back the origin of a page that may read the answer.
+pub(super) fn check(
+    headers: &HeaderMap,
+    uri: &Uri,
+    local: SocketAddr,
+    settings: &config::Http,
+) -> Result<Option<HeaderValue>, Rejection> {
+    let foreign = |what, value: &str| Rejection::Foreign {
+        what,
+        value: value.to_owned(),
+    };
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = match (uri.authority(), hosts.next(), hosts.next()) {
+        (Some(authority), _, _) => authority.as_str(),
+        (None, Some(host), None) => host.to_str().map_err(|_| foreign("Host", "?"))?,
+        (None, _, _) => return Err(foreign("Host", "")),
+    };
+    if !is_ours(host_name(host), local, settings) {
+        return Err(foreign("Host", host));
+    }
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None) = (origins.next(), origins.next()) else {
+        return if headers.contains_key(header::ORIGIN) {
+            Err(foreign("Origin", "twice"))
+        } else {
+            Ok(None)
+        };
+    };
+    let text = origin.to_str().map_err(|_| foreign("Origin", "?"))?;
+    let is_listed = settings
+        .allowed_origins
+        .iter()
+        .any(|allowed| allowed.eq_ignore_ascii_case(text));
+    let is_local = text.split_once("://").is_some_and(|(scheme, host)| {
+        matches!(scheme, "http" | "https") && is_loopback_name(host_name(host))
+    });
+    if is_listed || is_local {
+        Ok(Some(origin.clone()))
+    } else {
+        Err(foreign("Origin", text))
+    }
+}
+
+/// The host without its port.
+fn host_name(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// A name that a foreign DNS cannot have pointed here: loopback, the very address, or one from the config.
+fn is_ours(name: &str, local: SocketAddr, settings: &config::Http) -> bool {
+    is_loopback_name(name)
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical() == local.ip().to_canonical())
+        || settings
+            .allowed_hosts
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(host: &str, origin: Option<&str>) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
+        }
+        let settings = config::Http {
+            allowed_hosts: vec!["gate.example.com".to_owned()],
+            allowed_origins: vec!["https://app.example.com".to_owned()],
+            body_max: 0,
+            header_timeout: std::time::Duration::ZERO,
+            body_timeout: std::time::Duration::ZERO,
+            connections_max: 0,
+        };
+        check(
+            &headers,
+            &Uri::from_static("/mcp"),
+            "10.1.2.3:80".parse().unwrap(),
+            &settings,
+        )
+        .is_ok()
+    }
+
+    #[test]
+    fn only_names_that_can_mean_this_gate_pass() {
+        for host in [
+            "localhost",
+            "LOCALHOST:80",
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "10.1.2.3",
+            "gate.example.com:443",
+        ] {
+            assert!(verdict(host, None), "{host}");
+        }
+        for host in [
+            "evil.example.com",
+            "10.1.2.4",
+            "localhost.evil.com",
+            "127.0.0.1.evil.com",
+            "[::2]",
+        ] {
+            assert!(!verdict(host, None), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_or_the_list_pass() {
+        for origin in [
+            "http://localhost:3000",
+            "https://127.0.0.1",
+            "http://[::1]:1",
+            "https://app.example.com",
+        ] {
+            assert!(verdict("localhost", Some(origin)), "{origin}");
+        }
+        for origin in [
+            "null",
+            "https://evil.example.com",
+            "http://localhost.evil.com",
+            "https://app.example.com.evil.com",
+            "file://localhost",
+        ] {
+            assert!(!verdict("localhost", Some(origin)), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A gate in service: store, gate and listeners brought up together, reloaded, and taken down in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use gateway::Gate;
+use observe::Metrics;
+use policy::Clock;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Loaded;
+use crate::http::{Edge, listen};
+
+/// How long upstreams and streams get to end once calls are done.
+const STOP_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Why a gate could not be brought into service.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database `{path}` cannot be used")]
+    Store {
+        /// Where it is.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        cause: store::Error,
+    },
+    /// An address.
+    #[error(
+        "cannot listen on {address}; is another gate running? `portcullis serve --listen 127.0.0.1:0` takes any free port"
+    )]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A built-in upstream.
+    #[error("an upstream cannot be set up")]
+    Upstream(#[from] upstream::Error),
+}
+
+/// A gate without listeners: what every command that makes calls runs on.
+#[derive(Debug)]
+pub struct Core {
+    gate: Arc<Gate>,
+    store: Store,
+}
+
+impl Core {
+    /// Opens the store and starts gate and upstreams. Needs a runtime.
+    ///
+    /// # Errors
+    /// If the database or a built-in upstream cannot be used.
+    pub fn start(loaded: &Loaded, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let path = loaded.database();
+        let store = Store::open(&path).map_err(|cause| Error::Store { path, cause })?;
+        let parts = gateway::Parts {
+            client: net::Client::new(net::Settings::default()),
+            store: store.clone(),
+            clock,
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+        };
+        let gate = Gate::start(parts, for_gate(loaded))?;
+        Ok(Self { gate, store })
+    }
+
+    /// The gate.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Its durable state.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Ends upstreams and tasks, and writes what is still to be written.
+    pub async fn stop(self) {
+        self.gate.stop(STOP_TIMEOUT).await;
+        self.store.close().await;
+    }
+}
+
+/// A gate with its listeners.
+#[derive(Debug)]
+pub struct Serving {
+    core: Core,
+    edge: Arc<Edge>,
+    addresses: Vec<SocketAddr>,
+    listeners: TaskTracker,
+    closing: CancellationToken,
+    drain: Duration,
+}
+
+fn for_gate(loaded: &Loaded) -> gateway::Loaded {
+    gateway::Loaded {
+        settings: loaded.gateway.clone(),
+        upstreams: loaded.upstreams.clone(),
+        auth: loaded.auth.clone(),
+    }
+}
+
+/// Brings a gate into service.
+///
+/// # Errors
+/// If the database, an address or a built-in upstream cannot be used.
+pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Error> {
+    // Addresses first: nothing else is begun if another gate has them.
+    let mut bound = Vec::with_capacity(loaded.listen.len());
+    for address in &loaded.listen {
+        let failed = |cause| Error::Listen {
+            address: *address,
+            cause,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        bound.push((listener.local_addr().map_err(failed)?, listener));
+    }
+    let core = Core::start(&loaded, clock)?;
+    let edge = Arc::new(Edge {
+        gate: Arc::clone(core.gate()),
+        settings: ArcSwap::from_pointee(loaded.http.clone()),
+    });
+    let places = Arc::new(Semaphore::new(loaded.http.connections_max));
+    let (listeners, closing) = (TaskTracker::new(), CancellationToken::new());
+    let mut addresses = Vec::with_capacity(bound.len());
+    for (address, listener) in bound {
+        addresses.push(address);
+        listeners.spawn(listen(
+            listener,
+            Arc::clone(&edge),
+            Arc::clone(&places),
+            closing.clone(),
+        ));
+    }
+    listeners.close();
+    Ok(Serving {
+        core,
+        edge,
+        addresses,
+        listeners,
+        closing,
+        drain: loaded.drain,
+    })
+}
+
+impl Serving {
+    /// The gate.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        self.core.gate()
+    }
+
+    /// Its durable state.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.core.store()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Takes over another config: rules, limits, keys, upstreams, HTTP bounds. Listeners and the database stay.
+    ///
+    /// # Errors
+    /// If a built-in upstream cannot be set up.
+    pub fn reload(&self, loaded: &Loaded) -> Result<(), Error> {
+        self.core.gate().reload(for_gate(loaded))?;
+        self.edge.settings.store(Arc::new(loaded.http.clone()));
+        Ok(())
+    }
+
+    /// Takes no more connections, lets calls in flight finish, then ends everything.
+    pub async fn stop(self) {
+        self.closing.cancel();
+        self.core.gate().drain();
+        if tokio::time::timeout(self.drain, self.listeners.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(waited = ?self.drain, "some calls were still running and are given up");
+        }
+        self.core.stop().await;
+    }
+}
