@@ -120,7 +120,7 @@ async fn create(
     let held = loaded.gateway.rules.roles_of(&principal);
     if roles.is_empty() && held.is_empty() {
         output::say(format!(
-            "it may do nothing yet: give it --role owner, or name {principal} among the members of a role"
+            "it has no role and may do nothing yet: name {principal} among the members of a role, or create one with --role"
         ));
     }
     if first && loaded.auth.loopback == Loopback::Auto {

@@ -21,9 +21,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use policy::Clock as _;
 
-use crate::SystemClock;
 use crate::config::{Environment, Invalid, Loaded, Sources, load};
-use crate::run;
+use crate::{SystemClock, run};
 pub use clients::Client;
 
 /// How a command ended, for scripts.

@@ -217,15 +217,15 @@ fn address(text: &str, complaints: &mut Complaints) -> Option<SocketAddr> {
     if let Some(Ok(port)) = text.strip_prefix("localhost:").map(str::parse) {
         return Some(local(port));
     }
-    let hint = if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
-        format!("write \"{}\"", local(port))
-    } else if let Ok(ip) = text.parse::<IpAddr>() {
+    let hint = if let Ok(ip) = text.parse::<IpAddr>() {
         format!(
             "a port is missing; write \"{}\"",
             SocketAddr::from((ip, 8080))
         )
-    } else if text.contains("://") {
-        "write the address alone, for example \"127.0.0.1:8080\"".to_owned()
+    } else if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        format!("write \"{}\"", local(port))
+    } else if text == "localhost" {
+        "a port is missing; write \"localhost:8080\"".to_owned()
     } else {
         "write for example \"127.0.0.1:8080\" or \"[::1]:8080\"; names other than localhost are not looked up".to_owned()
     };

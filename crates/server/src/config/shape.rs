@@ -308,7 +308,11 @@ fn list_or(words: &[&str], quote: char) -> String {
 
 /// The known word that a mistyped one most likely was meant to be.
 pub(crate) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    let far = word.chars().count() / 3 + 1;
+    // In two letters nearly everything is near everything.
+    let far = match word.chars().count() {
+        0..3 => 0,
+        letters => letters / 3 + 1,
+    };
     known
         .iter()
         .map(|candidate| {

@@ -130,8 +130,16 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Layer, Vec<
     let mut layer = Layer::default();
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("yaml" | "yml") => {
-            let value: serde_json::Value = serde_saphyr::from_str(&text)
-                .map_err(|error| trouble(None, format!("is not YAML: {error}"), ""))?;
+            let value: serde_json::Value = serde_saphyr::from_str(&text).map_err(|error| {
+                let line = error
+                    .location()
+                    .and_then(|at| usize::try_from(at.line()).ok());
+                trouble(
+                    line,
+                    format!("is not YAML: {}", error.without_snippet()),
+                    "",
+                )
+            })?;
             let serde_json::Value::Object(object) = value else {
                 return Err(trouble(None, "holds no mapping of settings".to_owned(), ""));
             };

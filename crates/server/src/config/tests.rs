@@ -305,6 +305,44 @@ fn every_line_that_is_no_toml_is_told() {
 }
 
 #[test]
+fn addresses_that_are_none_are_told_with_one_that_is() {
+    for (written, hint) in [
+        ("8080", "write \"127.0.0.1:8080\""),
+        (":8080", "write \"127.0.0.1:8080\""),
+        ("localhost", "a port is missing; write \"localhost:8080\""),
+        ("::1", "a port is missing; write \"[::1]:8080\""),
+        (
+            "gate.example.com:80",
+            "write for example \"127.0.0.1:8080\" or \"[::1]:8080\"; names other than localhost are not looked up",
+        ),
+    ] {
+        check(
+            &format!("listen = \"{written}\""),
+            &format!("1: listen: `{written}` is not an address with a port; {hint}"),
+        );
+    }
+    check("listen = []", "1: listen: the list is empty");
+    check(
+        "listen = [\"[::1]:1\", \"[::1]:1\"]",
+        "1: listen: `[::1]:1` is there twice; leave one out",
+    );
+}
+
+#[test]
+fn what_is_no_yaml_and_no_json_is_told_with_its_line() {
+    let yaml = place(&[("portcullis.yaml", "log:\n  level: [\n")], &[]).complaints();
+    assert!(
+        yaml.starts_with("portcullis.yaml:2: is not YAML: ") && !yaml.contains('\n'),
+        "{yaml}"
+    );
+    let json = place(&[("portcullis.json", "{\n\"listen\": [1, }")], &[]).complaints();
+    assert_eq!(
+        json,
+        "portcullis.json:2: is not JSON: Unexpected close brace"
+    );
+}
+
+#[test]
 fn files_that_are_not_there_are_told() {
     let mut here = place(&[("portcullis.toml", "")], &[]);
     here.sources.config = Some("nope.toml".into());
