@@ -14,7 +14,7 @@ mod session;
 mod settings;
 mod translate;
 
-pub use door::{EventStream, HttpBody, HttpReply, Pipe, Refused};
+pub use door::{AskError, EventStream, HttpBody, HttpReply, Pipe, Refused};
 pub use gate::{Gate, Loaded, Parts, Reply};
 pub use rejection::{Rejection, Response};
 pub use settings::{CatalogSettings, Limits, Prefix, SessionSettings, Settings};

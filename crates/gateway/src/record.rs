@@ -148,11 +148,10 @@ fn credential(credential: &Credential) -> String {
 fn call_id(wall: Duration) -> Uuid {
     static SEED: LazyLock<[u8; 16]> = LazyLock::new(|| Uuid::new_v4().into_bytes());
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let [a, b, ..] = *SEED;
-    let mut tail = [0; 10];
-    let [first, second, rest @ ..] = &mut tail;
-    (*first, *second) = (a, b);
-    *rest = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let [a, b, c, d, e, ..] = *SEED;
+    // The last five bytes count 10^12 calls before they come round, and the millisecond has moved on by then.
+    let [.., v, w, x, y, z] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let tail = [a, b, c, d, e, v, w, x, y, z];
     let millis = u64::try_from(wall.as_millis()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
 }

@@ -5,9 +5,11 @@
 
 mod changes;
 mod http;
+mod local;
 mod pipe;
 
 pub use http::{EventStream, HttpBody, HttpReply, Refused};
+pub use local::AskError;
 pub use pipe::Pipe;
 
 use std::sync::Arc;

@@ -1,70 +1,23 @@
-//! Commands that run a gate, or talk to one. The bodies come with the listeners.
+//! Commands that run a gate: each builds a runtime, brings up what it needs, and takes it down again.
 
-use std::collections::BTreeMap;
+mod bridge;
+mod check;
+mod entries;
+mod logging;
+mod serve;
+mod stdio;
 
-use serde_json::{Map, Value};
+pub use check::check;
+pub use entries::{Ask, entries};
+pub use serve::serve;
+pub use stdio::stdio;
 
-use crate::cli::{Common, Exit, Kind, Serve, Stdio};
+use anyhow::Context as _;
+use tokio::runtime::Runtime;
 
-/// What a command asks of the gate.
-#[derive(Debug)]
-pub enum Ask {
-    /// Everything of one kind.
-    List(Kind),
-    /// A tool's answer.
-    Call {
-        /// The tool.
-        name: String,
-        /// Its arguments.
-        arguments: Map<String, Value>,
-    },
-    /// A prompt's messages.
-    Get {
-        /// The prompt.
-        name: String,
-        /// Its arguments.
-        arguments: BTreeMap<String, String>,
-    },
-    /// What a resource holds.
-    Read {
-        /// The resource.
-        uri: String,
-    },
-}
-
-/// `portcullis serve`.
-///
-/// # Errors
-/// Why it could not serve.
-pub fn serve(common: &Common, _serve: &Serve) -> anyhow::Result<Exit> {
-    not_yet(common, "serve")
-}
-
-/// `portcullis stdio`.
-///
-/// # Errors
-/// Why it could not serve.
-pub fn stdio(common: &Common, _stdio: &Stdio) -> anyhow::Result<Exit> {
-    not_yet(common, "stdio")
-}
-
-/// `portcullis check`.
-///
-/// # Errors
-/// What stood in the way of checking.
-pub fn check(common: &Common) -> anyhow::Result<Exit> {
-    not_yet(common, "check")
-}
-
-/// `portcullis tools`, `prompts` and `resources`.
-///
-/// # Errors
-/// Why there is no answer.
-pub fn entries(common: &Common, _ask: &Ask) -> anyhow::Result<Exit> {
-    not_yet(common, "tools, prompts and resources")
-}
-
-fn not_yet(common: &Common, command: &str) -> anyhow::Result<Exit> {
-    common.load()?;
-    anyhow::bail!("`{command}` is not built into this version")
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads could be started")
 }

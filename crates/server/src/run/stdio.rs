@@ -1,0 +1,106 @@
+//! `portcullis stdio`: one client on stdin and stdout, in this process or over a bridge to a running gate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use auth::{Peer, Presented};
+use bytes::Bytes;
+use gateway::Pipe;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use wire::Lines;
+
+use super::{bridge, logging, runtime};
+use crate::SystemClock;
+use crate::cli::{Common, Exit, Stdio};
+use crate::serve::Core;
+
+/// Messages that may wait to be written.
+const OUT_MAX: usize = 256;
+
+/// `portcullis stdio`.
+///
+/// # Errors
+/// Why it could not serve.
+pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
+    let loaded = common.load()?;
+    logging::start(&loaded.log);
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        if let Some(url) = &stdio.connect {
+            return bridge::run(url, &loaded).await;
+        }
+        let core = Core::start(&loaded, Arc::new(SystemClock::start()))?;
+        let served = serve(&core, loaded.http.body_max, loaded.drain).await;
+        core.stop().await;
+        served
+    });
+    // Tokio reads stdin on a thread that cannot be interrupted; nobody needs what it may still read.
+    runtime.shutdown_background();
+    ended.map(|()| Exit::Done)
+}
+
+async fn serve(core: &Core, line_max: usize, drain: Duration) -> anyhow::Result<()> {
+    let presented = Presented {
+        authorization: None,
+        x_api_key: None,
+        peer: Peer::Stdio,
+    };
+    let principal = core
+        .gate()
+        .authenticate(&presented)
+        .context("the local user is not let in")?;
+    let (out, waiting) = mpsc::channel(OUT_MAX);
+    let pipe = Pipe::new(Arc::clone(core.gate()), principal, out);
+    let writer = write(waiting);
+    tokio::pin!(writer);
+    tokio::select! {
+        () = read(&pipe, line_max) => {}
+        // Stdout is closed: the client is gone.
+        () = &mut writer => return Ok(()),
+    }
+    // The client has said all it wanted to; what it asked is still answered.
+    let answered = async {
+        pipe.answered().await;
+        drop(pipe);
+    };
+    drop(tokio::time::timeout(drain, async { tokio::join!(answered, writer) }).await);
+    Ok(())
+}
+
+async fn read(pipe: &Arc<Pipe>, line_max: usize) {
+    let mut stdin = tokio::io::stdin();
+    let mut lines = Lines::new(line_max);
+    loop {
+        while let Some(line) = lines.next_line() {
+            match line {
+                Ok(line) => pipe.take(line).await,
+                Err(error) => pipe.take_overlong(error).await,
+            }
+        }
+        if !matches!(stdin.read_buf(lines.buffer()).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// Writes messages, one a line, until nobody sends any more or nobody reads.
+pub(super) async fn write(mut waiting: mpsc::Receiver<Bytes>) {
+    let mut stdout = tokio::io::stdout();
+    while let Some(message) = waiting.recv().await {
+        let mut line = Vec::from(message);
+        wire::encode::onto_one_line(&mut line);
+        line.push(b'\n');
+        // What waits together leaves together.
+        while let Ok(message) = waiting.try_recv() {
+            let start = line.len();
+            line.extend_from_slice(&message);
+            wire::encode::onto_one_line(line.get_mut(start..).unwrap_or_default());
+            line.push(b'\n');
+        }
+        if stdout.write_all(&line).await.is_err() || stdout.flush().await.is_err() {
+            return;
+        }
+    }
+}
