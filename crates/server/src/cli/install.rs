@@ -30,7 +30,7 @@ pub(super) fn install(common: &Common, install: &Install) -> anyhow::Result<Exit
         Some(url) => url.clone(),
         None => endpoint(&loaded)?,
     };
-    let entry = entry(install, &url, &loaded, &environment)?;
+    let entry = entry(common, install, &url, &loaded, &environment)?;
     let paste = format!("\"{NAME}\": {}", serde_json::to_string(&entry)?);
 
     let before = match fs::read_to_string(&path) {
@@ -105,6 +105,7 @@ pub(super) fn install(common: &Common, install: &Install) -> anyhow::Result<Exit
 }
 
 fn entry(
+    common: &Common,
     install: &Install,
     url: &Url,
     loaded: &Loaded,
@@ -116,10 +117,10 @@ fn entry(
         words.extend(["--connect".to_owned(), url.to_string()]);
     } else if let Some(file) = loaded.files.first() {
         // The client starts it in a folder of its own choice.
-        words.extend([
-            "--config".to_owned(),
-            environment.folder.join(file).display().to_string(),
-        ]);
+        let file = environment.folder.join(file).display().to_string();
+        words.extend(["--config".to_owned(), file]);
+        let overlay = common.env.iter().flat_map(|name| ["--env", name]);
+        words.extend(overlay.map(str::to_owned));
     }
     Ok(install
         .client

@@ -118,7 +118,7 @@ pub(super) enum RawLoopback {
 pub(super) struct RawKey {
     /// Whom the key stands for; by default the key's name.
     pub principal: Option<String>,
-    /// `sha256:` and the SHA-256 of the key as 64 hex digits; the key itself never stands here.
+    /// `sha256:` and 64 hex digits, as `portcullis key create` prints it; the key itself never stands here.
     pub hash: String,
     /// Roles the key's holder has, besides those whose `members` name the principal.
     #[serde(default)]

@@ -48,7 +48,7 @@ pub fn reference() -> String {
          what holds and where it came from.\n\n\
          Durations are written `250ms`, `30s`, `5m`, `1h`, `7d`; sizes `512B`, `64KiB`, `4MiB`, `1GiB`. A *value or \
          reference* is a text,\n`{ env = \"NAME\" }` or `{ file = \"PATH\" }`. `NAME` stands for a name of your choice. \
-         Relative paths start at the file they stand in.\n\n\
+         Relative paths start at the folder of the file they stand in.\n\n\
          | key | type | default | meaning |\n|---|---|---|---|\n",
     );
     rows(schema(), &mut Vec::new(), &mut page);
@@ -90,6 +90,9 @@ fn drop_nulls(node: &mut Json) {
                     let only = only.clone();
                     object.insert("type".to_owned(), only);
                 }
+            }
+            if let Some(Json::Array(choices)) = object.get_mut("enum") {
+                choices.retain(|choice| !choice.is_null());
             }
             if let Some(Json::Array(variants)) = object.get_mut("anyOf") {
                 variants.retain(|variant| variant.get("type").is_none_or(|name| name != "null"));

@@ -50,6 +50,7 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     ]
     .iter()
     .any(|word| name.contains(word))
+        || name == "key"
         || name.ends_with("_key")
         || name.ends_with("_pat")
 }

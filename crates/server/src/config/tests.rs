@@ -280,7 +280,7 @@ allow = [\"*\"]",
 5: keys.plain.hash: a key's hash is `sha256:` and 64 hex digits, as `portcullis key create` prints it
 7: keys.short.hash: a key's hash is `sha256:` and 64 hex digits, as `portcullis key create` prints it
 8: keys.short.expires: `tomorrow` is not a date, time and zone; write for example \"2027-01-01T00:00:00Z\"
-9: keys.none.hash: is missing; `sha256:` and the SHA-256 of the key as 64 hex digits; the key itself never stands here.
+9: keys.none.hash: is missing; `sha256:` and 64 hex digits, as `portcullis key create` prints it; the key itself never stands here.
 11: keys.zero.hash: is a placeholder, not a hash; `portcullis key create` makes keys and says their hash
 13: roles.reader.allow.0: `files` names an upstream but no entry; write `files.*` for all of it
 13: roles.reader.allow.1: `.x` names no upstream; write `*.x` for that entry of every upstream
@@ -559,5 +559,9 @@ fn the_reference_and_the_schema_name_every_default() {
     assert!(
         schema().get("required").is_none(),
         "everything has a default"
+    );
+    assert!(
+        !schema().to_string().contains("null"),
+        "a key is there or it is not"
     );
 }

@@ -414,7 +414,12 @@ fn row(nth: u64) -> AuditRow {
     AuditRow {
         at_us: 1_790_000_000_000_000,
         call_id: format!("call-{nth}"),
-        principal: if nth % 2 == 0 { "ada" } else { "grace" }.to_owned(),
+        principal: if nth.is_multiple_of(2) {
+            "ada"
+        } else {
+            "grace"
+        }
+        .to_owned(),
         credential: "local".to_owned(),
         client: "test 1".to_owned(),
         transport: "http".into(),
