@@ -26,7 +26,7 @@ impl Strictness {
     }
 }
 
-/// Format, tidy, clippy: all three, so that one run tells everything.
+/// Format, tidy, clippy, pages: all of them, so that one run tells everything.
 pub(crate) fn check(tree: &Tree, strictness: Strictness) -> Result<()> {
     let mut clippy = tree.cargo();
     clippy.args(["clippy", "--workspace", "--all-targets", "--locked"]);
@@ -39,6 +39,7 @@ pub(crate) fn check(tree: &Tree, strictness: Strictness) -> Result<()> {
         }),
         step("tidy", || tidy::tidy(tree)),
         step("clippy", || run(&mut clippy)),
+        step("generated pages", || tidy::pages::check(tree)),
     ];
     let failures: Vec<_> = results
         .into_iter()
@@ -53,6 +54,7 @@ pub(crate) fn check(tree: &Tree, strictness: Strictness) -> Result<()> {
 pub(crate) fn test(tree: &Tree) -> Result<()> {
     step("set-up", || setup::setup(tree))?;
     step("tidy", || tidy::tidy(tree))?;
+    step("generated pages", || tidy::pages::check(tree))?;
     step("tests", || run(&mut tests(tree, "default", None)))?;
     step("README", || readme::check(tree))
 }

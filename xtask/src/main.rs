@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | test | ci | bench | dev | setup`.
+//! The developer's commands: `cargo xtask check | test | ci | bless | bench | dev | setup`.
 //!
 //! Each step says what it runs and how long it took. What the tests need from outside is [`setup`]; what clippy
 //! cannot say is [`tidy`]; the measurements are the package `bench`.
@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Format, clippy, tidy: what to run before a commit
+    /// Format, tidy, clippy, generated pages: what to run before a commit
     Check,
     /// Set up what the tests need, then run them all; with a filter, only the tests whose name contains it
     Test {
@@ -46,6 +46,8 @@ enum Command {
     },
     /// What CI runs: check with warnings as errors, and every test
     Ci,
+    /// Write the generated pages in docs/reference anew
+    Bless,
     /// Measure the gate beside the bare upstream and a blind byte-forwarding proxy
     Bench {
         /// A few seconds instead of a minute: does it run, not how fast
@@ -81,6 +83,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
             Strictness::Lenient => check::test(&tree),
         },
         Command::Ci => check::ci(&tree),
+        Command::Bless => steps::step("generated pages", || tidy::pages::bless(&tree)),
         Command::Bench { quick } => bench::bench(&tree, *quick),
         Command::Dev => dev::dev(&tree),
         Command::Setup => setup::setup(&tree),

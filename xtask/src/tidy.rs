@@ -6,7 +6,7 @@
 mod arrows;
 mod crates;
 mod files;
-mod pages;
+pub(crate) mod pages;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +30,6 @@ pub(crate) fn tidy(tree: &Tree) -> Result<()> {
     findings.extend(files::forgotten(&files));
     findings.extend(files::places(&files));
     findings.extend(files::changes(&files));
-    findings.extend(pages::check(tree, &files)?);
     for finding in &findings {
         println!("    {finding}");
     }

@@ -1,68 +1,88 @@
 //! Generated pages: what is in `docs/reference/` is what the code would write today.
+//!
+//! The code is asked through the binary `pages` of `testkit`, which sees every room; a new page is added there.
 
+use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
-use super::{File, Findings};
+use super::Findings;
 use crate::steps::{Tree, output};
 
-/// A page, and the arguments with which `portcullis` prints it.
-struct Page {
-    path: &'static str,
-    command: &'static [&'static str],
-}
+const FOLDER: &str = "docs/reference";
 
-/// Every page in `docs/reference/` stands here.
-const PAGES: &[Page] = &[];
-
-pub(super) fn check(tree: &Tree, files: &[File]) -> Result<Findings> {
-    let mut findings = Findings::new();
-    for page in PAGES {
-        let fresh = printed(tree, page)?;
-        let found = files
-            .iter()
-            .find(|file| file.path == page.path)
-            .map(|file| file.text.as_str());
-        if found == Some(fresh.as_str()) {
-            continue;
-        }
-        if std::env::var_os("UPDATE").is_some() {
-            fs::write(tree.root.join(page.path), fresh)?;
-        } else {
-            findings.push(format!(
-                "{}: is stale; `UPDATE=1 cargo xtask check` writes it anew",
-                page.path
-            ));
-        }
+/// Compares what is there with what the code would write.
+pub(crate) fn check(tree: &Tree) -> Result<()> {
+    let findings = judge(&committed(tree)?, &generated(tree)?);
+    for finding in &findings {
+        println!("    {FOLDER}/{finding}");
     }
-    findings.extend(unknown(
-        files,
-        &PAGES.iter().map(|page| page.path).collect::<Vec<_>>(),
-    ));
-    Ok(findings)
+    match findings.len() {
+        0 => Ok(()),
+        _ => bail!("generated pages are stale; `cargo xtask bless` writes them anew"),
+    }
 }
 
-fn printed(tree: &Tree, page: &Page) -> Result<String> {
-    let mut command = tree.cargo();
-    command
-        .args(["run", "--quiet", "--locked", "--package", "server", "--"])
-        .args(page.command);
-    Ok(String::from_utf8_lossy(&output(&mut command)?).into_owned())
+/// Writes what the code would write.
+pub(crate) fn bless(tree: &Tree) -> Result<()> {
+    let folder = tree.root.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    let generated = generated(tree)?;
+    for (name, text) in &generated {
+        fs::write(folder.join(name), text)?;
+    }
+    for name in committed(tree)?
+        .keys()
+        .filter(|name| !generated.contains_key(*name))
+    {
+        fs::remove_file(folder.join(name))?;
+    }
+    println!("    {} pages in {FOLDER}", generated.len());
+    Ok(())
 }
 
-/// Pages in the generated folder that nothing generates.
-pub(super) fn unknown(files: &[File], pages: &[&str]) -> Findings {
-    let there = files
+type Pages = BTreeMap<String, String>;
+
+pub(super) fn judge(committed: &Pages, generated: &Pages) -> Findings {
+    let stale = generated
         .iter()
-        .filter(|file| file.path.starts_with("docs/reference/"));
-    let strange = there.filter(|file| !pages.contains(&file.path.as_str()));
-    strange
-        .map(|file| {
-            format!(
-                "{}: nothing generates it; add it to xtask/src/tidy/pages.rs",
-                file.path
-            )
-        })
+        .filter(|(name, text)| committed.get(*name) != Some(text));
+    let stale = stale.map(|(name, _)| format!("{name}: is not what the code would write"));
+    let strange = committed
+        .keys()
+        .filter(|name| !generated.contains_key(*name));
+    stale
+        .chain(strange.map(|name| format!("{name}: nothing generates it")))
         .collect()
+}
+
+fn generated(tree: &Tree) -> Result<Pages> {
+    let mut command = tree.cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "testkit",
+        "--bin",
+        "pages",
+    ]);
+    serde_json::from_slice(&output(&mut command)?).context("the output of `pages`")
+}
+
+fn committed(tree: &Tree) -> Result<Pages> {
+    let mut pages = Pages::new();
+    let folder = tree.root.join(FOLDER);
+    if !folder.exists() {
+        return Ok(pages);
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        pages.insert(
+            entry.file_name().to_string_lossy().into_owned(),
+            fs::read_to_string(entry.path())?,
+        );
+    }
+    Ok(pages)
 }

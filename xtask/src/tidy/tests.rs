@@ -132,14 +132,18 @@ fn a_banned_crate_is_found_unless_its_wrapper_brings_it() {
 }
 
 #[test]
-fn a_reference_page_that_nothing_generates_is_found() {
-    let tree = [
-        file("docs/reference/errors.md", "x"),
-        file("docs/reference/lost.md", "x"),
-        file("docs/a.md", "x"),
-    ];
-    assert_eq!(
-        pages::unknown(&tree, &["docs/reference/errors.md"]).len(),
-        1
-    );
+fn a_page_that_is_stale_missing_or_not_generated_is_found() {
+    let pages = |list: &[(&str, &str)]| {
+        list.iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect()
+    };
+    let committed = pages(&[("same.md", "x"), ("stale.md", "old"), ("lost.md", "x")]);
+    let generated = pages(&[("same.md", "x"), ("stale.md", "new"), ("missing.md", "x")]);
+    let found = pages::judge(&committed, &generated);
+    let names: Vec<_> = found
+        .iter()
+        .filter_map(|finding| finding.split(':').next())
+        .collect();
+    assert_eq!(names, ["missing.md", "stale.md", "lost.md"]);
 }
