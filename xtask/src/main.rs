@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | test | ci | bless | bench | dev | setup`.
+//! The developer's commands: `cargo xtask check | test | ci | bless | bench | readme | dev | setup`.
 //!
 //! Each step says what it runs and how long it took. What the tests need from outside is [`setup`]; what clippy
 //! cannot say is [`tidy`]; the measurements are the package `bench`.
@@ -54,6 +54,8 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Run the README's commands, as `test` does
+    Readme,
     /// Start the gate with a sample upstream
     Dev,
     /// Install the other teams' servers and clients that the tests talk to
@@ -85,6 +87,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Ci => check::ci(&tree),
         Command::Bless => steps::step("generated pages", || tidy::pages::bless(&tree)),
         Command::Bench { quick } => bench::bench(&tree, *quick),
+        Command::Readme => steps::step("README", || readme::check(&tree)),
         Command::Dev => dev::dev(&tree),
         Command::Setup => setup::setup(&tree),
     }
