@@ -1,6 +1,12 @@
 //! The harness for tests (never shipped).
 //!
-//! Servers of other teams are [`fixtures`], their clients [`clients`].
+//! A [`world::World`] is a real gate on a free port with a clock that a test moves; a [`case`] is behaviour
+//! written down as a Markdown file and run in such a world. Servers of other teams are [`fixtures`], their
+//! clients [`clients`].
 
+pub mod case;
 pub mod clients;
+pub mod clock;
 pub mod fixtures;
+pub mod mcp;
+pub mod world;

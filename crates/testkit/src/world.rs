@@ -1,0 +1,664 @@
+//! A real gate for one test: free port, real store in a temporary folder, and a clock that stands still.
+//!
+//! Talk to it as principals that the config names: each member of a role gets an API key; `local` and `nobody`
+//! present nothing. When it ends, a world checks what every test shares. Bytes on the socket are [`Exchange`].
+
+mod socket;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use gateway::Gate;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use server::config::{Environment, Loaded, Sources};
+use server::serve::Serving;
+use store::{AuditFilter, Recorded};
+use tempfile::TempDir;
+use tokio::time::{interval, timeout};
+use upstream::Kind;
+
+use crate::clock::ManualClock;
+use crate::mcp;
+
+pub use socket::Exchange;
+pub(crate) use socket::PATIENCE;
+
+/// How often something is looked at while waiting for it.
+const LOOK: Duration = Duration::from_millis(5);
+/// The variable by which the processes of a world are known.
+const MARK: &str = "TESTKIT_WORLD";
+
+/// A real gate with everything around it.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    clock: Arc<ManualClock>,
+    serving: Serving,
+    keys: Mutex<BTreeMap<String, auth::key::Minted>>,
+    sessions: Mutex<Vec<Session>>,
+    /// Records that there must be: one for every answer, and for every call that was given up.
+    owed: AtomicUsize,
+}
+
+/// A legacy session over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub who: String,
+    /// What is spoken.
+    pub revision: String,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status; 0 on a pipe.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Whether it came as a stream of events.
+    pub is_stream: bool,
+    /// The messages: one, or those of a stream in their order. A batch is one array.
+    pub messages: Vec<Value>,
+}
+
+impl Reply {
+    /// One header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The last message: the answer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn answer(&self) -> Result<&Value> {
+        self.messages.last().context("an empty reply")
+    }
+
+    /// The text of a tool's result.
+    ///
+    /// # Errors
+    /// If this is no such result.
+    pub fn text(&self) -> Result<&str> {
+        let answer = self.answer()?;
+        answer["result"]["content"][0]["text"]
+            .as_str()
+            .with_context(|| format!("no text in {answer}"))
+    }
+
+    /// The error's code.
+    ///
+    /// # Errors
+    /// If this is no error.
+    pub fn code(&self) -> Result<i64> {
+        let answer = self.answer()?;
+        answer["error"]["code"]
+            .as_i64()
+            .with_context(|| format!("no error in {answer}"))
+    }
+
+    /// How many records it owes.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.messages
+            .iter()
+            .map(|message| match message {
+                Value::Array(batch) => batch.len(),
+                // A subscription is recorded when it begins.
+                message if message["method"] == "notifications/subscriptions/acknowledged" => 1,
+                message => {
+                    let tag = &message["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+                    usize::from(mcp::is_answer(message) && tag.is_null())
+                }
+            })
+            .sum()
+    }
+}
+
+impl World {
+    /// A gate with this config.
+    ///
+    /// # Errors
+    /// If the config is refused or the gate does not start.
+    pub async fn of(config: &str) -> Result<Self> {
+        Self::with_files(config, &[]).await
+    }
+
+    /// A gate with this config, and with files beside it.
+    ///
+    /// # Errors
+    /// If the config is refused or the gate does not start.
+    pub async fn with_files(config: &str, files: &[(&str, &str)]) -> Result<Self> {
+        let folder = TempDir::with_prefix("portcullis-world-")?;
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().context("a file in no folder")?)?;
+            fs::write(path, text)?;
+        }
+        let clock = Arc::new(ManualClock::default());
+        let keys = Mutex::default();
+        let loaded = load(folder.path(), config, &keys)?;
+        let serving =
+            server::serve::start(loaded, Arc::clone(&clock) as Arc<dyn policy::Clock>).await?;
+        Ok(Self {
+            folder,
+            clock,
+            serving,
+            keys,
+            sessions: Mutex::default(),
+            owed: AtomicUsize::new(0),
+        })
+    }
+
+    /// Where its config and its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.serving.addresses()[0]
+    }
+
+    /// The gate itself, for pipes.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        self.serving.gate()
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Has the gate take over another config.
+    ///
+    /// # Errors
+    /// If the config is refused.
+    pub fn reload(&self, config: &str) -> Result<()> {
+        let loaded = load(self.folder.path(), config, &self.keys)?;
+        Ok(self.serving.reload(&loaded)?)
+    }
+
+    /// The text of a principal's key; `None` for those who present nothing.
+    ///
+    /// # Errors
+    /// If nobody of that name is known.
+    pub fn key(&self, who: &str) -> Result<Option<String>> {
+        if matches!(who, "local" | "nobody") {
+            return Ok(None);
+        }
+        let keys = self.keys.lock();
+        let key = keys
+            .get(who)
+            .with_context(|| format!("no role has `{who}` as a member"))?;
+        Ok(Some(key.text.expose().to_owned()))
+    }
+
+    /// Sends a modern message, made whole, and waits for the whole answer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn post(&self, who: &str, message: &Value) -> Result<Reply> {
+        let exchange = self.begin(who, message).await?;
+        self.whole(exchange).await
+    }
+
+    /// As [`World::post`], and leaves the answer to be read.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn begin(&self, who: &str, message: &Value) -> Result<Exchange> {
+        let message = mcp::modern(message.clone());
+        let headers = mcp::headers(&message);
+        self.send("POST", who, &headers, message.to_string().as_bytes())
+            .await
+    }
+
+    /// Opens a legacy session.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub async fn open(&self, who: &str, revision: &str) -> Result<Session> {
+        let body = mcp::initialize(revision).to_string();
+        let exchange = self.send("POST", who, &[], body.as_bytes()).await?;
+        let reply = self.whole(exchange).await?;
+        let id = reply
+            .header("mcp-session-id")
+            .with_context(|| format!("no session: {:?}", reply.messages))?
+            .to_owned();
+        let session = Session {
+            id,
+            who: who.to_owned(),
+            revision: revision.to_owned(),
+        };
+        self.sessions.lock().push(session.clone());
+        self.post_in(
+            &session,
+            &mcp::notification("notifications/initialized", &json!({})),
+        )
+        .await?;
+        Ok(session)
+    }
+
+    /// The first session of this principal and revision; opened if there is none.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub async fn session(&self, who: &str, revision: &str) -> Result<Session> {
+        let open = self
+            .sessions
+            .lock()
+            .iter()
+            .find(|session| session.who == who && session.revision == revision)
+            .cloned();
+        match open {
+            Some(session) => Ok(session),
+            None => self.open(who, revision).await,
+        }
+    }
+
+    /// Sends a message within a session and waits for the whole answer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn post_in(&self, session: &Session, message: &Value) -> Result<Reply> {
+        let exchange = self.begin_in(session, message).await?;
+        self.whole(exchange).await
+    }
+
+    /// As [`World::post_in`], and leaves the answer to be read.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn begin_in(&self, session: &Session, message: &Value) -> Result<Exchange> {
+        self.send(
+            "POST",
+            &session.who,
+            &session.headers(),
+            message.to_string().as_bytes(),
+        )
+        .await
+    }
+
+    /// Opens a session's stream of changes.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn listen_in(&self, session: &Session) -> Result<Exchange> {
+        self.send("GET", &session.who, &session.headers(), b"")
+            .await
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn close(&self, session: &Session) -> Result<u16> {
+        let exchange = self
+            .send("DELETE", &session.who, &session.headers(), b"")
+            .await?;
+        self.sessions.lock().retain(|open| open != session);
+        Ok(self.whole(exchange).await?.status)
+    }
+
+    /// Ends a session that was opened by other means when the world ends.
+    pub fn adopt(&self, session: Session) {
+        self.sessions.lock().push(session);
+    }
+
+    async fn send(
+        &self,
+        verb: &str,
+        who: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<Exchange> {
+        self.send_raw(&self.request(verb, who, headers, body)?)
+            .await
+    }
+
+    /// A whole request to the endpoint.
+    ///
+    /// # Errors
+    /// If nobody of that name is known.
+    pub fn request(
+        &self,
+        verb: &str,
+        who: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<Vec<u8>> {
+        let mut head = format!("{verb} /mcp HTTP/1.1\r\n");
+        for (name, value) in headers {
+            head.push_str(&[*name, ": ", value, "\r\n"].concat());
+        }
+        let accept = if verb == "GET" {
+            "text/event-stream"
+        } else {
+            "application/json, text/event-stream"
+        };
+        head.push_str(&["Accept: ", accept, "\r\n"].concat());
+        if !body.is_empty() {
+            head.push_str("Content-Type: application/json\r\n");
+        }
+        self.complete(who, &head, body)
+    }
+
+    /// A whole request from a head without its last line, with what every request needs and this one lacks.
+    ///
+    /// # Errors
+    /// If nobody of that name is known.
+    pub fn complete(&self, who: &str, head: &str, body: &[u8]) -> Result<Vec<u8>> {
+        let mut head = head.to_owned();
+        let lower = head.to_ascii_lowercase();
+        let mut add = |name: &str, value: &str| {
+            if !lower.contains(&format!("\n{}:", name.to_ascii_lowercase())) {
+                head.push_str(&[name, ": ", value, "\r\n"].concat());
+            }
+        };
+        add("Host", &self.address().to_string());
+        add("Content-Length", &body.len().to_string());
+        add("Connection", "close");
+        if let Some(key) = self.key(who)?
+            && !lower.contains("\nx-api-key:")
+        {
+            add("Authorization", &format!("Bearer {key}"));
+        }
+        head.push_str("\r\n");
+        Ok([head.as_bytes(), body].concat())
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send_raw(&self, bytes: &[u8]) -> Result<Exchange> {
+        Exchange::send(self.address(), bytes).await
+    }
+
+    /// Reads an answer to its end, and owes the audit log its records.
+    ///
+    /// # Errors
+    /// If it breaks off, or is not JSON.
+    pub async fn whole(&self, mut exchange: Exchange) -> Result<Reply> {
+        let is_stream = exchange.is_stream();
+        let mut messages = Vec::new();
+        if is_stream {
+            while let Some(message) = exchange.event().await? {
+                messages.push(message);
+            }
+        } else {
+            let body = exchange.body().await?;
+            if !body.is_empty() && exchange.header("content-type") == Some("application/json") {
+                messages.push(
+                    serde_json::from_slice(&body).with_context(|| {
+                        format!("not JSON: {:?}", String::from_utf8_lossy(&body))
+                    })?,
+                );
+            }
+        }
+        let reply = Reply {
+            status: exchange.status,
+            headers: exchange.headers,
+            is_stream,
+            messages,
+        };
+        self.owe(reply.answers());
+        Ok(reply)
+    }
+
+    /// Says that so many records more must be there at the end: for calls whose answer was not read by
+    /// [`World::whole`], or never came.
+    pub fn owe(&self, records: usize) {
+        self.owed.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// All records so far, oldest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn records(&self) -> Result<Vec<Recorded>> {
+        let store = self.serving.store();
+        store.flush().await?;
+        Ok(store.audit_tail(100_000, Some(0), &AuditFilter::default())?)
+    }
+
+    /// The value of a metric without labels.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let text = self.gate().metrics().encode();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+            .with_context(|| format!("no metric `{name}`"))?;
+        Ok(line.trim().parse()?)
+    }
+
+    /// Waits until so many calls are in flight.
+    ///
+    /// # Errors
+    /// If that does not come about.
+    pub async fn in_flight(&self, calls: u32) -> Result<()> {
+        until(&format!("{calls} calls in flight"), async || {
+            Ok(self.metric("portcullis_calls_in_flight")? >= f64::from(calls))
+        })
+        .await
+    }
+
+    /// Waits until an upstream is in this state, as `/health` names it.
+    ///
+    /// # Errors
+    /// If that does not come about.
+    pub async fn upstream_is(&self, alias: &str, state: &str) -> Result<()> {
+        until(&format!("{alias} is {state}"), async || {
+            let status = self.gate().status();
+            let upstreams = status["upstreams"].as_array().context("no upstreams")?;
+            Ok(upstreams
+                .iter()
+                .any(|one| one["name"] == alias && one["state"] == state))
+        })
+        .await
+    }
+
+    /// The processes that this gate has started, and theirs.
+    ///
+    /// # Errors
+    /// If the process table cannot be read.
+    pub fn processes(&self) -> Result<BTreeSet<i32>> {
+        processes_of(&mark(self.folder.path()))
+    }
+
+    /// Ends the gate, and checks what every test shares: one record per answer, no session, no call in flight and
+    /// no process left.
+    ///
+    /// # Errors
+    /// What is left.
+    pub async fn end(self) -> Result<()> {
+        let open = self.sessions.lock().clone();
+        for session in open {
+            self.close(&session).await?;
+        }
+        until("no session and no call in flight", async || {
+            Ok(self.metric("portcullis_sessions")? == 0.0
+                && self.metric("portcullis_calls_in_flight")? == 0.0)
+        })
+        .await?;
+        let owed = self.owed.load(Ordering::Relaxed);
+        let records = self.records().await?;
+        if records.len() != owed {
+            let told: Vec<String> = records
+                .iter()
+                .map(|one| {
+                    format!(
+                        "{} {} {}",
+                        one.row.method,
+                        one.row.outcome.as_str(),
+                        one.row.reason.as_deref().unwrap_or_default()
+                    )
+                })
+                .collect();
+            bail!(
+                "{owed} answers, but {} records:\n  {}",
+                records.len(),
+                told.join("\n  ")
+            );
+        }
+        let ids: BTreeSet<&str> = records.iter().map(|one| one.row.call_id.as_str()).collect();
+        ensure!(ids.len() == records.len(), "a call id was given twice");
+        let mark = mark(self.folder.path());
+        timeout(PATIENCE, self.serving.stop())
+            .await
+            .context("the gate does not stop")?;
+        let left = processes_of(&mark)?;
+        ensure!(left.is_empty(), "processes are left: {left:?}");
+        Ok(())
+    }
+}
+
+impl Session {
+    /// The headers of a request within it.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("Mcp-Session-Id", self.id.clone())];
+        // The first revision with sessions over HTTP has no such header yet.
+        if self.revision.as_str() > "2025-03-26" {
+            headers.push(("MCP-Protocol-Version", self.revision.clone()));
+        }
+        headers
+    }
+}
+
+/// Looks until it is so.
+///
+/// # Errors
+/// If it does not come about, or looking fails.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let look = async {
+        let mut interval = interval(LOOK);
+        loop {
+            interval.tick().await;
+            if is_so().await? {
+                return Ok(());
+            }
+        }
+    };
+    timeout(PATIENCE, look)
+        .await
+        .unwrap_or_else(|_elapsed| bail!("waited in vain: {what}"))
+}
+
+/// A program that was built together with the running test.
+///
+/// # Errors
+/// If it is not there.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    test.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+        .with_context(|| format!("`{name}` is not built; run the tests of the package testkit"))
+}
+
+/// The processes whose environment holds this text.
+///
+/// # Errors
+/// If the process table cannot be read.
+pub fn processes_of(mark: &str) -> Result<BTreeSet<i32>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // Gone meanwhile, or somebody else's: not ours.
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == mark.as_bytes())
+        {
+            found.insert(pid);
+        }
+    }
+    Ok(found)
+}
+
+fn mark(folder: &Path) -> String {
+    format!("{MARK}={}", folder.display())
+}
+
+/// Writes the config with a key for every member, and reads it the way `portcullis serve` does.
+fn load(
+    folder: &Path,
+    config: &str,
+    keys: &Mutex<BTreeMap<String, auth::key::Minted>>,
+) -> Result<Loaded> {
+    let scripted = program("scripted")?;
+    let mut text = config.replace("{scripted}", &scripted.to_string_lossy());
+    let table: toml::Table = toml::from_str(&text).context("the config")?;
+    let roles = table.get("roles").and_then(toml::Value::as_table);
+    let members: BTreeSet<&str> = roles
+        .into_iter()
+        .flat_map(|roles| roles.values())
+        .filter_map(|role| role.get("members")?.as_array())
+        .flatten()
+        .filter_map(toml::Value::as_str)
+        .filter(|member| *member != "local")
+        .collect();
+    let mut keys = keys.lock();
+    for member in members {
+        if !keys.contains_key(member) {
+            keys.insert(member.to_owned(), auth::key::mint()?);
+        }
+        let hash = keys[member].hash.to_string();
+        text.push_str(&["\n[keys.\"", member, "\"]\nhash = \"", &hash, "\"\n"].concat());
+    }
+    drop(keys);
+    let file = folder.join("portcullis.toml");
+    fs::write(&file, text)?;
+    let sources = Sources {
+        config: Some(file),
+        env: None,
+        listen: vec!["127.0.0.1:0".to_owned()],
+    };
+    let environment = Environment {
+        variables: BTreeMap::from([(
+            "PORTCULLIS__DATA_DIR".to_owned(),
+            folder.join("data").to_string_lossy().into_owned(),
+        )]),
+        folder: folder.to_owned(),
+    };
+    let mut loaded = server::config::load(&sources, &environment)?;
+    for spec in &mut loaded.upstreams {
+        if let Kind::Stdio(stdio) = &mut spec.kind {
+            stdio
+                .env
+                .insert(MARK.to_owned(), folder.display().to_string());
+        }
+    }
+    Ok(loaded)
+}
