@@ -150,6 +150,10 @@ impl Gate {
                 .await
             }
             Ok(Body::One(Ok(frame))) => self.post_legacy(principal, headers, frame).await,
+            Ok(Body::Batch(_)) if says_modern => {
+                let why = Rejection::NotAllowed("this revision has no batches".into());
+                self.refuse(principal, body, why).await
+            }
             Ok(Body::Batch(frames)) => self.post_batch(principal, headers, body, frames).await,
             Ok(Body::One(Err(fault))) | Err(fault) => {
                 self.refuse(principal, body, Rejection::NotMcp(fault)).await
