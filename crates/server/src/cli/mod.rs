@@ -243,9 +243,9 @@ pub enum Tools {
     List,
     /// Call a tool and print its answer.
     #[command(
-        after_help = "Examples:\n  portcullis tools call time.now zone=Europe/Berlin\n  \
-                            portcullis tools call notes.add '{\"title\": \"tea\", \"text\": \"four minutes\"}'\n  \
-                            portcullis tools call notes.add - < arguments.json\n\n\
+        after_help = "Examples:\n  portcullis tools call time.now timezone=Europe/Berlin\n  \
+                            portcullis tools call notes.save '{\"title\": \"tea\", \"text\": \"four minutes\"}'\n  \
+                            portcullis tools call notes.save - < arguments.json\n\n\
                             A value that is JSON is taken as JSON (count=3, tags='[\"a\"]'), any other as text; \
                             id='\"3\"' is the text 3."
     )]
