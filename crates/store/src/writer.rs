@@ -18,6 +18,9 @@ use crate::audit;
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 512;
+/// How long the first record of a batch waits for others: nobody waits for it, and a commit costs the same for one
+/// record and for a hundred.
+const GATHER: Duration = Duration::from_millis(5);
 /// First and longest pause between two tries of the same transaction.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -53,6 +56,9 @@ pub(crate) struct Shared {
 pub(crate) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while let Some(first) = queue.blocking_recv() {
+        if matches!(first, Job::Audit(_)) && !shared.closing.load(Ordering::Relaxed) {
+            thread::sleep(GATHER);
+        }
         batch.push(first);
         while batch.len() < BATCH_MAX
             && let Ok(job) = queue.try_recv()

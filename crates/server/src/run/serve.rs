@@ -1,24 +1,22 @@
 //! `portcullis serve`: the gate in service until it is told to stop.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use super::{logging, runtime};
 use crate::SystemClock;
 use crate::cli::output::{self, say};
 use crate::cli::{Common, Exit, Serve};
-use crate::config::{Environment, Loaded, Sources, load};
+use crate::config::{self, Environment, Loaded, Sources, load};
 use crate::serve::{Serving, start};
 
-/// Editors write a file in several steps; the config is read when it has been quiet for so long.
-const QUIET: Duration = Duration::from_millis(200);
+/// How often the config files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// `portcullis serve`.
 ///
@@ -48,18 +46,19 @@ async fn run(
     let mut current = loaded.clone();
     let serving = start(loaded, Arc::new(SystemClock::start())).await?;
     announce(common, &serving, &current)?;
-    let (changed, mut changes) = mpsc::channel(1);
-    let _watcher = watch(&current.files, changed);
+    let mut seen = fingerprint(sources, environment);
+    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => reload(&serving, &mut current, sources, environment),
-            Some(()) = changes.recv() => {
-                tokio::time::sleep(QUIET).await;
-                // What came meanwhile is read along.
-                while changes.try_recv().is_ok() {}
-                reload(&serving, &mut current, sources, environment);
+            _ = look.tick() => {
+                let now = fingerprint(sources, environment);
+                if now != seen {
+                    seen = now;
+                    reload(&serving, &mut current, sources, environment);
+                }
             }
         }
     }
@@ -98,43 +97,24 @@ fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environmen
     }
 }
 
-/// Watches the folders of the config files: editors and Kubernetes put a new file in the place of the old one.
-fn watch(files: &[PathBuf], changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let folders: BTreeSet<PathBuf> = files
-        .iter()
-        .filter_map(|file| file.canonicalize().ok()?.parent().map(PathBuf::from))
-        .collect();
-    let names: BTreeSet<PathBuf> = files
-        .iter()
-        .filter_map(|file| file.file_name().map(PathBuf::from))
-        .collect();
-    let heard = move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
-        let is_read = matches!(event.kind, notify::EventKind::Access(_));
-        // `..data` is the link that a ConfigMap swaps.
-        let is_ours = event
-            .paths
-            .iter()
-            .filter_map(|path| path.file_name())
-            .any(|name| name == "..data" || names.contains(std::path::Path::new(name)));
-        if !is_read && is_ours {
-            // A full queue means that a reload is due anyway.
-            let _is_due = changed.try_send(());
-        }
+/// What tells one state of the config files from another: which there are, and for each which file it is (editors
+/// and Kubernetes put a new one in the place of the old), its size and its time.
+///
+/// Asked for once a second rather than told by the kernel: a watch on a folder wakes us for every file in it, and
+/// the database may be one of them.
+fn fingerprint(sources: &Sources, environment: &Environment) -> Vec<(PathBuf, u64, u64, i64, i64)> {
+    let files = config::files(sources, environment).unwrap_or_default();
+    let print = |file: PathBuf| {
+        let about = std::fs::metadata(&file).ok()?;
+        Some((
+            file,
+            about.ino(),
+            about.len(),
+            about.mtime(),
+            about.mtime_nsec(),
+        ))
     };
-    let mut watcher = match notify::recommended_watcher(heard) {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            tracing::warn!(%error, "config changes are not noticed; send SIGHUP to reload");
-            return None;
-        }
-    };
-    for folder in folders {
-        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            tracing::warn!(%error, "config changes are not noticed; send SIGHUP to reload");
-        }
-    }
-    Some(watcher)
+    files.into_iter().filter_map(print).collect()
 }
 
 fn announce(common: &Common, serving: &Serving, loaded: &Loaded) -> anyhow::Result<()> {
