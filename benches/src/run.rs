@@ -68,12 +68,30 @@ pub(crate) fn run(gate: Option<&Path>, out: Option<&Path>, quick: bool) -> Resul
         report.gate_rss_idle = Some(part.rss()?);
         ways.push((Way::Gate, part, at));
     }
+    let loaded = rounds(&mut report, &ways, &plan);
+    if let Some((Way::Gate, part, _)) = ways.last() {
+        report.gate_rss_loaded = Some(part.rss()?);
+    }
+    drop(ways);
+    // What was measured before a failure is told, too.
+    let measured = loaded.and_then(|()| pipes(&mut report, gate, &folder, &plan));
+    report.print();
+    measured?;
+    if let Some(out) = out {
+        fs::create_dir_all(out.parent().context("the output has no folder")?)?;
+        fs::write(out, serde_json::to_vec_pretty(&report.figures())?)?;
+        println!("    figures: {}", out.display());
+    }
+    Ok(())
+}
+
+fn rounds(report: &mut Report, ways: &[(Way, Part, SocketAddr)], plan: &Plan) -> Result<()> {
     let runtime = crate::runtime()?;
     for round in 0..plan.rounds {
         println!("    round {} of {}", round + 1, plan.rounds);
         for era in [Era::Legacy, Era::Modern] {
             for sessions in [1, 64] {
-                for (way, part, at) in &ways {
+                for (way, part, at) in ways {
                     let cell = runtime.block_on(stretch(part, *at, sessions, era, plan.stretch));
                     let cell =
                         cell.with_context(|| format!("{way:?}, {sessions} sessions, {era:?}"))?;
@@ -88,17 +106,6 @@ pub(crate) fn run(gate: Option<&Path>, out: Option<&Path>, quick: bool) -> Resul
                 }
             }
         }
-    }
-    if let Some((Way::Gate, part, _)) = ways.last() {
-        report.gate_rss_loaded = Some(part.rss()?);
-    }
-    drop(ways);
-    pipes(&mut report, gate, &folder, &plan)?;
-    report.print();
-    if let Some(out) = out {
-        fs::create_dir_all(out.parent().context("the output has no folder")?)?;
-        fs::write(out, serde_json::to_vec_pretty(&report.figures())?)?;
-        println!("    figures: {}", out.display());
     }
     Ok(())
 }
