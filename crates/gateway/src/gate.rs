@@ -1,5 +1,6 @@
 //! The gate itself: what lives from start to drain, and the frame around every call: open a record, run, reply.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Counters and gauges.
     pub metrics: Metrics,
+    /// The program that watches over child processes; see [`upstream::SUPERVISE`].
+    pub supervisor: Option<PathBuf>,
 }
 
 /// What a config comes to: replaced as a whole by a reload.
@@ -114,7 +117,7 @@ impl Gate {
             stopping: CancellationToken::new(),
             parts,
         });
-        gate.set_upstreams(loaded.upstreams)?;
+        gate.set_upstreams(gate.links_of(loaded.upstreams)?);
         let sweeper = Arc::clone(&gate);
         gate.tasks.spawn(async move { sweeper.sweep().await });
         Ok(gate)
@@ -126,35 +129,53 @@ impl Gate {
     /// # Errors
     /// If a built-in pack cannot be set up; then nothing changed.
     pub fn reload(self: &Arc<Self>, loaded: Loaded) -> Result<(), upstream::Error> {
+        // First what can fail, then what changes something.
+        let links = self.links_of(loaded.upstreams)?;
         self.counters.resize(loaded.settings.limits.in_flight_max);
         let authenticator = Authenticator::new(
             loaded.auth,
             self.parts.store.clone(),
             Arc::clone(&self.parts.clock),
         );
-        let catalog = Arc::clone(&self.view.load().catalog);
-        self.view.store(Arc::new(View {
-            settings: Arc::new(loaded.settings),
-            catalog,
-        }));
-        self.set_upstreams(loaded.upstreams)?;
+        {
+            // Under the mergers' lock: none of them may put the old settings back.
+            let _turn = self.links.lock();
+            let catalog = Arc::clone(&self.view.load().catalog);
+            self.view.store(Arc::new(View {
+                settings: Arc::new(loaded.settings),
+                catalog,
+            }));
+        }
+        self.set_upstreams(links);
         self.authenticator.store(Arc::new(authenticator));
         Ok(())
     }
 
-    fn set_upstreams(self: &Arc<Self>, specs: Vec<Spec>) -> Result<(), upstream::Error> {
+    /// A link for each: those that run already, and new ones that do not run yet.
+    fn links_of(self: &Arc<Self>, specs: Vec<Spec>) -> Result<Vec<Arc<Link>>, upstream::Error> {
+        let running: Vec<Arc<Link>> = {
+            let links = self.links.lock();
+            links.iter().map(|one| Arc::clone(&one.link)).collect()
+        };
+        let link_of = |spec: Spec| match running.iter().find(|link| *link.spec() == spec) {
+            Some(link) => Ok(Arc::clone(link)),
+            None => Link::new(spec, self.upstream_parts()).map(Arc::new),
+        };
+        specs.into_iter().map(link_of).collect()
+    }
+
+    fn set_upstreams(self: &Arc<Self>, wanted: Vec<Arc<Link>>) {
         let mut fresh = Vec::new();
         {
             let mut links = self.links.lock();
-            let mut next = Vec::with_capacity(specs.len());
-            for spec in specs {
+            let mut next = Vec::with_capacity(wanted.len());
+            for link in wanted {
                 if let Some(at) = links
                     .iter()
-                    .position(|running| *running.link.spec() == spec)
+                    .position(|running| Arc::ptr_eq(&running.link, &link))
                 {
                     next.push(links.swap_remove(at));
                 } else {
-                    let link = Arc::new(Link::new(spec, self.upstream_parts())?);
                     let stop = self.stopping.child_token();
                     fresh.push((Arc::clone(&link), stop.clone()));
                     next.push(Running { link, stop });
@@ -169,7 +190,6 @@ impl Gate {
             self.tasks.spawn(async move { gate.keep(link, stop).await });
         }
         self.merge();
-        Ok(())
     }
 
     fn upstream_parts(self: &Arc<Self>) -> upstream::Parts {
@@ -177,6 +197,7 @@ impl Gate {
         upstream::Parts {
             client: self.parts.client.clone(),
             clock: Arc::clone(&self.parts.clock),
+            supervisor: self.parts.supervisor.clone(),
             native: upstream::native::Parts {
                 client: self.parts.client.clone(),
                 store: self.parts.store.clone(),

@@ -9,5 +9,6 @@ pub mod config;
 mod http;
 pub mod run;
 pub mod serve;
+mod supervise;
 
 pub use clock::SystemClock;

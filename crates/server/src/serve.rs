@@ -68,6 +68,7 @@ impl Core {
             store: store.clone(),
             clock,
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            supervisor: crate::supervise::program(),
         };
         let gate = Gate::start(parts, for_gate(loaded))?;
         Ok(Self { gate, store })

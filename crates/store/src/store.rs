@@ -21,7 +21,7 @@ use crate::migrate::migrate;
 use crate::writer::{self, Awaited, Job, Shared};
 
 /// Most jobs that wait for the writer, reserved places included.
-pub(crate) const QUEUE_MAX: usize = 4096;
+pub(crate) const QUEUE_MAX: usize = 16_384;
 /// Most read connections kept open.
 const READERS_MAX: usize = 4;
 /// How long one connection waits for another process's lock.

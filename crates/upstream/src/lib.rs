@@ -19,3 +19,4 @@ pub use link::{Link, Parts, Reply, Snapshot, State};
 pub use listing::{Item, Listing};
 pub use request::{Caller, Event, Events, Request};
 pub use spec::{Http, Kind, Spec, Stdio};
+pub use stdio::SUPERVISE;

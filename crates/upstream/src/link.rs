@@ -1,5 +1,6 @@
 //! One configured upstream and its whole life: start, handshake, lists, calls, restart with back-off, end.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,8 @@ pub struct Parts {
     pub client: net::Client,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The program that watches over child processes; without one they are started directly.
+    pub supervisor: Option<PathBuf>,
     /// What the built-in packs need.
     pub native: native::Parts,
 }
@@ -232,7 +235,7 @@ impl Link {
         let end = CancellationToken::new();
         match &self.spec.kind {
             Kind::Native(_) => String::new(),
-            Kind::Stdio(spec) => match stdio::start(spec) {
+            Kind::Stdio(spec) => match stdio::start(spec, self.parts.supervisor.as_deref()) {
                 Ok((connection, driver)) => {
                     let peer = Arc::new(Peer::Stdio(connection));
                     self.serve(peer, driver.run(end.clone().cancelled_owned()), &end, stop)
@@ -313,9 +316,17 @@ impl Link {
         let known = *self.era.lock();
         // If the server dies of the probe, the next start leaves it out.
         *self.era.lock() = Some(Era::Legacy);
-        let greeting = tokio::time::timeout(waited, peer.greet(known))
+        let greeting = match tokio::time::timeout(waited, peer.greet(known))
             .await
-            .map_err(silent)??;
+            .map_err(silent)?
+        {
+            // It lives and refuses the legacy handshake: the next start asks anew what it is.
+            Err(error @ Error::Refused { .. }) => {
+                *self.era.lock() = None;
+                return Err(error);
+            }
+            greeted => greeted?,
+        };
         *self.era.lock() = Some(greeting.revision.era());
         let mut listing =
             tokio::time::timeout(LISTS_TIMEOUT, listing::fetch(peer, greeting.offers))

@@ -158,24 +158,33 @@ impl Peer {
     ///
     /// Source: 2026-07-28, "Versioning": any error but a modern one, or silence, means legacy.
     pub(crate) async fn greet(&self, known: Option<Era>) -> Result<Greeting, Error> {
-        if known != Some(Era::Legacy) {
-            self.speak(Revision::LATEST);
-            let probe = tokio::time::timeout(
-                PROBE_TIMEOUT,
-                self.ask(method::DISCOVER.name, Bytes::from_static(b"{}")),
-            );
-            match probe.await {
-                Ok(Ok(Outcome::Result(result))) if speaks_latest(&result) => {
-                    return Ok(read_greeting(&result, Revision::LATEST));
-                }
-                Ok(Err(Error::Gone)) => return Err(Error::Gone),
-                Ok(Err(Error::Net(error))) if error.sent() == net::Sent::No => {
-                    return Err(Error::Net(error));
-                }
-                Ok(_) | Err(_) => {}
-            }
+        if known == Some(Era::Legacy) {
+            return self.initialize().await;
         }
-        self.initialize().await
+        self.speak(Revision::LATEST);
+        let probe = self.ask(method::DISCOVER.name, Bytes::from_static(b"{}"));
+        tokio::pin!(probe);
+        if let Ok(answer) = tokio::time::timeout(PROBE_TIMEOUT, &mut probe).await {
+            return match judge(answer)? {
+                Some(greeting) => Ok(greeting),
+                None => self.initialize().await,
+            };
+        }
+        // Silent so far: a legacy server that ignores what it does not know, or one that is slow to start. Whichever
+        // it is, it answers one of the two.
+        let handshake = self.initialize();
+        tokio::pin!(handshake);
+        tokio::select! {
+            biased;
+            answer = &mut probe => match judge(answer)? {
+                Some(greeting) => {
+                    self.speak(Revision::LATEST);
+                    Ok(greeting)
+                }
+                None => handshake.await,
+            },
+            greeting = &mut handshake => greeting,
+        }
     }
 
     /// The handshake of the legacy era.
@@ -206,6 +215,18 @@ impl Peer {
         self.notify(method::notification::INITIALIZED, b"{}")
             .await?;
         Ok(read_greeting(&result, revision))
+    }
+}
+
+/// What the answer to the probe means: a greeting, or `None` for "this is a legacy server".
+fn judge(answer: Result<Outcome<Bytes>, Error>) -> Result<Option<Greeting>, Error> {
+    match answer {
+        Ok(Outcome::Result(result)) if speaks_latest(&result) => {
+            Ok(Some(read_greeting(&result, Revision::LATEST)))
+        }
+        Err(Error::Gone) => Err(Error::Gone),
+        Err(Error::Net(error)) if error.sent() == net::Sent::No => Err(Error::Net(error)),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

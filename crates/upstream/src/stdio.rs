@@ -3,6 +3,9 @@
 //! One task drives a connection (see [`Driver::run`]); calls put a line into its queue and wait for their answer
 //! in the [`Inbox`]. A child is the leader of a process group of its own, so that what it started ends with it.
 
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
 use std::process::Stdio as Pipe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,9 @@ use wire::{Frame, Lines, Outcome, Revision};
 
 use crate::inbox::{Inbox, Progress};
 use crate::{Error, Stdio};
+
+/// The word by which our own binary becomes the supervisor of a child.
+pub const SUPERVISE: &str = "__supervise";
 
 /// Messages that may wait to be written.
 const QUEUE_MAX: usize = 256;
@@ -71,13 +77,26 @@ pub(crate) struct Driver {
     answers: mpsc::Sender<Bytes>,
 }
 
-/// Starts the child.
-pub(crate) fn start(spec: &Stdio) -> Result<(Connection, Driver), Error> {
+/// Starts the child; under `supervisor` if there is one, which outlives us for as long as it takes to end the child
+/// and all that it started, whatever killed us.
+pub(crate) fn start(
+    spec: &Stdio,
+    supervisor: Option<&Path>,
+) -> Result<(Connection, Driver), Error> {
     let failed = |cause| Error::Spawn {
         program: spec.program.clone(),
         cause,
     };
-    let mut command = Command::new(&spec.program);
+    let mut command = match supervisor {
+        Some(supervisor) => {
+            // A program that is not there is told here, not by the exit code of its supervisor.
+            find(spec).map_err(failed)?;
+            let mut command = Command::new(supervisor);
+            command.arg(SUPERVISE).arg(&spec.program);
+            command
+        }
+        None => Command::new(&spec.program),
+    };
     command.args(&spec.args).env_clear();
     #[expect(
         clippy::disallowed_methods,
@@ -97,9 +116,9 @@ pub(crate) fn start(spec: &Stdio) -> Result<(Connection, Driver), Error> {
     if let Some(cwd) = &spec.cwd {
         command.current_dir(cwd);
     }
-    die_with_us(&mut command);
+    die_with_us(&mut command, supervisor.is_some());
     let mut child = command.spawn().map_err(failed)?;
-    let lost = || failed(std::io::Error::other("its pipes are missing"));
+    let lost = || failed(io::Error::other("its pipes are missing"));
     let group = child
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
@@ -131,9 +150,37 @@ pub(crate) fn start(spec: &Stdio) -> Result<(Connection, Driver), Error> {
     ))
 }
 
-/// Has the kernel kill the child when we are killed in a way that leaves us no time to do it.
+/// Whether the program is there, as the child's own `PATH` has it.
+fn find(spec: &Stdio) -> io::Result<()> {
+    let program = Path::new(&spec.program);
+    let folder = spec.cwd.clone().unwrap_or_default();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the same `PATH` that the child inherits"
+    )]
+    let inherited = || std::env::var_os("PATH").unwrap_or_default();
+    let is_there = if program.components().count() > 1 {
+        folder.join(program).exists()
+    } else {
+        let path = spec.env.get("PATH").map_or_else(inherited, OsString::from);
+        std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    };
+    if is_there {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Has the kernel end the child when we are killed in a way that leaves us no time to do it.
 #[cfg(target_os = "linux")]
-fn die_with_us(command: &mut Command) {
+fn die_with_us(command: &mut Command, supervised: bool) {
+    // A supervisor has something to do before it ends.
+    let signal = if supervised {
+        libc::SIGTERM
+    } else {
+        libc::SIGKILL
+    };
     // The signal is tied to the thread that forks. Ours are the runtime's workers, which live as long as we do.
     #[expect(
         unsafe_code,
@@ -141,18 +188,18 @@ fn die_with_us(command: &mut Command) {
     )]
     // SAFETY: the closure only makes a system call; it allocates nothing and takes no lock.
     unsafe {
-        command.pre_exec(|| {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, signal) == 0 {
                 Ok(())
             } else {
-                Err(std::io::Error::last_os_error())
+                Err(io::Error::last_os_error())
             }
         });
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn die_with_us(_: &mut Command) {}
+fn die_with_us(_: &mut Command, _: bool) {}
 
 impl Connection {
     /// Sends a request and waits for its answer. Dropped while waiting, it tells the upstream so.
@@ -240,7 +287,7 @@ impl Driver {
         let why = tokio::select! {
             why = read(stdout, &inbox, &answers) => why,
             () = write(stdin, queue) => "its stdin was closed".to_owned(),
-            () = log(stderr) => unreachable_after_eof().await,
+            why = log(stderr) => why,
             status = child.wait() => status.map_or_else(|e| e.to_string(), |status| format!("it ended with {status}")),
             () = stop => "stopped".to_owned(),
         };
@@ -271,11 +318,6 @@ fn signal(group: Pid, signal: Signal) {
     {
         tracing::warn!(%error, "could not signal the upstream's processes");
     }
-}
-
-/// A closed stderr says nothing about the connection: wait for one of the others.
-async fn unreachable_after_eof() -> String {
-    std::future::pending().await
 }
 
 async fn read(mut stdout: ChildStdout, inbox: &Inbox, answers: &mpsc::Sender<Bytes>) -> String {
@@ -339,7 +381,8 @@ async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Bytes>) {
     }
 }
 
-async fn log(stderr: impl AsyncRead + Unpin) {
+/// Logs what the child says to people. Never ends: a closed stderr says nothing about the connection.
+async fn log(stderr: impl AsyncRead + Unpin) -> String {
     let mut stderr = stderr;
     let mut lines = Lines::new(LOG_LINE_MAX);
     loop {
@@ -350,7 +393,7 @@ async fn log(stderr: impl AsyncRead + Unpin) {
             }
         }
         if !matches!(stderr.read_buf(lines.buffer()).await, Ok(1..)) {
-            return;
+            return std::future::pending().await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Stdio: one client at the other end of a pipe, one message a line, requests answered as they finish.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -30,7 +31,10 @@ pub struct Pipe {
     out: mpsc::Sender<Bytes>,
     session: Mutex<Option<Arc<Session>>>,
     in_flight: InFlight,
-    tasks: TaskTracker,
+    /// Calls being answered: they have an end of their own.
+    calls: TaskTracker,
+    /// What tells of changes, until the client is gone.
+    listeners: TaskTracker,
     over: CancellationToken,
 }
 
@@ -45,7 +49,8 @@ impl Pipe {
             out,
             session: Mutex::default(),
             in_flight: InFlight::default(),
-            tasks: TaskTracker::new(),
+            calls: TaskTracker::new(),
+            listeners: TaskTracker::new(),
             over,
         })
     }
@@ -70,17 +75,20 @@ impl Pipe {
         self.refuse(Rejection::NotMcp(fault), error.max).await;
     }
 
-    /// The client is gone: open calls are given up, what was begun for it ends.
-    pub async fn finish(&self) {
+    /// The client has said all it wanted to: waits until what it asked is answered, for at most `within`; what is
+    /// still open then is given up and says so. Ends what tells it of changes.
+    pub async fn finish(&self, within: Duration) {
+        self.calls.close();
+        if tokio::time::timeout(within, self.calls.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(waited = ?within, open = self.calls.len(), "calls are given up");
+        }
         self.over.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-
-    /// Waits until everything asked so far is answered.
-    pub async fn answered(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.listeners.close();
+        self.calls.wait().await;
+        self.listeners.wait().await;
     }
 
     async fn take_frame(self: &Arc<Self>, frame: Result<Frame, Fault>, bytes_in: usize) {
@@ -91,7 +99,12 @@ impl Pipe {
                     Err(reply) => return self.send(reply).await,
                 };
                 let pipe = Arc::clone(self);
-                self.tasks.spawn(async move { pipe.serve(asked).await });
+                if is_listen(&asked) {
+                    self.listeners
+                        .spawn(async move { pipe.listen(&asked).await });
+                } else {
+                    self.calls.spawn(async move { pipe.serve(asked).await });
+                }
             }
             Ok(Frame::Notification(note)) => self.hear(&note),
             // An answer to a request of ours; we have sent none.
@@ -157,7 +170,8 @@ impl Pipe {
         let is_first = self.session.lock().replace(session).is_none();
         if is_first {
             let pipe = Arc::clone(self);
-            self.tasks.spawn(async move { pipe.tell_changes().await });
+            self.listeners
+                .spawn(async move { pipe.tell_changes().await });
         }
         body
     }
@@ -177,12 +191,6 @@ impl Pipe {
     }
 
     async fn serve(&self, asked: Asked) {
-        if let MethodName::Known(method) = &asked.request.method
-            && method.name == method::LISTEN.name
-            && method.is_in(asked.revision.era())
-        {
-            return self.listen(&asked).await;
-        }
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let cancel = self.in_flight.enter(asked.request.id());
         let token = cancel
@@ -198,7 +206,11 @@ impl Pipe {
                 reply = &mut answer => break reply,
                 // A cancelled request gets no answer.
                 () = token.cancelled() => return,
-                () = self.over.cancelled() => return,
+                () = self.over.cancelled() => {
+                    let response = Rejection::Draining.response(asked.revision);
+                    let id = Some(asked.request.id());
+                    return self.send(encode::error(id, response.code, &response.message, None).into()).await;
+                }
             }
         };
         while let Ok(event) = events.try_recv() {
@@ -269,7 +281,7 @@ impl Pipe {
                 .await;
         }
         let pipe = Arc::clone(self);
-        self.tasks.spawn(async move {
+        self.calls.spawn(async move {
             let one = async |frame: Result<Frame, Fault>| match frame {
                 Ok(Frame::Request(request)) => Some(match pipe.ask(request).await {
                     Ok(asked) => {
@@ -345,4 +357,9 @@ impl Pipe {
     async fn send(&self, message: Bytes) {
         drop(self.out.send(message).await);
     }
+}
+
+fn is_listen(asked: &Asked) -> bool {
+    matches!(&asked.request.method, MethodName::Known(known)
+        if known.name == method::LISTEN.name && known.is_in(asked.revision.era()))
 }

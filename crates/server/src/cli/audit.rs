@@ -111,11 +111,8 @@ impl Columns {
 }
 
 fn cells(Recorded { row, .. }: &Recorded) -> [String; 7] {
-    let entry = match (&row.upstream, &row.entry) {
-        (Some(upstream), Some(entry)) => format!("{upstream}.{entry}"),
-        (None, Some(entry)) => entry.clone(),
-        (_, None) => "-".to_owned(),
-    };
+    // The name that the client used; it has its upstream's in front unless the config says otherwise.
+    let entry = row.entry.clone().unwrap_or_else(|| "-".to_owned());
     let when = time(row.at_us).to_zoned(TimeZone::system());
     [
         when.strftime("%Y-%m-%d %H:%M:%S").to_string(),

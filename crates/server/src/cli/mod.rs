@@ -355,6 +355,9 @@ pub enum Kind {
 /// Reads the command line, does what it says, and tells how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(exit) = crate::supervise::as_asked() {
+        return exit;
+    }
     let cli = Cli::parse();
     let exit = match dispatch(cli) {
         Ok(exit) => exit,

@@ -19,6 +19,7 @@ use url::Url;
 use wire::header as mcp;
 use wire::{Body, Frame, Lines, Outcome, Request, json, method, sse};
 
+use super::pipes;
 use super::stdio::write;
 use crate::config::{Environment, Loaded};
 
@@ -118,7 +119,7 @@ impl Bridge {
     }
 
     async fn read(self: &Arc<Self>, line_max: usize) {
-        let mut stdin = tokio::io::stdin();
+        let mut stdin = pipes::stdin();
         let mut lines = Lines::new(line_max);
         loop {
             while let Some(line) = lines.next_line() {

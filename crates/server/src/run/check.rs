@@ -1,10 +1,12 @@
 //! `portcullis check`: config, database, addresses and every upstream, tried for real.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use url::Url;
 
 use super::{logging, runtime};
 use crate::SystemClock;
@@ -50,13 +52,7 @@ pub fn check(common: &Common) -> anyhow::Result<Exit> {
 
 async fn try_all(loaded: &Loaded, findings: &mut Vec<Finding>) {
     for address in &loaded.listen {
-        let bound = TcpListener::bind(address).await;
-        findings.push(Finding {
-            what: format!("listen {address}"),
-            is_good: bound.is_ok(),
-            why: bound.map_or_else(|error| error.to_string(), |_| "free".to_owned()),
-            hint: "a running gate has it (then all is well), or choose another with `listen`",
-        });
+        findings.push(of_address(*address).await);
     }
     let core = match Core::start(loaded, Arc::new(SystemClock::start())) {
         Ok(core) => core,
@@ -97,6 +93,45 @@ async fn try_all(loaded: &Loaded, findings: &mut Vec<Finding>) {
         findings.push(of_upstream(&upstream));
     }
     core.stop().await;
+}
+
+/// Free, or taken by a gate that answers.
+async fn of_address(address: SocketAddr) -> Finding {
+    let bound = TcpListener::bind(address).await;
+    let (is_good, why) = match bound {
+        Ok(_) => (true, "free".to_owned()),
+        Err(_) if is_gate(address).await => (true, "a gate is serving there".to_owned()),
+        Err(error) => (false, error.to_string()),
+    };
+    let hint = "end the program that has it, or choose another address with `listen`";
+    Finding {
+        what: format!("listen {address}"),
+        is_good,
+        why,
+        hint,
+    }
+}
+
+async fn is_gate(address: SocketAddr) -> bool {
+    let Ok(url) = Url::parse(&format!("http://{address}/readyz")) else {
+        return false;
+    };
+    let request = net::Request {
+        method: http::Method::GET,
+        url,
+        headers: http::HeaderMap::new(),
+        body: bytes::Bytes::new(),
+        reach: net::Reach::Operator,
+        timeout: Duration::from_secs(2),
+    };
+    let Ok(mut response) = net::Client::new(net::Settings::default())
+        .send(request)
+        .await
+    else {
+        return false;
+    };
+    let body = response.body.read_to_end(64, Duration::from_secs(2)).await;
+    body.is_ok_and(|body| body.ends_with(b"ready\n"))
 }
 
 fn upstreams(status: Value) -> Vec<Value> {

@@ -4,6 +4,7 @@ mod bridge;
 mod check;
 mod entries;
 mod logging;
+mod pipes;
 mod serve;
 mod stdio;
 

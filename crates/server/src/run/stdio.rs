@@ -8,16 +8,20 @@ use auth::{Peer, Presented};
 use bytes::Bytes;
 use gateway::Pipe;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use wire::Lines;
 
-use super::{bridge, logging, runtime};
+use super::{bridge, logging, pipes, runtime};
 use crate::SystemClock;
 use crate::cli::{Common, Exit, Stdio};
 use crate::serve::Core;
 
 /// Messages that may wait to be written.
 const OUT_MAX: usize = 256;
+
+/// How long the last answers may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// `portcullis stdio`.
 ///
@@ -55,22 +59,33 @@ async fn serve(core: &Core, line_max: usize, drain: Duration) -> anyhow::Result<
     let pipe = Pipe::new(Arc::clone(core.gate()), principal, out);
     let writer = write(waiting);
     tokio::pin!(writer);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         () = read(&pipe, line_max) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
         // Stdout is closed: the client is gone.
         () = &mut writer => return Ok(()),
     }
     // The client has said all it wanted to; what it asked is still answered.
-    let answered = async {
-        pipe.answered().await;
+    let finished = async {
+        pipe.finish(drain).await;
         drop(pipe);
     };
-    drop(tokio::time::timeout(drain, async { tokio::join!(answered, writer) }).await);
+    // The writer ends when the last message is out; a client that does not read must not keep us.
+    let written = async { tokio::join!(finished, writer) };
+    if tokio::time::timeout(drain + LAST_WORDS, written)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the client does not read its answers");
+    }
     Ok(())
 }
 
 async fn read(pipe: &Arc<Pipe>, line_max: usize) {
-    let mut stdin = tokio::io::stdin();
+    let mut stdin = pipes::stdin();
     let mut lines = Lines::new(line_max);
     loop {
         while let Some(line) = lines.next_line() {
@@ -87,7 +102,7 @@ async fn read(pipe: &Arc<Pipe>, line_max: usize) {
 
 /// Writes messages, one a line, until nobody sends any more or nobody reads.
 pub(super) async fn write(mut waiting: mpsc::Receiver<Bytes>) {
-    let mut stdout = tokio::io::stdout();
+    let mut stdout = pipes::stdout();
     while let Some(message) = waiting.recv().await {
         let mut line = Vec::from(message);
         wire::encode::onto_one_line(&mut line);
