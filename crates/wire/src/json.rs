@@ -1,6 +1,7 @@
 //! Parts of JSON text, and new text from old parts.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -9,6 +10,9 @@ use serde_json::{Map, Number, Value};
 
 /// Nesting deeper than this is refused at the door: no tool needs it, and readers behind us may recurse.
 pub const DEPTH_MAX: usize = 64;
+/// Up to so many members are held against each other one by one, which is fastest. More are hashed: a body of a
+/// million members must not cost a million times a million.
+const MEMBERS_FEW: usize = 32;
 
 /// A part of some bytes, by position. Bodies are far below 4 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +121,17 @@ pub fn members(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut out: Self::Value = Vec::with_capacity(8);
+            let mut many = HashSet::new();
             while let Some(key) = map.next_key_seed(Key)? {
-                if out.iter().any(|(seen, _)| *seen == key) {
+                let is_twice = if out.len() < MEMBERS_FEW {
+                    out.iter().any(|(seen, _)| *seen == key)
+                } else {
+                    if many.is_empty() {
+                        many.extend(out.iter().map(|(seen, _)| seen.clone()));
+                    }
+                    !many.insert(key.clone())
+                };
+                if is_twice {
                     return Err(A::Error::custom(format_args!(
                         "member `{key}` stands twice"
                     )));

@@ -30,6 +30,20 @@ fn a_member_that_stands_twice_is_refused_at_every_depth() {
 }
 
 #[test]
+fn a_great_many_members_cost_no_more_than_their_number() {
+    let mut text = String::from("{");
+    for number in 0..300_000 {
+        text.push_str(&format!("\"{number}\":0,"));
+    }
+    let once = format!("{text}\"last\":0}}");
+    assert_eq!(members(once.as_bytes()).unwrap().len(), 300_001);
+    for twice in ["7", "33", "299999"] {
+        let text = format!("{text}\"{twice}\":0}}");
+        assert!(members(text.as_bytes()).is_err(), "{twice}");
+    }
+}
+
+#[test]
 fn lone_surrogates_and_broken_utf8_are_refused() {
     assert!(strict_value(br#""\ud800""#).is_err());
     assert!(strict_value(b"\"\xff\"").is_err());
