@@ -43,6 +43,8 @@ pub fn message(data: &[u8]) -> Bytes {
 #[derive(Debug)]
 pub struct Decoder {
     buffer: BytesMut,
+    /// Up to here the buffer is known to hold no line end.
+    searched: usize,
     data: BytesMut,
     has_data: bool,
     kind: String,
@@ -58,6 +60,7 @@ impl Decoder {
     pub fn new(max: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
+            searched: 0,
             data: BytesMut::new(),
             has_data: false,
             kind: String::new(),
@@ -105,7 +108,12 @@ impl Decoder {
             }
             self.after_cr = false;
         }
-        let end = memchr::memchr2(b'\n', b'\r', &self.buffer)?;
+        let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+        let Some(found) = memchr::memchr2(b'\n', b'\r', unsearched) else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let end = std::mem::take(&mut self.searched) + found;
         let mut line = self.buffer.split_to(end);
         self.after_cr = self.buffer.first() == Some(&b'\r');
         bytes::Buf::advance(&mut self.buffer, 1);
