@@ -83,7 +83,9 @@ impl Request {
                 meta.rewrite(token, &keys)
             }
         };
-        Ok(self.params.rewrite(self.name.as_deref(), text.as_deref()))
+        Ok(self
+            .params
+            .rewrite(self.method.subject, self.name.as_deref(), text.as_deref()))
     }
 
     /// The client's progress token as it wrote it.

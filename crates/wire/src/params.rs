@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::json::{self, Splice};
+use crate::method::Subject;
 use crate::{Meta, Span};
 
 /// The parameters of one request: their text, and where the members that we know lie in it.
@@ -106,13 +107,18 @@ impl Params {
         )
     }
 
-    /// The text again with another name (of tool, prompt, or the prompt to be completed) and another `_meta`
-    /// (`None` leaves it out).
+    /// The text again with another name and another `_meta` (`None` leaves it out). For `Subject::Reference` the
+    /// name is that of the prompt to be completed, for all others the tool's or prompt's: what was authorized is what
+    /// is renamed, whatever else stands beside it.
     #[must_use]
-    pub fn rewrite(&self, name: Option<&str>, meta: Option<&str>) -> Bytes {
+    pub fn rewrite(&self, subject: Subject, name: Option<&str>, meta: Option<&str>) -> Bytes {
         let mut splice = Splice::new(&self.text);
         let mut changed = false;
-        if let (Some(name), Some(at)) = (name, self.name_at.or(self.reference_name_at)) {
+        let name_at = match subject {
+            Subject::Reference => self.reference_name_at,
+            Subject::Gate | Subject::Tool | Subject::Prompt | Subject::Resource => self.name_at,
+        };
+        if let (Some(name), Some(at)) = (name, name_at) {
             splice.replace(at, json::string(name).into_bytes());
             changed = true;
         }
