@@ -9,6 +9,8 @@
 pub mod code;
 pub mod encode;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod header;
 pub mod json;
 mod lines;
