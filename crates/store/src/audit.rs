@@ -12,6 +12,8 @@ use crate::{Error, Store};
 
 /// Most characters of a client's name and version that are kept.
 const CLIENT_CHARS_MAX: usize = 120;
+/// Most characters that are kept of a text with words of a client or an upstream in it.
+const TEXT_CHARS_MAX: usize = 1_000;
 
 /// What happened to one call. Words from closed sets are borrowed, so a row costs few allocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub struct AuditRow {
     pub method: Cow<'static, str>,
     /// Whose entry was asked for, if one was found.
     pub upstream: Option<String>,
-    /// Which entry, if one was found.
+    /// Which entry was asked for; cut at 1000 characters.
     pub entry: Option<String>,
     /// SHA-256 of the arguments, hex.
     pub arguments_digest: Option<String>,
@@ -46,7 +48,7 @@ pub struct AuditRow {
     pub outcome: Outcome,
     /// Of the JSON-RPC error, if it was one.
     pub code: Option<i64>,
-    /// Why, in the operator's words.
+    /// Why, in the operator's words; cut at 1000 characters.
     pub reason: Option<String>,
     /// From the first byte in to the last byte out.
     pub duration_us: u64,
@@ -129,7 +131,12 @@ pub struct AuditSlot {
 
 impl AuditSlot {
     /// Hands the row to the writer. The place is there already, so this cannot fail.
-    pub fn write(self, row: AuditRow) {
+    pub fn write(self, mut row: AuditRow) {
+        // Before it waits in the queue: thousands of rows may wait, and a name can be as long as a body.
+        cut(&mut row.client, CLIENT_CHARS_MAX);
+        for text in [&mut row.entry, &mut row.reason].into_iter().flatten() {
+            cut(text, TEXT_CHARS_MAX);
+        }
         self.place.send(Job::Audit(Box::new(row)));
         drop(self.store);
     }
@@ -220,7 +227,7 @@ pub(crate) fn insert(connection: &Connection, row: &AuditRow) -> rusqlite::Resul
         row.call_id,
         row.principal,
         row.credential,
-        head(&row.client),
+        row.client,
         row.transport,
         row.revision,
         row.method,
@@ -275,11 +282,11 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     })
 }
 
-fn head(client: &str) -> &str {
-    client
-        .char_indices()
-        .nth(CLIENT_CHARS_MAX)
-        .map_or(client, |(end, _)| client.split_at(end).0)
+fn cut(text: &mut String, chars_max: usize) {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
 }
 
 fn number(count: u64) -> i64 {

@@ -115,18 +115,23 @@ async fn a_tail_is_the_last_rows_or_the_next_ones() {
 }
 
 #[tokio::test]
-async fn a_long_client_name_is_cut() {
+async fn what_a_client_made_long_is_cut() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("gate.db")).unwrap();
     write(
         &store,
         AuditRow {
             client: "ü".repeat(500),
+            entry: Some("ü".repeat(5_000_000)),
+            reason: Some("ü".repeat(1_001)),
             ..row("one")
         },
     )
     .await;
     store.flush().await.unwrap();
     let found = store.audit_tail(1, None, &AuditFilter::default()).unwrap();
-    assert_eq!(found[0].row.client, "ü".repeat(120));
+    let row = &found[0].row;
+    assert_eq!(row.client, "ü".repeat(120));
+    assert_eq!(row.entry.as_deref(), Some(&*"ü".repeat(1_000)));
+    assert_eq!(row.reason.as_deref(), Some(&*"ü".repeat(1_000)));
 }
