@@ -10,6 +10,9 @@ use wire::Template;
 
 use crate::settings::{CatalogSettings, Prefix};
 
+/// A URI of more bytes is held against no template.
+const URI_MAX: usize = 8 * 1024;
+
 /// All tools, prompts, resources and templates on offer.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
@@ -72,8 +75,12 @@ impl Section {
         self.by_key.get(key).and_then(|at| self.entries.get(*at))
     }
 
-    /// The first template that `uri` fits.
+    /// The first template that `uri` fits. None does if it is longer than a URI is, or climbs: rules speak of the
+    /// URI as it is written, and `docs/../secret` is in `secret` for whoever opens it.
     pub(crate) fn matching(&self, uri: &str) -> Option<&Arc<Entry>> {
+        if uri.len() > URI_MAX || climbs(uri) {
+            return None;
+        }
         self.entries.iter().find(|entry| {
             entry
                 .template
@@ -94,6 +101,22 @@ impl Section {
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
+}
+
+/// Whether a URI has a `..` among its segments, however it is spelt.
+fn climbs(uri: &str) -> bool {
+    let mut plain = uri.to_ascii_lowercase();
+    // Twice, because somebody on the way may decode once more.
+    for _ in 0..2 {
+        plain = plain
+            .replace("%25", "%")
+            .replace("%2e", ".")
+            .replace("%2f", "/")
+            .replace("%5c", "\\");
+    }
+    plain
+        .split(['/', '\\', '?', '#', ':'])
+        .any(|segment| segment == "..")
 }
 
 /// Which list of an upstream goes into a section.
@@ -252,4 +275,31 @@ fn instructions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Option<String> {
         .map(|(link, text)| format!("## {}\n{}", link.id(), text.trim()))
         .collect();
     (!parts.is_empty()).then(|| parts.join("\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_that_climbs_is_known_however_it_is_spelt() {
+        for uri in [
+            "file:///docs/../secret",
+            "file:///docs/%2e%2E/secret",
+            "file:///docs/..%2fsecret",
+            "file:///docs/%252e%252e/secret",
+            "file:..\\secret",
+            "x://..",
+        ] {
+            assert!(climbs(uri), "{uri}");
+        }
+        for uri in [
+            "file:///docs/a..b",
+            "file:///.../x",
+            "file:///docs/.x",
+            "x://a?v=1..2",
+        ] {
+            assert!(!climbs(uri), "{uri}");
+        }
+    }
 }
