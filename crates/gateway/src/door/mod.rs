@@ -25,6 +25,8 @@ use crate::session::Session;
 
 /// Events of one call that wait for a slow client.
 const EVENTS_MAX: usize = 64;
+/// A `clientInfo` of more bytes is not kept with a session: thousands of sessions may be open.
+const CLIENT_INFO_MAX: usize = 16 * 1024;
 
 /// A request within a legacy session.
 fn legacy(
@@ -157,7 +159,7 @@ impl Hello {
             .unwrap_or(Revision::LATEST_LEGACY);
         let client_info = find("clientInfo")
             .map(|raw| raw.get().to_owned())
-            .filter(|raw| raw.starts_with('{'));
+            .filter(|raw| raw.starts_with('{') && raw.len() <= CLIENT_INFO_MAX);
         Ok(Self {
             revision,
             client_info,
