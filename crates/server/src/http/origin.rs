@@ -25,7 +25,8 @@ pub(super) fn check(
         (None, Some(host), None) => host.to_str().map_err(|_| foreign("Host", "?"))?,
         (None, _, _) => return Err(foreign("Host", "")),
     };
-    if !is_ours(host_name(host), local, settings) {
+    // `localhost:x@evil.example` names evil.example.
+    if host.contains('@') || !is_ours(host_name(host), local, settings) {
         return Err(foreign("Host", host));
     }
     let mut origins = headers.get_all(header::ORIGIN).iter();
@@ -122,6 +123,7 @@ mod tests {
             "10.1.2.4",
             "localhost.evil.com",
             "127.0.0.1.evil.com",
+            "localhost:x@evil.com",
             "[::2]",
         ] {
             assert!(!verdict(host, None), "{host}");
