@@ -341,19 +341,20 @@ fn screen(authorized: &Authorized<'_>, reply: upstream::Reply) -> Result<Yield, 
         ..
     } = &authorized.call;
     let era = asked.revision.era();
+    let garbage = |what: String| Rejection::Upstream {
+        upstream: entry.link.id().clone(),
+        cause: upstream::Error::Protocol(what),
+    };
     let text = match reply.outcome {
         Outcome::Result(text) => text,
         Outcome::Error(error) => {
+            json::members(&error).map_err(|error| garbage(error.to_string()))?;
             return Ok(Yield::Error(translate::error(
                 asked.revision,
                 method,
                 error,
             )));
         }
-    };
-    let garbage = |what: String| Rejection::Upstream {
-        upstream: entry.link.id().clone(),
-        cause: upstream::Error::Protocol(what),
     };
     let members = json::members(&text).map_err(|error| garbage(error.to_string()))?;
     let is_tool_error = members
