@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use server::config::{Environment, Loaded, Sources};
 use server::serve::Serving;
-use store::{AuditFilter, Recorded};
+use store::{AuditFilter, Recorded, Store};
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
 use upstream::Kind;
@@ -192,8 +192,23 @@ impl World {
     /// # Errors
     /// If the config is refused.
     pub fn reload(&self, config: &str) -> Result<()> {
-        let loaded = load(self.folder.path(), config, &self.keys)?;
-        Ok(self.serving.reload(&loaded)?)
+        self.take_over(&self.load(config)?)
+    }
+
+    /// Reads another config, and does nothing with it.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn load(&self, config: &str) -> Result<Loaded> {
+        load(self.folder.path(), config, &self.keys)
+    }
+
+    /// Has the gate take over a config that was read.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn take_over(&self, loaded: &Loaded) -> Result<()> {
+        Ok(self.serving.reload(loaded)?)
     }
 
     /// The text of a principal's key; `None` for those who present nothing.
@@ -464,17 +479,28 @@ impl World {
         .await
     }
 
-    /// Waits until an upstream is in this state, as `/health` names it.
+    /// What `/health` says of an upstream.
+    ///
+    /// # Errors
+    /// If there is none of that alias.
+    pub fn upstream(&self, alias: &str) -> Result<Value> {
+        let status = self.gate().status();
+        let upstreams = status["upstreams"].as_array().into_iter().flatten();
+        upstreams
+            .into_iter()
+            .find(|one| one["name"] == alias)
+            .cloned()
+            .with_context(|| format!("no upstream `{alias}`"))
+    }
+
+    /// Waits until an upstream is ready after so many restarts.
     ///
     /// # Errors
     /// If that does not come about.
-    pub async fn upstream_is(&self, alias: &str, state: &str) -> Result<()> {
-        until(&format!("{alias} is {state}"), async || {
-            let status = self.gate().status();
-            let upstreams = status["upstreams"].as_array().context("no upstreams")?;
-            Ok(upstreams
-                .iter()
-                .any(|one| one["name"] == alias && one["state"] == state))
+    pub async fn ready(&self, alias: &str, restarts: u32) -> Result<()> {
+        until(&format!("{alias} is ready"), async || {
+            let upstream = self.upstream(alias)?;
+            Ok(upstream["state"] == "ready" && upstream["restarts"] == restarts)
         })
         .await
     }
@@ -485,6 +511,21 @@ impl World {
     /// If the process table cannot be read.
     pub fn processes(&self) -> Result<BTreeSet<i32>> {
         processes_of(&mark(self.folder.path()))
+    }
+
+    /// Ends the gate at once, whatever is under way, and gives all that was recorded.
+    ///
+    /// # Errors
+    /// If it does not stop, or a process is left.
+    pub async fn stop(self) -> Result<Vec<Recorded>> {
+        let mark = mark(self.folder.path());
+        timeout(PATIENCE, self.serving.stop())
+            .await
+            .context("the gate does not stop")?;
+        let left = processes_of(&mark)?;
+        ensure!(left.is_empty(), "processes are left: {left:?}");
+        let store = Store::open(&self.folder.path().join("data/portcullis.db"))?;
+        Ok(store.audit_tail(100_000, Some(0), &AuditFilter::default())?)
     }
 
     /// Ends the gate, and checks what every test shares: one record per answer, no session, no call in flight and
@@ -524,12 +565,7 @@ impl World {
         }
         let ids: BTreeSet<&str> = records.iter().map(|one| one.row.call_id.as_str()).collect();
         ensure!(ids.len() == records.len(), "a call id was given twice");
-        let mark = mark(self.folder.path());
-        timeout(PATIENCE, self.serving.stop())
-            .await
-            .context("the gate does not stop")?;
-        let left = processes_of(&mark)?;
-        ensure!(left.is_empty(), "processes are left: {left:?}");
+        self.stop().await?;
         Ok(())
     }
 }

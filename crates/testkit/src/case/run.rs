@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use auth::{Peer, Presented};
@@ -373,7 +374,7 @@ impl Runner {
 
     async fn end(self, text: &str) -> Result<String> {
         for (_, mut line) in self.pipes {
-            timeout(PATIENCE, line.pipe.finish())
+            timeout(PATIENCE, line.pipe.finish(Duration::ZERO))
                 .await
                 .context("a pipe does not end")?;
             while let Ok(message) = line.out.try_recv() {

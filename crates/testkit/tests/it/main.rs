@@ -1,1 +1,8 @@
 //! The gate from end to end, with upstreams and clients that are not ours, and with some that misbehave.
+//!
+//! What one request gets is a file under `cases/`; here is what takes several at once, time, or force.
+
+mod faults;
+mod flow;
+mod lifecycle;
+mod peers;
