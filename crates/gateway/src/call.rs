@@ -154,18 +154,27 @@ fn resolve<'a>(
             },
             Subject::Gate => return Err(Rejection::UnknownMethod(method.name.to_owned())),
         };
-    let seen = entry.filter(|entry| {
-        may_see(
-            &asked.principal,
-            entry,
-            subject_name(method, &params, entry),
-            view,
-        )
+    let decided = entry.map(|entry| {
+        let name = subject_name(method, &params, entry);
+        (entry, decide(&asked.principal, entry, name, view))
     });
-    let Some(entry) = seen else {
-        record.note(|row| (row.entry, row.decision) = (Some(key.clone()), "unseen".into()));
-        // Unknown, not forbidden: "forbidden" would confirm to a stranger that it exists.
-        return Err(unknown(key));
+    let entry = match decided {
+        Some((entry, Decision::Allow(_))) => entry,
+        refused => {
+            let denied = refused.and_then(|(entry, decision)| match decision {
+                Decision::Deny(rule) => Some((entry.link.id().to_string(), rule.to_string())),
+                Decision::Allow(_) | Decision::Unseen => None,
+            });
+            record.note(|row| {
+                (row.entry, row.decision) = (Some(key.clone()), "unseen".into());
+                if let Some((upstream, rule)) = denied {
+                    (row.upstream, row.decision) = (Some(upstream), "deny".into());
+                    row.rule = Some(rule);
+                }
+            });
+            // Unknown, not forbidden: "forbidden" would confirm to a stranger that it exists.
+            return Err(unknown(key));
+        }
     };
     record.note(|row| (row.upstream, row.entry) = (Some(entry.link.id().to_string()), Some(key)));
     let entry = Arc::clone(entry);
