@@ -76,14 +76,14 @@ impl Store {
         })
     }
 
-    /// Whether any key was made and not revoked.
+    /// Whether any key was ever made; revoked ones count.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn has_keys(&self) -> Result<bool, Error> {
         self.read(|connection| {
             connection
-                .prepare_cached("SELECT 1 FROM keys WHERE revoked_at IS NULL LIMIT 1")?
+                .prepare_cached("SELECT 1 FROM keys LIMIT 1")?
                 .exists([])
         })
     }

@@ -215,7 +215,7 @@ impl Link {
             if self.parts.clock.now().since(started) > HEALTHY_AFTER {
                 pause = PAUSE_FIRST;
             }
-            tracing::warn!(upstream = %self.id(), why, pause_ms = pause.as_millis(), "upstream down, will be started again");
+            tracing::warn!(upstream = %self.id(), why, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "upstream down, will be started again");
             self.publish(|next| {
                 next.state = State::Down;
                 next.last_error = Some(why.clone());
@@ -235,14 +235,16 @@ impl Link {
         let end = CancellationToken::new();
         match &self.spec.kind {
             Kind::Native(_) => String::new(),
-            Kind::Stdio(spec) => match stdio::start(spec, self.parts.supervisor.as_deref()) {
-                Ok((connection, driver)) => {
-                    let peer = Arc::new(Peer::Stdio(connection));
-                    self.serve(peer, driver.run(end.clone().cancelled_owned()), &end, stop)
-                        .await
+            Kind::Stdio(spec) => {
+                match stdio::start(self.id(), spec, self.parts.supervisor.as_deref()) {
+                    Ok((connection, driver)) => {
+                        let peer = Arc::new(Peer::Stdio(connection));
+                        self.serve(peer, driver.run(end.clone().cancelled_owned()), &end, stop)
+                            .await
+                    }
+                    Err(error) => chain(&error),
                 }
-                Err(error) => chain(&error),
-            },
+            }
             Kind::Http(spec) => {
                 let (connection, driver) =
                     http::start(self.parts.client.clone(), spec, self.spec.timeout);
@@ -314,8 +316,10 @@ impl Link {
         let waited = self.spec.timeout_connect;
         let silent = |_| Error::Silent { waited };
         let known = *self.era.lock();
-        // If the server dies of the probe, the next start leaves it out.
-        *self.era.lock() = Some(Era::Legacy);
+        if matches!(self.spec.kind, Kind::Stdio(_)) {
+            // If the child dies of the probe, the next start leaves it out.
+            *self.era.lock() = Some(Era::Legacy);
+        }
         let greeting = match tokio::time::timeout(waited, peer.greet(known))
             .await
             .map_err(silent)?
@@ -327,7 +331,9 @@ impl Link {
             }
             greeted => greeted?,
         };
-        *self.era.lock() = Some(greeting.revision.era());
+        // An endpoint may be another server the next time; asking again costs it one request.
+        *self.era.lock() =
+            matches!(self.spec.kind, Kind::Stdio(_)).then(|| greeting.revision.era());
         let mut listing =
             tokio::time::timeout(LISTS_TIMEOUT, listing::fetch(peer, greeting.offers))
                 .await

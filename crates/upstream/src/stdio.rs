@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
+use policy::UpstreamId;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -67,6 +68,7 @@ pub(crate) struct Connection {
 /// The side of a connection that its task runs.
 #[derive(Debug)]
 pub(crate) struct Driver {
+    id: UpstreamId,
     inbox: Arc<Inbox>,
     child: Child,
     group: Pid,
@@ -80,6 +82,7 @@ pub(crate) struct Driver {
 /// Starts the child; under `supervisor` if there is one, which outlives us for as long as it takes to end the child
 /// and all that it started, whatever killed us.
 pub(crate) fn start(
+    id: &UpstreamId,
     spec: &Stdio,
     supervisor: Option<&Path>,
 ) -> Result<(Connection, Driver), Error> {
@@ -138,6 +141,7 @@ pub(crate) fn start(
     Ok((
         connection,
         Driver {
+            id: id.clone(),
             inbox,
             child,
             group,
@@ -275,6 +279,7 @@ impl Driver {
     /// all it started are gone. Tells why it ended.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> String {
         let Self {
+            id,
             inbox,
             mut child,
             group,
@@ -285,9 +290,9 @@ impl Driver {
             answers,
         } = self;
         let why = tokio::select! {
-            why = read(stdout, &inbox, &answers) => why,
+            why = read(&id, stdout, &inbox, &answers) => why,
             () = write(stdin, queue) => "its stdin was closed".to_owned(),
-            why = log(stderr) => why,
+            why = log(&id, stderr) => why,
             status = child.wait() => status.map_or_else(|e| e.to_string(), |status| format!("it ended with {status}")),
             () = stop => "stopped".to_owned(),
         };
@@ -320,7 +325,12 @@ fn signal(group: Pid, signal: Signal) {
     }
 }
 
-async fn read(mut stdout: ChildStdout, inbox: &Inbox, answers: &mpsc::Sender<Bytes>) -> String {
+async fn read(
+    upstream: &UpstreamId,
+    mut stdout: ChildStdout,
+    inbox: &Inbox,
+    answers: &mpsc::Sender<Bytes>,
+) -> String {
     let mut lines = Lines::new(LINE_MAX);
     let mut garbage = 0_u64;
     loop {
@@ -344,6 +354,7 @@ async fn read(mut stdout: ChildStdout, inbox: &Inbox, answers: &mpsc::Sender<Byt
                     // Powers of two: loud enough to be seen, quiet enough to bear.
                     if garbage.is_power_of_two() {
                         tracing::warn!(
+                            %upstream,
                             garbage,
                             "the upstream wrote something that is not MCP: {error}"
                         );
@@ -382,14 +393,18 @@ async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Bytes>) {
 }
 
 /// Logs what the child says to people. Never ends: a closed stderr says nothing about the connection.
-async fn log(stderr: impl AsyncRead + Unpin) -> String {
+async fn log(upstream: &UpstreamId, stderr: impl AsyncRead + Unpin) -> String {
     let mut stderr = stderr;
     let mut lines = Lines::new(LOG_LINE_MAX);
     loop {
         while let Some(line) = lines.next_line() {
             match line {
-                Ok(line) => tracing::info!(target: "upstream::stderr", "{}", printable(&line)),
-                Err(error) => tracing::info!(target: "upstream::stderr", "{error} was left out"),
+                Ok(line) => {
+                    tracing::info!(target: "upstream::stderr", %upstream, "{}", printable(&line))
+                }
+                Err(error) => {
+                    tracing::info!(target: "upstream::stderr", %upstream, "{error} was left out")
+                }
             }
         }
         if !matches!(stderr.read_buf(lines.buffer()).await, Ok(1..)) {

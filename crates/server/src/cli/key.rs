@@ -220,9 +220,14 @@ async fn revoke(common: &Common, loaded: &Loaded, store: &Store, id: &str) -> an
         return Ok(Exit::Failed);
     }
     output::say(format!("revoked key {id}"));
-    if loaded.auth.loopback == Loopback::Auto && loaded.auth.keys.is_empty() && !store.has_keys()? {
+    let usable = |key: &store::KeyRow| key.revoked_at.is_none();
+    if loaded.auth.loopback == Loopback::Auto
+        && loaded.auth.keys.is_empty()
+        && !store.list_keys()?.iter().any(usable)
+    {
         output::say(
-            "it was the last one: with auth.loopback = \"auto\", callers from this machine need none again",
+            "it was the last one, and callers from this machine still need one: create another, \
+             or set auth.loopback = \"owner\" to let them in without",
         );
     }
     Ok(Exit::Done)
