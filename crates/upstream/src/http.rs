@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -23,6 +25,9 @@ const ANSWER_MAX: usize = 16 * 1024 * 1024;
 const TELL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Cancellations and answers that wait to be posted.
 const AFTERMATH_MAX: usize = 64;
+/// Streams whose answer came and whose end is still to come, and how long it may take.
+const TAILS_MAX: usize = 64;
+const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long until a stream of changes that ended is opened again.
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -37,6 +42,7 @@ pub(crate) struct Connection {
     /// Held while a lost session is made anew, so that many calls that lost it make one.
     pub(crate) renewal: tokio::sync::Mutex<()>,
     aftermath: mpsc::Sender<Vec<u8>>,
+    tails: mpsc::Sender<net::Body>,
     unreachable: Notify,
 }
 
@@ -44,17 +50,30 @@ pub(crate) struct Connection {
 struct Session {
     revision: Revision,
     id: Option<HeaderValue>,
+    /// The server forgot it, and it has not been made anew yet.
+    is_lost: bool,
+}
+
+/// Why nobody listens for changes any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deaf {
+    /// The server offers no stream for it.
+    NoStream,
+    /// The server forgot the session.
+    SessionLost,
 }
 
 /// The side of a connection that its task runs.
 #[derive(Debug)]
 pub(crate) struct Driver {
     aftermath: mpsc::Receiver<Vec<u8>>,
+    tails: mpsc::Receiver<net::Body>,
 }
 
 /// Nothing is sent yet: the first exchange connects.
 pub(crate) fn start(client: net::Client, spec: &Http, timeout: Duration) -> (Connection, Driver) {
-    let (aftermath, receiver) = mpsc::channel(AFTERMATH_MAX);
+    let (aftermath, to_post) = mpsc::channel(AFTERMATH_MAX);
+    let (tails, to_end) = mpsc::channel(TAILS_MAX);
     let connection = Connection {
         inbox: Inbox::default(),
         client,
@@ -63,15 +82,18 @@ pub(crate) fn start(client: net::Client, spec: &Http, timeout: Duration) -> (Con
         session: Mutex::new(Session {
             revision: Revision::LATEST,
             id: None,
+            is_lost: false,
         }),
         renewal: tokio::sync::Mutex::new(()),
         aftermath,
+        tails,
         unreachable: Notify::new(),
     };
     (
         connection,
         Driver {
-            aftermath: receiver,
+            aftermath: to_post,
+            tails: to_end,
         },
     )
 }
@@ -91,8 +113,20 @@ impl Connection {
         let mut session = self.session.lock();
         if seen.is_some() && session.id.as_ref() == seen {
             session.id = None;
+            session.is_lost = true;
         }
         seen.is_some()
+    }
+
+    pub(crate) fn is_session_lost(&self) -> bool {
+        self.session.lock().is_lost
+    }
+
+    /// A new session is there, its handshake done.
+    pub(crate) fn session_renewed(&self) {
+        self.session.lock().is_lost = false;
+        // What the server offers may be something else now.
+        self.inbox.changed.notify_one();
     }
 
     pub(crate) fn session_id(&self) -> Option<HeaderValue> {
@@ -116,13 +150,16 @@ impl Connection {
         let message = wire::encode::request(&id.to_string(), method, params);
         let era = self.revision().era();
         let mut headers = self.headers();
+        if method == method::INITIALIZE.name {
+            headers.remove(mcp::SESSION_ID);
+        }
         if era == Era::Modern {
             mirror(&mut headers, method, mirrored)?;
         }
         let mut cancel = Cancel {
             connection: self,
             id,
-            is_open: era == Era::Legacy && method != "initialize",
+            is_open: era == Era::Legacy && method != method::INITIALIZE.name,
         };
         let answer = self
             .answer(method, message.into(), headers, &mut ticket)
@@ -143,14 +180,20 @@ impl Connection {
         headers: HeaderMap,
         ticket: &mut Ticket<'_>,
     ) -> Result<Outcome<Bytes>, Error> {
+        let has_session = headers.contains_key(mcp::SESSION_ID);
         let mut response = self.post(message, headers, self.timeout).await?;
+        if has_session && response.status == StatusCode::NOT_FOUND {
+            // Whatever the body says, and servers say all sorts of things: the session is unknown.
+            drop(response.body.read_to_end(64 * 1024, TELL_TIMEOUT).await);
+            return Err(Error::Status { status: 404 });
+        }
         if method == method::INITIALIZE.name
             && let Some(id) = response.headers.get(mcp::SESSION_ID)
         {
             self.session.lock().id = Some(id.clone());
         }
         if is_event_stream(&response.headers) && response.status.is_success() {
-            return self.follow(&mut response.body, ticket).await;
+            return self.follow(response.body, ticket).await;
         }
         let body = response.body.read_to_end(ANSWER_MAX, self.timeout).await?;
         let status = response.status.as_u16();
@@ -158,7 +201,9 @@ impl Connection {
             // An error about a request it could not read has no id; on this exchange it can only be ours.
             Ok(Frame::Response(reply)) if reply.id().is_none() => Ok(reply.outcome()),
             Ok(frame) => {
-                self.take(frame);
+                if let Some(outcome) = self.take(frame, Some(ticket.id)) {
+                    return Ok(outcome);
+                }
                 ticket
                     .reply
                     .try_recv()
@@ -172,23 +217,37 @@ impl Connection {
     /// Reads events until the answer comes.
     async fn follow(
         &self,
-        body: &mut net::Body,
+        mut body: net::Body,
         ticket: &mut Ticket<'_>,
     ) -> Result<Outcome<Bytes>, Error> {
         let mut events = sse::Decoder::new(ANSWER_MAX);
         while let Some(chunk) = body.chunk().await? {
             events.push(&chunk);
-            self.hear(&mut events)?;
-            if let Ok(outcome) = ticket.reply.try_recv() {
-                // A stream that ends with the answer, as it should, gives its connection back.
-                drop(body.read_to_end(1024, Duration::from_millis(50)).await);
+            let answer = self.hear(&mut events, Some(ticket.id))?;
+            if let Some(outcome) = answer.or_else(|| ticket.reply.try_recv().ok()) {
+                self.finish(body);
                 return Ok(outcome);
             }
         }
         Err(Error::Gone)
     }
 
-    fn hear(&self, events: &mut sse::Decoder) -> Result<(), Error> {
+    /// A stream that ends with the answer, as it should, gives its connection back. If its end is not here yet, the
+    /// driver waits for it: the caller has the answer.
+    fn finish(&self, mut body: net::Body) {
+        if body.chunk().now_or_never().is_none() {
+            // If too many of them wait, this one is closed.
+            drop(self.tails.try_send(body));
+        }
+    }
+
+    /// Reads what came; yields the answer to the request `own` if it is there.
+    fn hear(
+        &self,
+        events: &mut sse::Decoder,
+        own: Option<u64>,
+    ) -> Result<Option<Outcome<Bytes>>, Error> {
+        let mut answer = None;
         while let Some(event) = events
             .next_event()
             .map_err(|error| Error::Protocol(error.to_string()))?
@@ -198,18 +257,26 @@ impl Connection {
                 continue;
             }
             match Frame::decode(&event.data) {
-                Ok(frame) => self.take(frame),
+                Ok(frame) => answer = self.take(frame, own).or(answer),
                 Err(fault) => tracing::warn!("the upstream sent an event that is not MCP: {fault}"),
             }
         }
-        Ok(())
+        Ok(answer)
     }
 
-    fn take(&self, frame: Frame) {
+    /// Takes in one message; yields it if it is the answer to the request `own`, which is waited for right here and
+    /// so needs no inbox (which closes when the server cannot be reached for others).
+    fn take(&self, frame: Frame, own: Option<u64>) -> Option<Outcome<Bytes>> {
+        if let (Frame::Response(response), Some(own)) = (&frame, own)
+            && response.id().and_then(|id| id.parse().ok()) == Some(own)
+        {
+            return Some(response.outcome());
+        }
         if let Some(answer) = self.inbox.take(frame) {
             // If the queue is full there is nothing better to do with the answer to its ping.
             drop(self.aftermath.try_send(answer));
         }
+        None
     }
 
     /// Posts a notification or an answer.
@@ -277,7 +344,10 @@ impl Connection {
         driver: Driver,
         stop: impl Future<Output = ()>,
     ) -> String {
-        let mut aftermath = driver.aftermath;
+        let Driver {
+            mut aftermath,
+            mut tails,
+        } = driver;
         let post = async {
             while let Some(message) = aftermath.recv().await {
                 if let Err(error) = self.tell(message).await {
@@ -285,8 +355,21 @@ impl Connection {
                 }
             }
         };
+        let finish = async {
+            let mut ending = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    Some(mut body) = tails.recv(), if ending.len() < TAILS_MAX => {
+                        ending.push(async move { drop(body.read_to_end(1024, TAIL_TIMEOUT).await) });
+                    }
+                    Some(()) = ending.next() => {}
+                    else => return,
+                }
+            }
+        };
         let why = tokio::select! {
             () = post => "closed".to_owned(),
+            () = finish => "closed".to_owned(),
             () = self.unreachable.notified() => "it cannot be reached".to_owned(),
             () = stop => "stopped".to_owned(),
         };
@@ -313,28 +396,37 @@ impl Connection {
     }
 
     /// Listens for list changes for as long as the server offers a stream for it.
-    pub(crate) async fn watch(&self) {
+    pub(crate) async fn watch(&self) -> Deaf {
+        let mut was_open = false;
         loop {
+            let seen = self.session_id();
             let opened = match self.revision().era() {
                 Era::Legacy => self.open_get_stream().await,
                 Era::Modern => self.open_listen_stream().await,
             };
             match opened {
-                Ok(Some(mut body)) => {
+                Ok(Opened::Stream(mut body)) => {
+                    was_open = true;
                     let mut events = sse::Decoder::new(ANSWER_MAX);
                     while let Ok(Some(chunk)) = body.chunk().await {
                         events.push(&chunk);
-                        if self.hear(&mut events).is_err() {
+                        if self.hear(&mut events, None).is_err() {
                             break;
                         }
                     }
                     // Changes may have come while nobody listened.
                     self.inbox.changed.notify_one();
                 }
-                Ok(None) => return,
+                // Without a stream before it, 404 is how some servers say that they have none.
+                Ok(Opened::Not(StatusCode::NOT_FOUND))
+                    if was_open && self.lose_session(seen.as_ref()) =>
+                {
+                    return Deaf::SessionLost;
+                }
+                Ok(Opened::Not(_)) => return Deaf::NoStream,
                 Err(Error::Net(error)) if error.sent() == net::Sent::No => {
                     self.unreachable.notify_one();
-                    return;
+                    return Deaf::NoStream;
                 }
                 Err(error) => tracing::debug!(%error, "the stream of changes could not be opened"),
             }
@@ -342,7 +434,7 @@ impl Connection {
         }
     }
 
-    async fn open_get_stream(&self) -> Result<Option<net::Body>, Error> {
+    async fn open_get_stream(&self) -> Result<Opened, Error> {
         let mut headers = self.headers();
         headers.insert(
             header::ACCEPT,
@@ -359,19 +451,33 @@ impl Connection {
         // Some servers send the head only with the first event: a late head is a stream that is silent so far,
         // and asking again would only take it away.
         let response = self.client.send(request).await?;
-        let is_stream = response.status == StatusCode::OK && is_event_stream(&response.headers);
-        Ok(is_stream.then_some(response.body))
+        Ok(Opened::of(response))
     }
 
-    async fn open_listen_stream(&self) -> Result<Option<net::Body>, Error> {
+    async fn open_listen_stream(&self) -> Result<Opened, Error> {
         let filter = br#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}}"#;
         let id = self.inbox.next_id().to_string();
         let message = wire::encode::request(&id, method::LISTEN.name, &own_params(filter));
         let mut headers = self.headers();
         mirror(&mut headers, method::LISTEN.name, None)?;
         let response = self.post(message.into(), headers, TELL_TIMEOUT).await?;
-        let is_stream = response.status == StatusCode::OK && is_event_stream(&response.headers);
-        Ok(is_stream.then_some(response.body))
+        Ok(Opened::of(response))
+    }
+}
+
+/// What came of asking for a stream of changes.
+enum Opened {
+    Stream(net::Body),
+    Not(StatusCode),
+}
+
+impl Opened {
+    fn of(response: net::Response) -> Self {
+        if response.status == StatusCode::OK && is_event_stream(&response.headers) {
+            Self::Stream(response.body)
+        } else {
+            Self::Not(response.status)
+        }
     }
 }
 
@@ -418,3 +524,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
                 .starts_with("text/event-stream")
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -285,9 +285,7 @@ impl Link {
             Err(error) => return error,
         };
         let watch = async {
-            if let Peer::Http(connection) = &**peer {
-                connection.watch().await;
-            }
+            peer.watch().await;
             std::future::pending::<()>().await;
         };
         let relist = async {

@@ -14,6 +14,9 @@ use crate::{Error, Events, Request, http, stdio};
 /// How long a server may think about `server/discover` before it is taken for a legacy one that ignores it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a session that was lost may take to be made anew when no call waits for it.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// One open connection.
 #[derive(Debug)]
 pub(crate) enum Peer {
@@ -66,6 +69,9 @@ impl Peer {
             None => None,
         };
         let params = |id| request.params_for(era, id).map_err(Error::Protocol);
+        if let Self::Http(connection) = self {
+            self.renew(connection).await?;
+        }
         let session = self.session_id();
         let answer = self
             .send(request.method.name, params, mirrored, progress.clone())
@@ -79,14 +85,34 @@ impl Peer {
         {
             return answer;
         }
-        {
-            let _renewal = connection.renewal.lock().await;
-            if connection.session_id().is_none() {
-                self.initialize().await?;
-            }
-        }
+        self.renew(connection).await?;
         self.send(request.method.name, params, mirrored, progress)
             .await
+    }
+
+    /// Makes a session anew that the server forgot.
+    async fn renew(&self, connection: &http::Connection) -> Result<(), Error> {
+        if !connection.is_session_lost() {
+            return Ok(());
+        }
+        let _renewal = connection.renewal.lock().await;
+        if connection.is_session_lost() {
+            self.initialize().await?;
+            connection.session_renewed();
+        }
+        Ok(())
+    }
+
+    /// Listens for list changes for as long as the server offers a stream for it.
+    pub(crate) async fn watch(&self) {
+        let Self::Http(connection) = self else { return };
+        while connection.watch().await == http::Deaf::SessionLost {
+            let renewed = tokio::time::timeout(RENEWAL_TIMEOUT, self.renew(connection)).await;
+            if !matches!(renewed, Ok(Ok(()))) {
+                // The next call tries again and says why not.
+                return;
+            }
+        }
     }
 
     fn session_id(&self) -> Option<::http::HeaderValue> {
