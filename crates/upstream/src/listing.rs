@@ -9,6 +9,8 @@ use crate::peer::Peer;
 
 /// More entries than this in one list are not taken.
 const ENTRIES_MAX: usize = 10_000;
+/// Pages of more bytes together are not kept.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// More pages than this are not followed.
 const PAGES_MAX: usize = 1_000;
 
@@ -139,6 +141,7 @@ async fn fetch_list(
 ) -> Result<Vec<Item>, Error> {
     let mut items: Vec<Item> = Vec::new();
     let mut cursor: Option<String> = None;
+    let mut bytes = 0_usize;
     for _ in 0..PAGES_MAX {
         let params = cursor.as_ref().map_or_else(
             || Bytes::from_static(b"{}"),
@@ -154,6 +157,10 @@ async fn fetch_list(
             }
         };
         let bad = |what: &str| Error::Protocol(format!("`{}`: {what}", method.name));
+        bytes += page.len();
+        if bytes > BYTES_MAX {
+            return Err(bad("more bytes than are kept"));
+        }
         let members = json::members(&page).map_err(|error| bad(&error.to_string()))?;
         let list = members
             .iter()
