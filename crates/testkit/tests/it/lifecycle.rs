@@ -212,3 +212,30 @@ async fn a_gate_that_is_told_to_stop_ends_in_good_order() -> Result<()> {
     assert!(processes_of(&gate.mark)?.is_empty());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_ends_streams_in_good_order() -> Result<()> {
+    let world = World::of(ONE).await?;
+    let session = world.open("local", "2025-06-18").await?;
+    let mut changes = world.listen_in(&session).await?;
+    let filter = json!({ "notifications": { "toolsListChanged": true } });
+    let message = request("sub", "subscriptions/listen", &filter);
+    let mut listen = world.begin("local", &message).await?;
+    let streams = async {
+        while changes.event().await?.is_some() {}
+        let mut last = json!(null);
+        while let Some(message) = listen.event().await? {
+            last = message;
+        }
+        anyhow::Ok(last)
+    };
+    let (last, records) = tokio::join!(streams, world.stop());
+    records?;
+    let last = last?;
+    assert_eq!(
+        (&last["id"], &last["result"]["resultType"]),
+        (&json!("sub"), &json!("complete")),
+        "{last}"
+    );
+    Ok(())
+}
