@@ -122,7 +122,11 @@ async fn what_an_upstream_leaves_behind_ends_with_it() -> Result<()> {
         .post("local", &call(1, "bad.spawn", &json!({})))
         .await?;
     let left: i32 = reply.text()?.parse()?;
-    assert!(world.processes()?.contains(&left));
+    // For a moment after its start the process table does not show what a process was started with.
+    until("the grandchild is there", async || {
+        Ok(world.processes()?.contains(&left))
+    })
+    .await?;
     for pid in world.processes()? {
         if pid != left {
             kill(Pid::from_raw(pid), Signal::SIGKILL)?;

@@ -182,7 +182,10 @@ async fn a_gate_that_is_killed_leaves_no_upstream() -> Result<()> {
     assert_eq!(answer["result"]["content"][0]["text"], "here");
     // What an upstream starts counts as its own.
     gate.post(&call(2, "s.spawn", &json!({}))).await?;
-    assert!(processes_of(&gate.mark)?.len() >= 2);
+    until("all its processes are there", async || {
+        Ok(processes_of(&gate.mark)?.len() >= 2)
+    })
+    .await?;
     let pid = Pid::from_raw(i32::try_from(gate.process.id())?);
     kill(pid, Signal::SIGKILL)?;
     let gone = until("the upstream is gone", async || {
