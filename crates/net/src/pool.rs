@@ -1,9 +1,11 @@
 //! Connections at rest, kept for the next request to the same origin.
 //!
 //! Bounded three ways: per origin, in total, and by age. No task watches them: one that its peer closed is
-//! found out when it is taken, one that is too old when any connection is put back.
+//! found out when it is taken, one that is too old when any connection is put back. A connection stays with the
+//! thread that opened it: that thread's reactor is the one that hears of its bytes.
 
 use std::collections::{HashMap, VecDeque};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,7 +26,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Idle {
     /// Newest last, so that the warmest is taken and the rest grow old. No queue is empty.
-    origins: HashMap<Origin, VecDeque<(Instant, Link)>>,
+    origins: HashMap<(ThreadId, Origin), VecDeque<(Instant, Link)>>,
     count: usize,
     swept: Option<Instant>,
 }
@@ -40,20 +42,21 @@ impl Pool {
 
     /// A connection to `origin` that is still open, as far as one can tell without writing to it.
     pub(crate) fn take(&self, origin: &Origin) -> Option<Link> {
+        let place = (thread::current().id(), origin.clone());
         loop {
-            let (since, mut link) = self.pop(origin)?;
+            let (since, mut link) = self.pop(&place)?;
             if since.elapsed() < self.idle_age_max && link.is_idle() {
                 return Some(link);
             }
         }
     }
 
-    fn pop(&self, origin: &Origin) -> Option<(Instant, Link)> {
+    fn pop(&self, place: &(ThreadId, Origin)) -> Option<(Instant, Link)> {
         let mut idle = self.idle.lock();
-        let queue = idle.origins.get_mut(origin)?;
+        let queue = idle.origins.get_mut(place)?;
         let newest = queue.pop_back();
         if queue.is_empty() {
-            idle.origins.remove(origin);
+            idle.origins.remove(place);
         }
         idle.count -= usize::from(newest.is_some());
         newest
@@ -68,7 +71,10 @@ impl Pool {
         let mut idle = self.idle.lock();
         let stale = idle.sweep(now, self.idle_age_max);
         if idle.count < IDLE_MAX {
-            let queue = idle.origins.entry(origin).or_default();
+            let queue = idle
+                .origins
+                .entry((thread::current().id(), origin))
+                .or_default();
             if queue.len() < self.idle_per_origin_max {
                 queue.push_back((now, link));
                 idle.count += 1;

@@ -5,6 +5,7 @@
 
 mod connection;
 mod origin;
+mod threads;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use crate::config;
 use connection::Activity;
 
 pub(crate) use connection::listen;
+pub(crate) use threads::Threads;
 
 type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 

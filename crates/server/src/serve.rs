@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Loaded;
-use crate::http::{Edge, listen};
+use crate::http::{Edge, Threads, listen};
 
 /// How long upstreams and streams get to end once calls are done.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
@@ -43,6 +43,9 @@ pub enum Error {
         #[source]
         cause: std::io::Error,
     },
+    /// The threads that serve connections.
+    #[error("no threads could be started")]
+    Threads(#[source] std::io::Error),
     /// A built-in upstream.
     #[error("an upstream cannot be set up")]
     Upstream(#[from] upstream::Error),
@@ -100,6 +103,7 @@ pub struct Serving {
     edge: Arc<Edge>,
     addresses: Vec<SocketAddr>,
     listeners: TaskTracker,
+    threads: Arc<Threads>,
     closing: CancellationToken,
     drain: Duration,
 }
@@ -133,14 +137,15 @@ pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Err
         settings: ArcSwap::from_pointee(loaded.http.clone()),
     });
     let places = Arc::new(Semaphore::new(loaded.http.connections_max));
+    let threads = Arc::new(Threads::start(&edge).map_err(Error::Threads)?);
     let (listeners, closing) = (TaskTracker::new(), CancellationToken::new());
     let mut addresses = Vec::with_capacity(bound.len());
     for (address, listener) in bound {
         addresses.push(address);
         listeners.spawn(listen(
             listener,
-            Arc::clone(&edge),
             Arc::clone(&places),
+            Arc::clone(&threads),
             closing.clone(),
         ));
     }
@@ -150,6 +155,7 @@ pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Err
         edge,
         addresses,
         listeners,
+        threads,
         closing,
         drain: loaded.drain,
     })
@@ -188,10 +194,8 @@ impl Serving {
     pub async fn stop(self) {
         self.closing.cancel();
         self.core.gate().drain();
-        if tokio::time::timeout(self.drain, self.listeners.wait())
-            .await
-            .is_err()
-        {
+        self.listeners.wait().await;
+        if !self.threads.finish(self.drain).await {
             tracing::warn!(waited = ?self.drain, "some calls were still running and are given up");
         }
         self.core.stop().await;

@@ -220,7 +220,7 @@ async fn revoke(common: &Common, loaded: &Loaded, store: &Store, id: &str) -> an
         return Ok(Exit::Failed);
     }
     output::say(format!("revoked key {id}"));
-    let usable = |key: &store::KeyRow| key.revoked_at.is_none();
+    let usable = |key: &KeyRow| key.revoked_at.is_none();
     if loaded.auth.loopback == Loopback::Auto
         && loaded.auth.keys.is_empty()
         && !store.list_keys()?.iter().any(usable)

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,16 +10,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::threads::Threads;
 use super::{Edge, Facts};
 
 /// A connection that asks nothing for so long is closed.
@@ -26,39 +28,75 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 /// After a failure to accept (no file descriptor left, say) the next try waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `stop`, then lets each finish what it is at.
+/// A connection on its way to the thread that will serve it.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    /// Its place among all connections.
+    place: OwnedSemaphorePermit,
+}
+
+/// Accepts connections until `stop`, and hands each to the next thread.
 pub(crate) async fn listen(
     listener: TcpListener,
-    edge: Arc<Edge>,
     places: Arc<Semaphore>,
+    threads: Arc<Threads>,
     stop: CancellationToken,
 ) {
-    let graceful = GracefulShutdown::new();
-    let tasks = TaskTracker::new();
     loop {
         // A place first: past the bound, clients wait in the kernel's queue, which has a bound of its own.
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place,
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
         };
+        let Ok(place) = place else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+        let detached = accepted.and_then(|(stream, peer)| {
+            stream.set_nodelay(true)?;
+            Ok((stream.into_std()?, peer))
+        });
+        match detached {
+            Ok((stream, peer)) => {
+                threads
+                    .hand_over(Accepted {
+                        stream,
+                        peer,
+                        place,
+                    })
+                    .await
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves the connections that come out of `queue` until it is closed, then lets each finish what it is at.
+pub(super) async fn serve(edge: Arc<Edge>, mut queue: mpsc::Receiver<Accepted>) {
+    let graceful = GracefulShutdown::new();
+    let tasks = TaskTracker::new();
+    while let Some(Accepted {
+        stream,
+        peer,
+        place,
+    }) = queue.recv().await
+    {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be served");
                 continue;
             }
         };
         let Ok(local) = stream.local_addr() else {
             continue;
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
         let activity = Arc::new(Activity::new());
         let facts = Arc::new(Facts {
             peer,
@@ -84,7 +122,7 @@ pub(crate) async fn listen(
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(hyper_util::rt::TokioTimer::new())
+            .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_headers(64);
         builder
@@ -105,7 +143,6 @@ pub(crate) async fn listen(
             drop(place);
         });
     }
-    drop(listener);
     graceful.shutdown().await;
     tasks.close();
     tasks.wait().await;

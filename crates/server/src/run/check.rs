@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::{logging, runtime};
+use super::{logging, runtime_of_one};
 use crate::SystemClock;
 use crate::cli::output::{self, say};
 use crate::cli::{Common, Exit};
@@ -44,7 +44,7 @@ pub fn check(common: &Common) -> anyhow::Result<Exit> {
         },
         hint: "",
     }];
-    runtime()?.block_on(try_all(&loaded, &mut findings));
+    runtime_of_one()?.block_on(try_all(&loaded, &mut findings));
     let is_good = findings.iter().all(|finding| finding.is_good);
     print(common, &findings)?;
     Ok(if is_good { Exit::Done } else { Exit::Failed })

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use policy::Principal;
 use serde_json::{Map, Value, json};
 
-use super::{logging, runtime};
+use super::{logging, runtime_of_one};
 use crate::SystemClock;
 use crate::cli::output::{self, say};
 use crate::cli::{Common, Exit, Kind};
@@ -55,7 +55,7 @@ pub enum Ask {
 pub fn entries(common: &Common, ask: &Ask) -> anyhow::Result<Exit> {
     let loaded = common.load()?;
     logging::quiet(&loaded.log);
-    let runtime = runtime()?;
+    let runtime = runtime_of_one()?;
     runtime.block_on(async {
         let core = Core::start(&loaded, Arc::new(SystemClock::start()))?;
         let shell = Shell::new(core.gate(), common.json)?;

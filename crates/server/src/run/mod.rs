@@ -16,8 +16,17 @@ pub use stdio::stdio;
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
+/// For a gate in service: many clients, upstreams that must not wait for each other.
 fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads could be started")
+}
+
+/// For one client: everything on one thread, so that no message changes threads on its way.
+fn runtime_of_one() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no threads could be started")

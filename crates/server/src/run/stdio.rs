@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use wire::Lines;
 
-use super::{bridge, logging, pipes, runtime};
+use super::{bridge, logging, pipes, runtime_of_one};
 use crate::SystemClock;
 use crate::cli::{Common, Exit, Stdio};
 use crate::serve::Core;
@@ -30,7 +30,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
     let loaded = common.load()?;
     logging::start(&loaded.log);
-    let runtime = runtime()?;
+    let runtime = runtime_of_one()?;
     let ended = runtime.block_on(async {
         if let Some(url) = &stdio.connect {
             return bridge::run(url, &loaded).await;

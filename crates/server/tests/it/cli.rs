@@ -426,7 +426,7 @@ fn row(nth: u64) -> AuditRow {
         revision: "2026-07-28".into(),
         method: "tools/call".into(),
         upstream: Some("time".to_owned()),
-        entry: Some(format!("now{nth}\u{1b}[2J")),
+        entry: Some(format!("time.now{nth}\u{1b}[2J")),
         arguments_digest: None,
         decision: "allow".into(),
         rule: None,
