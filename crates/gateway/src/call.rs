@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use policy::{Decision, Principal, Subject as RuleSubject};
+use policy::{Decision, Principal, Subject as RuleSubject, SubjectKind};
 use upstream::{Caller, Events};
 use wire::method::Subject;
 use wire::{Era, Method, MethodName, Outcome, Params, Reference, Request, Revision, json};
@@ -15,7 +15,7 @@ use wire::{Era, Method, MethodName, Outcome, Params, Reference, Request, Revisio
 use crate::catalog::{Catalog, Entry};
 use crate::limits::{Counters, Permit};
 use crate::record::CallRecord;
-use crate::{Rejection, Settings, lists, translate};
+use crate::{Rejection, Settings, lists, translate, uri};
 
 /// A request and all that is known about who sent it, in modern form whatever the client speaks.
 #[derive(Debug)]
@@ -200,7 +200,17 @@ fn decide(principal: &Principal, entry: &Entry, name: &str, view: &View) -> Deci
         upstream: entry.link.id(),
         name,
     };
-    view.settings.rules.decide(principal, &subject)
+    let rules = &view.settings.rules;
+    let as_written = rules.decide(principal, &subject);
+    if entry.kind != SubjectKind::Resource || !name.contains('%') {
+        return as_written;
+    }
+    // `%73ecret` is `secret` to whoever opens it: every reading must be allowed.
+    uri::readings(name)
+        .iter()
+        .map(|name| rules.decide(principal, &RuleSubject { name, ..subject }))
+        .find(|decision| !matches!(decision, Decision::Allow(_)))
+        .unwrap_or(as_written)
 }
 
 /// Whether the rules show an entry to a principal: the same rules that decide calls.

@@ -1,14 +1,15 @@
 //! Everything on offer, merged over all upstreams: an immutable snapshot, made anew when an upstream changes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use policy::{Schema, SubjectKind};
+use policy::{Schema, SubjectKind, UpstreamId};
 use upstream::{Item, Link, Snapshot, State};
 use wire::Template;
 
 use crate::settings::{CatalogSettings, Prefix};
+use crate::uri;
 
 /// A URI of more bytes is held against no template.
 const URI_MAX: usize = 8 * 1024;
@@ -20,8 +21,8 @@ pub(crate) struct Catalog {
     pub(crate) prompts: Section,
     pub(crate) resources: Section,
     pub(crate) templates: Section,
-    /// What upstreams tell models about themselves, joined.
-    pub(crate) instructions: Option<String>,
+    /// What upstreams tell models about themselves, each under its alias.
+    pub(crate) instructions: Vec<(UpstreamId, String)>,
     /// Upstreams whose lists are not known (yet).
     pub(crate) missing: Vec<String>,
     /// Whether one of them is still on its way for the first time.
@@ -70,6 +71,15 @@ impl Entry {
     }
 }
 
+impl Catalog {
+    /// Every entry of every list.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        [&self.tools, &self.prompts, &self.resources, &self.templates]
+            .into_iter()
+            .flat_map(|section| section.after(None))
+    }
+}
+
 impl Section {
     pub(crate) fn get(&self, key: &str) -> Option<&Arc<Entry>> {
         self.by_key.get(key).and_then(|at| self.entries.get(*at))
@@ -78,7 +88,7 @@ impl Section {
     /// The first template that `uri` fits. None does if it is longer than a URI is, or climbs: rules speak of the
     /// URI as it is written, and `docs/../secret` is in `secret` for whoever opens it.
     pub(crate) fn matching(&self, uri: &str) -> Option<&Arc<Entry>> {
-        if uri.len() > URI_MAX || climbs(uri) {
+        if uri.len() > URI_MAX || uri::climbs(uri) {
             return None;
         }
         self.entries.iter().find(|entry| {
@@ -101,22 +111,6 @@ impl Section {
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
-}
-
-/// Whether a URI has a `..` among its segments, however it is spelt.
-fn climbs(uri: &str) -> bool {
-    let mut plain = uri.to_ascii_lowercase();
-    // Twice, because somebody on the way may decode once more.
-    for _ in 0..2 {
-        plain = plain
-            .replace("%25", "%")
-            .replace("%2e", ".")
-            .replace("%2f", "/")
-            .replace("%5c", "\\");
-    }
-    plain
-        .split(['/', '\\', '?', '#', ':'])
-        .any(|segment| segment == "..")
 }
 
 /// Which list of an upstream goes into a section.
@@ -259,47 +253,12 @@ impl Entry {
     }
 }
 
-/// What upstreams say, each under its alias, each saying counted once.
-fn instructions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Option<String> {
-    let mut seen = HashSet::new();
-    let parts: Vec<String> = snapshots
+fn instructions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Vec<(UpstreamId, String)> {
+    snapshots
         .iter()
         .filter_map(|(link, snapshot)| {
-            snapshot
-                .listing
-                .instructions
-                .clone()
-                .map(|text| (link, text))
+            let text = snapshot.listing.instructions.as_ref()?.trim();
+            (!text.is_empty()).then(|| (link.id().clone(), text.to_owned()))
         })
-        .filter(|(_, text)| !text.trim().is_empty() && seen.insert(text.clone()))
-        .map(|(link, text)| format!("## {}\n{}", link.id(), text.trim()))
-        .collect();
-    (!parts.is_empty()).then(|| parts.join("\n\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_uri_that_climbs_is_known_however_it_is_spelt() {
-        for uri in [
-            "file:///docs/../secret",
-            "file:///docs/%2e%2E/secret",
-            "file:///docs/..%2fsecret",
-            "file:///docs/%252e%252e/secret",
-            "file:..\\secret",
-            "x://..",
-        ] {
-            assert!(climbs(uri), "{uri}");
-        }
-        for uri in [
-            "file:///docs/a..b",
-            "file:///.../x",
-            "file:///docs/.x",
-            "x://a?v=1..2",
-        ] {
-            assert!(!climbs(uri), "{uri}");
-        }
-    }
+        .collect()
 }

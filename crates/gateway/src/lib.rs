@@ -13,6 +13,7 @@ pub mod rejection;
 mod session;
 mod settings;
 mod translate;
+mod uri;
 
 pub use door::{AskError, EventStream, HttpBody, HttpReply, Pipe, Refused};
 pub use gate::{Gate, Loaded, Parts, Reply};

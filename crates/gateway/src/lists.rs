@@ -1,14 +1,17 @@
 //! What the gate answers itself: lists, discovery, ping. Filtered by the same rules that decide calls.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use policy::{Principal, UpstreamId};
 use wire::method::{self, Method};
 use wire::{Era, Params, Revision, json};
 
 use crate::Rejection;
 use crate::call::{Asked, View, may_see};
-use crate::catalog::{Catalog, Section};
+use crate::catalog::Section;
 use crate::translate::{format_member, modern_members};
 
 /// How long a modern client may keep a list without asking, in milliseconds; changes are told to who listens.
@@ -32,7 +35,7 @@ pub(crate) fn answer(
         name if name == method::TEMPLATES_LIST.name => {
             list(&catalog.templates, "resourceTemplates")
         }
-        name if name == method::DISCOVER.name => Ok(discover(catalog)),
+        name if name == method::DISCOVER.name => Ok(discover(&asked.principal, view)),
         name if name == method::PING.name => Ok(Bytes::from_static(b"{}")),
         // The door answers the handshake and subscriptions; here they are in no conversation that has them.
         name => Err(Rejection::UnknownMethod(name.to_owned())),
@@ -116,8 +119,8 @@ pub(crate) const SERVER_INFO: &str = concat!(
 const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
      \"resources\":{\"listChanged\":true},\"completions\":{}}";
 
-fn discover(catalog: &Catalog) -> Bytes {
-    let instructions = instructions(catalog);
+fn discover(principal: &Principal, view: &View) -> Bytes {
+    let instructions = instructions(principal, view);
     let common: String = modern_members(&method::DISCOVER, LIST_TTL_MS)
         .iter()
         .map(|(n, v)| format_member(n, v) + ",")
@@ -131,17 +134,30 @@ fn discover(catalog: &Catalog) -> Bytes {
 }
 
 /// The result of a legacy handshake.
-pub(crate) fn initialized(catalog: &Catalog, revision: Revision) -> String {
+pub(crate) fn initialized(principal: &Principal, view: &View, revision: Revision) -> String {
     format!(
         "{{\"protocolVersion\":\"{revision}\",\"capabilities\":{CAPABILITIES},\"serverInfo\":{SERVER_INFO}{}}}",
-        instructions(catalog),
+        instructions(principal, view),
     )
 }
 
-fn instructions(catalog: &Catalog) -> String {
-    catalog
+/// What upstreams tell models about themselves, each saying once. Of an upstream of which a principal may see nothing
+/// it does not hear either.
+fn instructions(principal: &Principal, view: &View) -> String {
+    let catalog = &view.catalog;
+    let may_hear = |id: &UpstreamId| {
+        let mut entries = catalog.entries().filter(|entry| entry.link.id() == id);
+        entries.any(|entry| may_see(principal, entry, &entry.item.key, view))
+    };
+    let mut said = HashSet::new();
+    let parts: Vec<String> = catalog
         .instructions
-        .as_ref()
-        .map(|text| format!(",\"instructions\":{}", json::string(text)))
-        .unwrap_or_default()
+        .iter()
+        .filter(|(id, text)| may_hear(id) && said.insert(text))
+        .map(|(id, text)| format!("## {id}\n{text}"))
+        .collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(",\"instructions\":{}", json::string(&parts.join("\n\n")))
 }

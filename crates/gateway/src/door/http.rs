@@ -449,7 +449,7 @@ impl Gate {
                 return HttpReply::whole(unrecorded(Some(request.id()), session.revision, &full));
             }
         };
-        let result = lists::initialized(&self.view().catalog, session.revision);
+        let result = lists::initialized(principal, &self.view(), session.revision);
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
         record.close(Outcome::Ok, 200, body.len());
         let mut reply = HttpReply::whole(Reply {
@@ -565,7 +565,12 @@ impl Gate {
             }
             Err(rejection) => return self.refuse(principal, &Bytes::new(), rejection).await,
         };
-        session.stream.send_modify(|count| *count += 1);
+        // Two at once must not both take themselves for the newest.
+        let mut number = 0;
+        session.stream.send_modify(|count| {
+            *count += 1;
+            number = *count;
+        });
         let newest = session.stream.subscribe();
         let listener = Listener::new(self, Filter::ALL);
         let state = (
@@ -577,11 +582,11 @@ impl Gate {
         );
         HttpReply::events(unfold(
             state,
-            |(gate, session, mut newest, mut listener, mut waiting)| async move {
+            move |(gate, session, mut newest, mut listener, mut waiting)| async move {
                 if waiting.is_empty() {
                     tokio::select! {
                         names = listener.next(&gate) => waiting = names,
-                        _ = newest.changed() => return None,
+                        _ = newest.wait_for(|newest| *newest != number) => return None,
                         () = session.over.cancelled() => return None,
                         () = gate.draining.cancelled() => return None,
                         () = tokio::time::sleep(KEEP_ALIVE_EVERY) => {}

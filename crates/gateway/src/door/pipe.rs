@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use policy::Principal;
 use store::Outcome;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::{Body, Fault, Frame, MethodName, Notification, Request, Revision, encode, method};
@@ -22,6 +22,8 @@ use crate::session::{InFlight, Session};
 use crate::{Gate, Rejection, lists};
 
 const TRANSPORT: &str = "stdio";
+/// Requests of one client that are open at once.
+const OPEN_MAX: usize = 1024;
 
 /// The conversation with one client.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Pipe {
     calls: TaskTracker,
     /// What tells of changes, until the client is gone.
     listeners: TaskTracker,
+    /// For each of both a place: a client that does not read its answers is not read from either.
+    places: Arc<Semaphore>,
     over: CancellationToken,
 }
 
@@ -51,6 +55,7 @@ impl Pipe {
             in_flight: InFlight::default(),
             calls: TaskTracker::new(),
             listeners: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(OPEN_MAX)),
             over,
         })
     }
@@ -99,11 +104,17 @@ impl Pipe {
                     Err(reply) => return self.send(reply).await,
                 };
                 let pipe = Arc::clone(self);
+                let place = Arc::clone(&self.places).acquire_owned().await;
                 if is_listen(&asked) {
-                    self.listeners
-                        .spawn(async move { pipe.listen(&asked).await });
+                    self.listeners.spawn(async move {
+                        let _place = place;
+                        pipe.listen(&asked).await;
+                    });
                 } else {
-                    self.calls.spawn(async move { pipe.serve(asked).await });
+                    self.calls.spawn(async move {
+                        let _place = place;
+                        pipe.serve(asked).await;
+                    });
                 }
             }
             Ok(Frame::Notification(note)) => self.hear(&note),
@@ -168,7 +179,7 @@ impl Pipe {
             Ok(record) => record,
             Err(full) => return unrecorded(Some(request.id()), session.revision, &full).body,
         };
-        let result = lists::initialized(&self.gate.view().catalog, session.revision);
+        let result = lists::initialized(&self.principal, &self.gate.view(), session.revision);
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
         record.close(Outcome::Ok, 200, body.len());
         let is_first = self.session.lock().replace(session).is_none();
@@ -285,8 +296,19 @@ impl Pipe {
                 .await;
         }
         let pipe = Arc::clone(self);
+        let place = Arc::clone(&self.places).acquire_owned().await;
         self.calls.spawn(async move {
+            let _place = place;
             let one = async |frame: Result<Frame, Fault>| match frame {
+                Ok(Frame::Request(request))
+                    if request.method.as_str() == method::INITIALIZE.name =>
+                {
+                    let why = Rejection::NotAllowed("`initialize` cannot stand in a batch".into());
+                    Some(
+                        pipe.refuse_request(&request, Revision::LATEST_LEGACY, &why)
+                            .await,
+                    )
+                }
                 Ok(Frame::Request(request)) => Some(match pipe.ask(request).await {
                     Ok(asked) => {
                         let (sender, _events) = mpsc::channel(1);

@@ -1,0 +1,88 @@
+//! What a URI can mean to whoever opens it. Rules speak of a URI as it is written; servers decode and resolve it.
+//!
+//! Which readings a rule is asked about is `call`'s; which URIs are held against templates is `catalog`'s.
+
+/// So often may somebody on the way decode once more.
+const DECODINGS_MAX: usize = 3;
+
+/// The other readings of a URI: decoded once, twice, thrice, as far as there is something to decode.
+pub(crate) fn readings(uri: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    while out.len() < DECODINGS_MAX {
+        let last = out.last().map_or(uri, String::as_str);
+        let Some(next) = decode(last) else { break };
+        out.push(next);
+    }
+    out
+}
+
+/// Whether a URI has a `..` among its segments, in any reading.
+pub(crate) fn climbs(uri: &str) -> bool {
+    let has_step = |reading: &str| {
+        reading
+            .split(['/', '\\', '?', '#', ':'])
+            .any(|segment| segment == "..")
+    };
+    has_step(uri) || readings(uri).iter().any(|reading| has_step(reading))
+}
+
+/// The text with its `%XX` decoded; `None` if it has none.
+fn decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    let mut found = false;
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = |at: usize| {
+            let digit = char::from(*tail.get(at)?).to_digit(16)?;
+            u8::try_from(digit).ok()
+        };
+        match (first, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                found = true;
+                out.push(high << 4 | low);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    found.then(|| String::from_utf8_lossy(&out).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_that_climbs_is_known_however_it_is_spelt() {
+        for uri in [
+            "file:///docs/../secret",
+            "file:///docs/%2e%2E/secret",
+            "file:///docs/..%2fsecret",
+            "file:///docs/%252e%252e/secret",
+            "file:..\\secret",
+            "x://..",
+        ] {
+            assert!(climbs(uri), "{uri}");
+        }
+        for uri in [
+            "file:///docs/a..b",
+            "file:///.../x",
+            "file:///docs/.x",
+            "x://a?v=1..2",
+            "x://100%",
+        ] {
+            assert!(!climbs(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn readings_end_where_nothing_is_left_to_decode() {
+        assert_eq!(readings("x://%73ecret"), ["x://secret"]);
+        assert_eq!(readings("%2573"), ["%73", "s"]);
+        assert_eq!(readings("100%, %zz, %4"), Vec::<String>::new());
+        assert_eq!(readings("%252525252541").len(), DECODINGS_MAX);
+    }
+}
