@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
@@ -33,6 +34,7 @@ pub(crate) struct Link {
     /// `None` once hyper is through with it; polling it again would be a mistake.
     connection: Option<Connection>,
     written: Arc<AtomicBool>,
+    home: ThreadId,
 }
 
 /// What came of a request.
@@ -53,6 +55,7 @@ impl Link {
             sender,
             connection: Some(Box::pin(connection)),
             written,
+            home: thread::current().id(),
         })
     }
 
@@ -87,6 +90,11 @@ impl Link {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         drive(&mut self.connection, cx);
         Pin::new(body).poll_frame(cx)
+    }
+
+    /// The thread that opened it, whoever holds it now: that thread's reactor hears of its bytes.
+    pub(crate) fn home(&self) -> ThreadId {
+        self.home
     }
 
     /// Whether the connection is open and done with the last exchange. Notices what the peer did meanwhile.

@@ -71,10 +71,7 @@ impl Pool {
         let mut idle = self.idle.lock();
         let stale = idle.sweep(now, self.idle_age_max);
         if idle.count < IDLE_MAX {
-            let queue = idle
-                .origins
-                .entry((thread::current().id(), origin))
-                .or_default();
+            let queue = idle.origins.entry((link.home(), origin)).or_default();
             if queue.len() < self.idle_per_origin_max {
                 queue.push_back((now, link));
                 idle.count += 1;
