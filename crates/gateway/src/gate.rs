@@ -67,7 +67,9 @@ pub struct Gate {
     links: Mutex<Vec<Running>>,
     /// Another number, another catalog.
     changes: watch::Sender<u64>,
-    pub(crate) tasks: TaskTracker,
+    tasks: TaskTracker,
+    /// Calls whose client went away and which go on all the same.
+    pub(crate) lingering: TaskTracker,
     /// Ends open streams.
     pub(crate) draining: CancellationToken,
     /// Ends upstreams and everything else.
@@ -113,6 +115,7 @@ impl Gate {
             links: Mutex::default(),
             changes: watch::channel(0).0,
             tasks: TaskTracker::new(),
+            lingering: TaskTracker::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             parts,
@@ -258,6 +261,12 @@ impl Gate {
     /// Ends open streams and takes no more calls; those in flight go on.
     pub fn drain(&self) {
         self.draining.cancel();
+    }
+
+    /// Waits for calls whose client went away and which go on all the same. For the end: none may come after it.
+    pub async fn lingered(&self) {
+        self.lingering.close();
+        self.lingering.wait().await;
     }
 
     /// Ends everything: upstreams and their processes, and all tasks; the audit log is flushed last.
@@ -493,7 +502,7 @@ fn error_reply(id: Option<&str>, response: &crate::Response, call: Option<&str>)
         if !data.is_empty() {
             data.push(',');
         }
-        data.push_str(&format!("\"call\":\"{call}\""));
+        data += &format!("\"call\":\"{call}\"");
     }
     let data = (!data.is_empty()).then(|| format!("{{{data}}}"));
     let body = encode::error(id, response.code, &response.message, data.as_deref());

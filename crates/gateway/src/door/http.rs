@@ -261,7 +261,7 @@ impl Gate {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let mut call = Lingering {
             call: None,
-            tasks: session.is_some().then(|| self.tasks.clone()),
+            tasks: session.is_some().then(|| self.lingering.clone()),
         };
         let gate = Arc::clone(self);
         call.call = Some(Box::pin(async move {
@@ -684,7 +684,7 @@ fn mirrored(asked: &Asked, headers: &HeaderMap) -> Result<(), Rejection> {
 }
 
 /// A call of a legacy client, for whom a lost connection is not a cancellation: dropped before its end, it goes on
-/// among the gate's own tasks.
+/// on its own.
 struct Lingering {
     call: Option<Call>,
     tasks: Option<TaskTracker>,

@@ -61,13 +61,15 @@ pub(crate) async fn listen(
         });
         match detached {
             Ok((stream, peer)) => {
-                threads
-                    .hand_over(Accepted {
-                        stream,
-                        peer,
-                        place,
-                    })
-                    .await
+                let connection = Accepted {
+                    stream,
+                    peer,
+                    place,
+                };
+                tokio::select! {
+                    () = threads.hand_over(connection) => {}
+                    () = stop.cancelled() => return,
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -78,7 +80,7 @@ pub(crate) async fn listen(
 }
 
 /// Serves the connections that come out of `queue` until it is closed, then lets each finish what it is at.
-pub(super) async fn serve(edge: Arc<Edge>, mut queue: mpsc::Receiver<Accepted>) {
+pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>) {
     let graceful = GracefulShutdown::new();
     let tasks = TaskTracker::new();
     while let Some(Accepted {
@@ -146,6 +148,8 @@ pub(super) async fn serve(edge: Arc<Edge>, mut queue: mpsc::Receiver<Accepted>) 
     graceful.shutdown().await;
     tasks.close();
     tasks.wait().await;
+    // Calls whose client went away and which go on all the same.
+    edge.gate.lingered().await;
 }
 
 /// What a connection is doing: waiting for a request, reading its head, or answering.

@@ -56,10 +56,12 @@ impl Threads {
                     let _alive = alive;
                     runtime.block_on(async {
                         tokio::select! {
-                            () = serve(edge, waiting) => {}
+                            () = serve(&edge, waiting) => {}
                             () = abort.cancelled() => {}
                         }
                     });
+                    // A file that does not answer may hold up a built-in tool; it must not hold up our end.
+                    runtime.shutdown_background();
                 })?;
             queues.push(queue);
             running.push(Running { ended, handle });
