@@ -181,12 +181,6 @@ impl Frame {
     /// `PARSE_ERROR` for what is not JSON, `INVALID_REQUEST` for what JSON-RPC or MCP forbid: a wrong `jsonrpc`,
     /// a member twice, an id that is neither text nor number, params that are no object, a mix of kinds.
     pub fn decode(bytes: &Bytes) -> Result<Self, Fault> {
-        if !json::depth_within(bytes, json::DEPTH_MAX) {
-            return Err(Fault::new(
-                code::INVALID_REQUEST,
-                "Invalid Request: nested too deep",
-            ));
-        }
         let envelope: Envelope<'_> =
             serde_json::from_slice(bytes).map_err(|error| match error.classify() {
                 serde_json::error::Category::Data => {
@@ -196,7 +190,20 @@ impl Frame {
                 }
                 _ => not_json(&error),
             })?;
-        Self::from_envelope(bytes, &envelope).map_err(|message| Fault {
+        // serde reads an array as the fields of a struct in their order.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(Fault::new(
+                code::INVALID_REQUEST,
+                "Invalid Request: a JSON-RPC message is an object",
+            ));
+        }
+        // After the envelope, whose reader only skips over what is nested: so the sender learns which one it was.
+        let read = if json::depth_within(bytes, json::DEPTH_MAX) {
+            Self::from_envelope(bytes, &envelope)
+        } else {
+            Err("nested too deep")
+        };
+        read.map_err(|message| Fault {
             code: code::INVALID_REQUEST,
             message: format!("Invalid Request: {message}"),
             id: envelope

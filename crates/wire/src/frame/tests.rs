@@ -1,3 +1,5 @@
+//! Which bytes are messages, and what is refused how.
+
 use super::*;
 
 fn decode(text: &str) -> Result<Frame, Fault> {
@@ -89,6 +91,27 @@ fn what_json_rpc_and_mcp_forbid_is_refused() {
         code::INVALID_REQUEST,
         None,
     );
+}
+
+#[test]
+fn an_array_is_no_message_whatever_stands_in_it() {
+    refused(r#"["2.0",1,"ping",{}]"#, code::INVALID_REQUEST, None);
+    let inside = Bytes::from_static(br#"[["2.0",1,"ping",{}]]"#);
+    let Ok(Body::Batch(items)) = Body::decode(&inside) else {
+        panic!("a batch of one")
+    };
+    assert_eq!(items[0].as_ref().unwrap_err().code, code::INVALID_REQUEST);
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused_by_its_id() {
+    let deep = "[".repeat(70) + &"]".repeat(70);
+    for rest in [r#""method":"ping","params":{"x":"#, r#""result":{"x":"#] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":"a",{rest}{deep}}}}}"#);
+        refused(&text, code::INVALID_REQUEST, Some("\"a\""));
+    }
+    refused(&"[".repeat(1_000_000), code::PARSE_ERROR, None);
+    refused(&r#"{"x":"#.repeat(1_000_000), code::PARSE_ERROR, None);
 }
 
 #[test]
