@@ -117,43 +117,43 @@ fn resolve<'a>(
             .clone()
             .ok_or_else(|| Rejection::BadParams(format!("`{name}` is missing")))
     };
-    let (key, entry, unknown): (String, Option<&Arc<Entry>>, fn(String) -> Rejection) =
-        match method.subject {
-            Subject::Tool => {
-                let name = need(&params.name, "name")?;
-                let entry = catalog.tools.get(&name);
-                (name, entry, Rejection::UnknownTool)
-            }
-            Subject::Prompt => {
-                let name = need(&params.name, "name")?;
-                let entry = catalog.prompts.get(&name);
-                (name, entry, Rejection::UnknownPrompt)
-            }
-            Subject::Resource => {
-                let uri = need(&params.uri, "uri")?;
+    type Found<'c> = (String, Option<&'c Arc<Entry>>, fn(String) -> Rejection);
+    let (key, entry, unknown): Found<'_> = match method.subject {
+        Subject::Tool => {
+            let name = need(&params.name, "name")?;
+            let entry = catalog.tools.get(&name);
+            (name, entry, Rejection::UnknownTool)
+        }
+        Subject::Prompt => {
+            let name = need(&params.name, "name")?;
+            let entry = catalog.prompts.get(&name);
+            (name, entry, Rejection::UnknownPrompt)
+        }
+        Subject::Resource => {
+            let uri = need(&params.uri, "uri")?;
+            let entry = catalog
+                .resources
+                .get(&uri)
+                .or_else(|| catalog.templates.matching(&uri));
+            (uri, entry, Rejection::UnknownResource)
+        }
+        Subject::Reference => match &params.reference {
+            Some(Reference::Prompt(name)) => (
+                name.clone(),
+                catalog.prompts.get(name),
+                Rejection::UnknownPrompt,
+            ),
+            Some(Reference::Resource(uri)) => {
                 let entry = catalog
-                    .resources
-                    .get(&uri)
-                    .or_else(|| catalog.templates.matching(&uri));
-                (uri, entry, Rejection::UnknownResource)
+                    .templates
+                    .get(uri)
+                    .or_else(|| catalog.resources.get(uri));
+                (uri.clone(), entry, Rejection::UnknownResource)
             }
-            Subject::Reference => match &params.reference {
-                Some(Reference::Prompt(name)) => (
-                    name.clone(),
-                    catalog.prompts.get(name),
-                    Rejection::UnknownPrompt,
-                ),
-                Some(Reference::Resource(uri)) => {
-                    let entry = catalog
-                        .templates
-                        .get(uri)
-                        .or_else(|| catalog.resources.get(uri));
-                    (uri.clone(), entry, Rejection::UnknownResource)
-                }
-                None => return Err(Rejection::BadParams("`ref` is missing".to_owned())),
-            },
-            Subject::Gate => return Err(Rejection::UnknownMethod(method.name.to_owned())),
-        };
+            None => return Err(Rejection::BadParams("`ref` is missing".to_owned())),
+        },
+        Subject::Gate => return Err(Rejection::UnknownMethod(method.name.to_owned())),
+    };
     let decided = entry.map(|entry| {
         let name = subject_name(method, &params, entry);
         (entry, decide(&asked.principal, entry, name, view))

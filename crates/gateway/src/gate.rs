@@ -502,7 +502,8 @@ fn error_reply(id: Option<&str>, response: &crate::Response, call: Option<&str>)
         if !data.is_empty() {
             data.push(',');
         }
-        data += &format!("\"call\":\"{call}\"");
+        data.push_str("\"call\":");
+        data.push_str(&wire::json::string(call));
     }
     let data = (!data.is_empty()).then(|| format!("{{{data}}}"));
     let body = encode::error(id, response.code, &response.message, data.as_deref());

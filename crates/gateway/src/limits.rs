@@ -60,7 +60,7 @@ impl Counters {
     pub(crate) fn enter(&self) -> Result<Permit, Rejection> {
         let place = Arc::clone(&self.in_flight)
             .try_acquire_owned()
-            .map_err(|_| Rejection::Busy)?;
+            .map_err(|_full| Rejection::Busy)?;
         Ok(Permit { _place: place })
     }
 
@@ -72,8 +72,8 @@ impl Counters {
         limit: &Limit,
         now: Instant,
     ) -> Result<(), Rejection> {
-        let shard = self.hasher.hash_one(principal) as usize % SHARDS;
-        let Some(shard) = self.shards.get(shard) else {
+        let shard = usize::try_from(self.hasher.hash_one(principal) % SHARDS as u64).ok();
+        let Some(shard) = shard.and_then(|at| self.shards.get(at)) else {
             return Err(Rejection::Busy);
         };
         let mut counters = shard.lock();

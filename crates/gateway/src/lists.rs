@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use policy::{Principal, UpstreamId};
+use policy::{Principal, Rules, UpstreamId};
 use wire::method::{self, Method};
 use wire::{Era, Params, Revision, json};
 
@@ -77,22 +77,22 @@ fn list(
     }
     out.push(']');
     if let Some(last) = next {
-        out.push_str(&format!(
-            ",\"nextCursor\":\"{}\"",
-            URL_SAFE_NO_PAD.encode(last)
-        ));
+        out.push_str(",\"nextCursor\":");
+        out.push_str(&json::string(&URL_SAFE_NO_PAD.encode(last)));
     }
-    if !view.catalog.missing.is_empty() {
+    // Only who may see everything: to others the name of an upstream may be news.
+    let mut roles = asked.principal.roles.iter();
+    let is_owner = roles.any(|role| role.as_str() == Rules::OWNER);
+    if is_owner && !view.catalog.missing.is_empty() {
         let missing: Vec<String> = view
             .catalog
             .missing
             .iter()
             .map(|id| json::string(id))
             .collect();
-        out.push_str(&format!(
-            ",\"_meta\":{{\"{INCOMPLETE}\":[{}]}}",
-            missing.join(",")
-        ));
+        let named = json::object([(INCOMPLETE, format!("[{}]", missing.join(",")).as_str())]);
+        out.push_str(",\"_meta\":");
+        out.push_str(&named);
     }
     out.push('}');
     Ok(out.into())
@@ -102,8 +102,8 @@ fn list(
 fn read_cursor(cursor: &str) -> Result<String, Rejection> {
     let bytes = URL_SAFE_NO_PAD
         .decode(cursor)
-        .map_err(|_| Rejection::BadCursor)?;
-    String::from_utf8(bytes).map_err(|_| Rejection::BadCursor)
+        .map_err(|_foreign| Rejection::BadCursor)?;
+    String::from_utf8(bytes).map_err(|_foreign| Rejection::BadCursor)
 }
 
 /// The gate's name and version.

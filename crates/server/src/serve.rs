@@ -21,6 +21,10 @@ use crate::http::{Edge, Threads, listen};
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Why a gate could not be brought into service.
+#[expect(
+    clippy::error_impl_error,
+    reason = "each room has one error, named by its room"
+)]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database.

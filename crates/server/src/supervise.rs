@@ -123,7 +123,7 @@ fn reap(child: Pid) -> Option<u8> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, status)) if pid == child => {
-                code = Some(u8::try_from(status).unwrap_or(1))
+                code = Some(u8::try_from(status).unwrap_or(1));
             }
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
                 code = Some(u8::try_from(128 + signal as i32).unwrap_or(1));

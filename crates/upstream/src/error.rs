@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 /// Why a call got no answer from its upstream. `Display` speaks to the operator.
+#[expect(
+    clippy::error_impl_error,
+    reason = "each room has one error, named by its room"
+)]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not connected: starting, restarting, or given up for now. Nothing was sent.

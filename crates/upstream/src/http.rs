@@ -207,7 +207,7 @@ impl Connection {
                 ticket
                     .reply
                     .try_recv()
-                    .map_err(|_| Error::Protocol("it answered something else".to_owned()))
+                    .map_err(|_nothing| Error::Protocol("it answered something else".to_owned()))
             }
             Err(_) if !response.status.is_success() => Err(Error::Status { status }),
             Err(fault) => Err(Error::Protocol(fault.to_string())),
@@ -505,7 +505,7 @@ impl Drop for Cancel<'_> {
 fn mirror(headers: &mut HeaderMap, method: &str, mirrored: Option<&str>) -> Result<(), Error> {
     let value = |text: &str| {
         HeaderValue::from_str(&mcp::encode(text))
-            .map_err(|_| Error::Protocol("its name fits no header".to_owned()))
+            .map_err(|_invalid| Error::Protocol("its name fits no header".to_owned()))
     };
     headers.insert(mcp::METHOD, value(method)?);
     if let Some(name) = mirrored {

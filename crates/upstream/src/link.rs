@@ -207,7 +207,7 @@ impl Link {
         let mut pause = PAUSE_FIRST;
         while !stop.is_cancelled() {
             let started = self.parts.clock.now();
-            let why = self.live_once(&stop).await;
+            let why = Box::pin(self.live_once(&stop)).await;
             self.live.store(None);
             if stop.is_cancelled() {
                 break;
@@ -239,8 +239,8 @@ impl Link {
                 match stdio::start(self.id(), spec, self.parts.supervisor.as_deref()) {
                     Ok((connection, driver)) => {
                         let peer = Arc::new(Peer::Stdio(connection));
-                        self.serve(peer, driver.run(end.clone().cancelled_owned()), &end, stop)
-                            .await
+                        let drive = driver.run(end.clone().cancelled_owned());
+                        Box::pin(self.serve(peer, drive, &end, stop)).await
                     }
                     Err(error) => chain(&error),
                 }
@@ -253,8 +253,8 @@ impl Link {
                     let (connection, end) = (Arc::clone(&connection), end.clone());
                     async move { connection.run(driver, end.cancelled_owned()).await }
                 };
-                self.serve(Arc::new(Peer::Http(connection)), drive, &end, stop)
-                    .await
+                let peer = Arc::new(Peer::Http(connection));
+                Box::pin(self.serve(peer, drive, &end, stop)).await
             }
         }
     }
@@ -280,7 +280,7 @@ impl Link {
 
     /// Greets, lists, and lists again at every change. Only ever ends with why it could not.
     async fn manage(&self, peer: &Arc<Peer>) -> Error {
-        let offers = match self.connect(peer).await {
+        let offers = match Box::pin(self.connect(peer)).await {
             Ok(offers) => offers,
             Err(error) => return error,
         };
@@ -299,7 +299,7 @@ impl Link {
                         tracing::warn!(upstream = %self.id(), error = chain(&error), "the lists changed but cannot be read");
                     }
                     Err(_) => {
-                        tracing::warn!(upstream = %self.id(), "the lists changed but do not come")
+                        tracing::warn!(upstream = %self.id(), "the lists changed but do not come");
                     }
                 }
             }
@@ -318,7 +318,7 @@ impl Link {
             // If the child dies of the probe, the next start leaves it out.
             *self.era.lock() = Some(Era::Legacy);
         }
-        let greeting = match tokio::time::timeout(waited, peer.greet(known))
+        let greeting = match tokio::time::timeout(waited, Box::pin(peer.greet(known)))
             .await
             .map_err(silent)?
         {
@@ -335,7 +335,7 @@ impl Link {
         let mut listing =
             tokio::time::timeout(LISTS_TIMEOUT, listing::fetch(peer, greeting.offers))
                 .await
-                .map_err(|_| Error::Silent {
+                .map_err(|_elapsed| Error::Silent {
                     waited: LISTS_TIMEOUT,
                 })??;
         let Greeting {

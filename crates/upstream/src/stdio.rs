@@ -101,10 +101,6 @@ pub(crate) fn start(
         None => Command::new(&spec.program),
     };
     command.args(&spec.args).env_clear();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what a child inherits, not a setting of ours"
-    )]
     command.envs(
         ENVIRONMENT
             .iter()
@@ -158,10 +154,6 @@ pub(crate) fn start(
 fn find(spec: &Stdio) -> io::Result<()> {
     let program = Path::new(&spec.program);
     let folder = spec.cwd.clone().unwrap_or_default();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the same `PATH` that the child inherits"
-    )]
     let inherited = || std::env::var_os("PATH").unwrap_or_default();
     let is_there = if program.components().count() > 1 {
         folder.join(program).exists()
@@ -400,10 +392,10 @@ async fn log(upstream: &UpstreamId, stderr: impl AsyncRead + Unpin) -> String {
         while let Some(line) = lines.next_line() {
             match line {
                 Ok(line) => {
-                    tracing::info!(target: "upstream::stderr", %upstream, "{}", printable(&line))
+                    tracing::info!(target: "upstream::stderr", %upstream, "{}", printable(&line));
                 }
                 Err(error) => {
-                    tracing::info!(target: "upstream::stderr", %upstream, "{error} was left out")
+                    tracing::info!(target: "upstream::stderr", %upstream, "{error} was left out");
                 }
             }
         }

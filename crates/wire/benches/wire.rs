@@ -22,19 +22,19 @@ fn list(tools: usize) -> Bytes {
 }
 
 #[divan::bench]
-fn decode_call(bencher: Bencher) {
+fn decode_call(bencher: Bencher<'_, '_>) {
     let bytes = Bytes::from_static(CALL);
     bencher.bench(|| Body::decode(black_box(&bytes)));
 }
 
 #[divan::bench(args = [1, 100])]
-fn decode_list(bencher: Bencher, tools: usize) {
+fn decode_list(bencher: Bencher<'_, '_>, tools: usize) {
     let bytes = list(tools);
     bencher.bench(|| Frame::decode(black_box(&bytes)));
 }
 
 #[divan::bench]
-fn read_and_rewrite_params(bencher: Bencher) {
+fn read_and_rewrite_params(bencher: Bencher<'_, '_>) {
     let Ok(Frame::Request(request)) = Frame::decode(&Bytes::from_static(CALL)) else {
         return;
     };
@@ -46,11 +46,11 @@ fn read_and_rewrite_params(bencher: Bencher) {
 }
 
 #[divan::bench]
-fn encode_response(bencher: Bencher) {
+fn encode_response(bencher: Bencher<'_, '_>) {
     bencher.bench(|| encode::response(black_box("7"), black_box(CALL)));
 }
 
 #[divan::bench]
-fn frame_an_event(bencher: Bencher) {
+fn frame_an_event(bencher: Bencher<'_, '_>) {
     bencher.bench(|| sse::message(black_box(CALL)));
 }

@@ -52,8 +52,13 @@ fn request(asked: &Request) {
         .and_then(|meta| meta.rewrite(Some("7"), &[("k", "1")]));
     let again = params.rewrite(Subject::Tool, Some("other"), meta.as_deref());
     let message = Bytes::from(encode::request(asked.id(), asked.method.as_str(), &again));
-    let Ok(Frame::Request(same)) = Frame::decode(&message) else {
-        panic!("a rewritten request is a request")
+    let decoded = Frame::decode(&message);
+    assert!(
+        matches!(decoded, Ok(Frame::Request(_))),
+        "a rewritten request is a request"
+    );
+    let Ok(Frame::Request(same)) = decoded else {
+        return;
     };
     assert_eq!((same.id(), &same.method), (asked.id(), &asked.method));
     let read = same

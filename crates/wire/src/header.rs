@@ -20,11 +20,10 @@ const SUFFIX: &str = "?=";
 /// The value in a form that survives a header: as it is if safe, else `=?base64?…?=`.
 #[must_use]
 pub fn encode(value: &str) -> Cow<'_, str> {
-    let safe = value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-        && !value.starts_with(' ')
-        && !value.ends_with(' ')
-        && !(value.starts_with(PREFIX) && value.ends_with(SUFFIX));
-    if safe {
+    let is_printable = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let has_edges = value.starts_with(' ') || value.ends_with(' ');
+    let looks_encoded = value.starts_with(PREFIX) && value.ends_with(SUFFIX);
+    if is_printable && !has_edges && !looks_encoded {
         Cow::Borrowed(value)
     } else {
         Cow::Owned(format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(value)))

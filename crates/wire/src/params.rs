@@ -51,7 +51,7 @@ impl Params {
                 }
                 "uri" => uri = Some(string().ok_or("`uri` must be a string")?),
                 "cursor" if raw.get() != "null" => {
-                    cursor = Some(string().ok_or("`cursor` must be a string")?)
+                    cursor = Some(string().ok_or("`cursor` must be a string")?);
                 }
                 "arguments" if raw.get() == "null" => {}
                 "arguments" if !raw.get().starts_with('{') => {

@@ -145,7 +145,7 @@ impl Decoder {
             }
             b"event" => self.kind = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => {
-                self.id = Some(String::from_utf8_lossy(value).into_owned())
+                self.id = Some(String::from_utf8_lossy(value).into_owned());
             }
             _ => {}
         }

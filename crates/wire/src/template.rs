@@ -76,10 +76,11 @@ impl Template {
     /// An expression may stand for nothing: whoever reached it has reached what follows it.
     fn skip_empty(&self, reached: &mut [bool]) {
         for (at, part) in self.parts.iter().enumerate() {
-            if reached.get(at).copied().unwrap_or_default() && !matches!(part, Part::Byte(_)) {
-                if let Some(slot) = reached.get_mut(at + 1) {
-                    *slot = true;
-                }
+            if reached.get(at).copied().unwrap_or_default()
+                && !matches!(part, Part::Byte(_))
+                && let Some(slot) = reached.get_mut(at + 1)
+            {
+                *slot = true;
             }
         }
     }

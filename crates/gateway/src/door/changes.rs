@@ -30,8 +30,8 @@ impl Filter {
         let filter = json::member(params, "notifications")
             .map_err(|error| bad(&error.to_string()))?
             .ok_or_else(|| bad("is missing"))?;
-        let members =
-            json::members(filter.get().as_bytes()).map_err(|_| bad("must be an object"))?;
+        let members = json::members(filter.get().as_bytes())
+            .map_err(|_not_an_object| bad("must be an object"))?;
         let wants = |name: &str| {
             members
                 .iter()

@@ -106,7 +106,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
             activity: Arc::clone(&activity),
         });
         let service = {
-            let (edge, activity) = (Arc::clone(&edge), Arc::clone(&activity));
+            let (edge, activity) = (Arc::clone(edge), Arc::clone(&activity));
             service_fn(move |request| {
                 let busy = activity.busy();
                 let (edge, facts) = (Arc::clone(&edge), Arc::clone(&facts));
@@ -132,7 +132,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
             .max_concurrent_streams(128)
             .max_header_list_size(16 * 1024);
         let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
-        let edge = Arc::clone(&edge);
+        let edge = Arc::clone(edge);
         tasks.spawn(async move {
             tokio::select! {
                 ended = connection => {

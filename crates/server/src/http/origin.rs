@@ -22,7 +22,7 @@ pub(super) fn check(
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = match (uri.authority(), hosts.next(), hosts.next()) {
         (Some(authority), _, _) => authority.as_str(),
-        (None, Some(host), None) => host.to_str().map_err(|_| foreign("Host", "?"))?,
+        (None, Some(host), None) => host.to_str().map_err(|_not_text| foreign("Host", "?"))?,
         (None, _, _) => return Err(foreign("Host", "")),
     };
     // `localhost:x@evil.example` names evil.example.
@@ -37,7 +37,9 @@ pub(super) fn check(
             Ok(None)
         };
     };
-    let text = origin.to_str().map_err(|_| foreign("Origin", "?"))?;
+    let text = origin
+        .to_str()
+        .map_err(|_not_text| foreign("Origin", "?"))?;
     let is_listed = settings
         .allowed_origins
         .iter()

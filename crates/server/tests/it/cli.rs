@@ -25,7 +25,7 @@ struct Said {
 impl Machine {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["home", "work"] {
+        for name in ["home", "desk"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         Self { folder }
@@ -51,7 +51,7 @@ impl Machine {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command
             .args(words)
-            .current_dir(self.path("work"))
+            .current_dir(self.path("desk"))
             .env_clear()
             .env("HOME", self.path("home"))
             .env("TZ", "UTC");
@@ -90,7 +90,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn config_show_tells_values_and_where_they_came_from() {
-    let machine = Machine::new().with("work/portcullis.toml", "[drain]\ntimeout = \"3s\"\n[upstreams.a]\nurl = \"https://a.example/mcp\"\nheaders = { Authorization = \"S3CR3T\" }");
+    let machine = Machine::new().with("desk/portcullis.toml", "[drain]\ntimeout = \"3s\"\n[upstreams.a]\nurl = \"https://a.example/mcp\"\nheaders = { Authorization = \"S3CR3T\" }");
     let said = machine.run(&["config", "show"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let line = said
@@ -114,7 +114,7 @@ fn config_show_tells_values_and_where_they_came_from() {
 
 #[test]
 fn a_bad_config_fails_every_command_with_all_complaints() {
-    let machine = Machine::new().with("work/portcullis.toml", "lisen = 1\n[drain]\ntimeout = 3");
+    let machine = Machine::new().with("desk/portcullis.toml", "lisen = 1\n[drain]\ntimeout = 3");
     for words in [
         &["check"][..],
         &["serve"],
@@ -182,13 +182,13 @@ fn schema_and_completions_go_to_stdout() {
 #[test]
 fn import_writes_a_config_that_loads_and_keeps_what_was_there() {
     let machine = Machine::new()
-        .with("work/mcp.json", r#"{"mcpServers": {"a": {"command": "a", "env": {"T": "${UNSET_HERE}"}}, "b": {"url": "https://b.example/mcp"}}}"#)
-        .with("work/portcullis.toml", "# mine\n[drain]\ntimeout = \"3s\"\n");
+        .with("desk/mcp.json", r#"{"mcpServers": {"a": {"command": "a", "env": {"T": "${UNSET_HERE}"}}, "b": {"url": "https://b.example/mcp"}}}"#)
+        .with("desk/portcullis.toml", "# mine\n[drain]\ntimeout = \"3s\"\n");
     let dry = machine.run(&["import", "mcp.json", "--dry-run"]);
     assert_eq!(dry.code, 0, "{}", dry.err);
     assert!(dry.out.contains("+ [upstreams.b]"), "{}", dry.out);
     assert_eq!(
-        machine.read("work/portcullis.toml"),
+        machine.read("desk/portcullis.toml"),
         "# mine\n[drain]\ntimeout = \"3s\"\n"
     );
 
@@ -196,12 +196,12 @@ fn import_writes_a_config_that_loads_and_keeps_what_was_there() {
     assert_eq!(
         said.err,
         "+ a\n    needs $UNSET_HERE, which is not set here\n+ b\n\
-         added 2 to portcullis.toml; what was there is in /work/portcullis.toml.bak\n\
+         added 2 to portcullis.toml; what was there is in /desk/portcullis.toml.bak\n\
          `portcullis check` tries them, `portcullis` serves them\n"
     );
-    assert!(machine.read("work/portcullis.toml").starts_with("# mine\n"));
+    assert!(machine.read("desk/portcullis.toml").starts_with("# mine\n"));
     assert_eq!(
-        machine.read("work/portcullis.toml.bak"),
+        machine.read("desk/portcullis.toml.bak"),
         "# mine\n[drain]\ntimeout = \"3s\"\n"
     );
 
@@ -211,7 +211,7 @@ fn import_writes_a_config_that_loads_and_keeps_what_was_there() {
         "= a is there already, as a\n= b is there already, as b\nportcullis.toml stays as it is\n"
     );
     assert_eq!(
-        names(&machine.path("work")),
+        names(&machine.path("desk")),
         ["mcp.json", "portcullis.toml", "portcullis.toml.bak"]
     );
 }
@@ -300,7 +300,7 @@ fn install_is_idempotent_and_keeps_comments() {
 
 #[test]
 fn install_creates_what_is_not_there_and_each_client_gets_its_own_form() {
-    let machine = Machine::new().with("work/portcullis.toml", "listen = \"127.0.0.1:7000\"");
+    let machine = Machine::new().with("desk/portcullis.toml", "listen = \"127.0.0.1:7000\"");
     for (client, file, pointer, expected) in [
         (
             "claude-code",
@@ -333,7 +333,7 @@ fn install_creates_what_is_not_there_and_each_client_gets_its_own_form() {
     let desktop: Value =
         serde_json::from_str(&machine.read("home/.config/Claude/claude_desktop_config.json"))
             .unwrap();
-    let config = machine.path("work/portcullis.toml");
+    let config = machine.path("desk/portcullis.toml");
     assert_eq!(
         desktop["mcpServers"]["portcullis"]["args"][2],
         config.to_str().unwrap()

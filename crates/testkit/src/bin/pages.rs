@@ -37,10 +37,11 @@ fn section(command: &mut clap::Command, page: &mut String) {
         .to_owned();
     let help = command.render_long_help().to_string();
     let help: Vec<_> = help.lines().map(str::trim_end).collect();
-    page.push_str(&format!(
+    let text = format!(
         "\n## `{name}`\n\n```text\n{}\n```\n",
         help.join("\n").trim_end()
-    ));
+    );
+    page.push_str(&text);
     for below in command
         .get_subcommands_mut()
         .filter(|below| !below.is_hide_set())

@@ -34,8 +34,9 @@ impl Server {
         let epoch = self.epoch.load(Ordering::SeqCst).to_string();
         let said = request.headers().get(mcp::SESSION_ID).cloned();
         let is_known = said.as_ref().is_some_and(|said| *said == *epoch);
-        let body = request
-            .into_body()
+        let body = http_body_util::Limited::new(request.into_body(), 1 << 20);
+        #[expect(clippy::disallowed_methods, reason = "bounded by the line above")]
+        let body = body
             .collect()
             .await
             .map(http_body_util::Collected::to_bytes);
@@ -121,7 +122,9 @@ impl World {
         let driven = Arc::clone(&connection);
         tasks.spawn(async move { drop(driven.run(driver, std::future::pending()).await) });
         let peer = Peer::Http(Arc::clone(&connection));
-        peer.greet(Some(Era::Legacy)).await.expect("a greeting");
+        Box::pin(peer.greet(Some(Era::Legacy)))
+            .await
+            .expect("a greeting");
         Self {
             server,
             connection,
@@ -155,7 +158,7 @@ fn result(epoch: usize) -> Outcome<Bytes> {
 
 #[tokio::test]
 async fn a_session_that_the_server_forgot_is_made_anew() {
-    let world = World::start().await;
+    let world = Box::pin(World::start()).await;
     assert_eq!(world.call().await, result(0));
     world.server.epoch.store(1, Ordering::SeqCst);
     // Many at once lose the same session; every one of them is answered.
@@ -167,7 +170,7 @@ async fn a_session_that_the_server_forgot_is_made_anew() {
 
 #[tokio::test]
 async fn an_answer_does_not_wait_for_the_end_of_its_stream() {
-    let world = World::start().await;
+    let world = Box::pin(World::start()).await;
     let began = tokio::time::Instant::now();
     for _ in 0..40 {
         assert_eq!(world.call().await, result(0));
@@ -179,7 +182,7 @@ async fn an_answer_does_not_wait_for_the_end_of_its_stream() {
 
 #[tokio::test]
 async fn an_answer_counts_also_when_others_could_not_reach_the_server() {
-    let world = World::start().await;
+    let world = Box::pin(World::start()).await;
     let connection = &world.connection;
     let id = connection.inbox.next_id();
     let exchange = connection.exchange(id, "tools/call", b"{}", None, None);

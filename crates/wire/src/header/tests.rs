@@ -1,3 +1,5 @@
+//! Header values come back as they were.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Lines out of a stream, within their bound.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Parameters are read, renamed and left alone.
+
 use super::*;
 
 fn read(text: &'static str) -> Params {

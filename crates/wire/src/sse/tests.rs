@@ -1,3 +1,5 @@
+//! Events survive every line end and every cut.
+
 use super::*;
 
 fn events(chunks: &[&[u8]]) -> Vec<Event> {

@@ -1,3 +1,5 @@
+//! Which URIs fit which templates.
+
 use super::*;
 
 #[test]
