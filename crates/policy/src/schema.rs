@@ -268,7 +268,10 @@ impl Schema {
             .flat_map(Map::keys)
             .map(String::as_str)
             .collect();
-        let stranger = |name: &String| match nearest(name, names.iter().copied()) {
+        // What is given already cannot be what was meant.
+        let given = error.instance().as_object();
+        let free = |name: &&str| given.is_none_or(|given| !given.contains_key(*name));
+        let stranger = |name: &String| match nearest(name, names.iter().copied().filter(free)) {
             Some(meant) => format!("{} (did you mean {}?)", quote(name), quote(meant)),
             None => quote(name),
         };

@@ -107,6 +107,24 @@ fn a_wrong_name_finds_the_right_one() {
 }
 
 #[test]
+fn nobody_meant_a_property_that_is_given_already() {
+    assert_eq!(
+        check(
+            &json!({"properties": {"path": {}, "paths": {}}, "additionalProperties": false}),
+            &json!({"path": "/", "pathz": 1}),
+        ),
+        "arguments: unknown property \"pathz\" (did you mean \"paths\"?); known are \"path\", \"paths\"",
+    );
+    assert_eq!(
+        check(
+            &json!({"properties": {"path": {}}, "additionalProperties": false}),
+            &json!({"path": "/", "pth": "/"}),
+        ),
+        "arguments: unknown property \"pth\"; known are \"path\"",
+    );
+}
+
+#[test]
 fn names_are_found_behind_a_reference() {
     let schema = json!({
         "type": "object",
