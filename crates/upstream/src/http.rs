@@ -204,10 +204,9 @@ impl Connection {
                 if let Some(outcome) = self.take(frame, Some(ticket.id)) {
                     return Ok(outcome);
                 }
-                ticket
-                    .reply
-                    .try_recv()
-                    .map_err(|_nothing| Error::Protocol("it answered something else".to_owned()))
+                ticket.reply.try_recv().unwrap_or_else(|_nothing| {
+                    Err(Error::Protocol("it answered something else".to_owned()))
+                })
             }
             Err(_) if !response.status.is_success() => Err(Error::Status { status }),
             Err(fault) => Err(Error::Protocol(fault.to_string())),
@@ -224,9 +223,9 @@ impl Connection {
         while let Some(chunk) = body.chunk().await? {
             events.push(&chunk);
             let answer = self.hear(&mut events, Some(ticket.id))?;
-            if let Some(outcome) = answer.or_else(|| ticket.reply.try_recv().ok()) {
+            if let Some(answer) = answer.map(Ok).or_else(|| ticket.reply.try_recv().ok()) {
                 self.finish(body);
-                return Ok(outcome);
+                return answer;
             }
         }
         Err(Error::Gone)
@@ -258,7 +257,10 @@ impl Connection {
             }
             match Frame::decode(&event.data) {
                 Ok(frame) => answer = self.take(frame, own).or(answer),
-                Err(fault) => tracing::warn!("the upstream sent an event that is not MCP: {fault}"),
+                Err(fault) => {
+                    self.inbox.refuse(&event.data, &fault);
+                    tracing::warn!("the upstream sent an event that is not MCP: {fault}");
+                }
             }
         }
         Ok(answer)

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use wire::method::notification;
-use wire::{Frame, Outcome, Response, Span, Splice, json};
+use wire::{Fault, Frame, Outcome, Response, Span, Splice, json};
 
-use crate::{Event, Events};
+use crate::{Error, Event, Events};
+
+/// What a call comes to.
+pub(crate) type Answer = Result<Outcome<Bytes>, Error>;
 
 /// The open calls of one connection, by the id we gave them, and what the upstream told unasked.
 #[derive(Debug, Default)]
@@ -23,7 +26,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug)]
 struct Open {
-    reply: oneshot::Sender<Outcome<Bytes>>,
+    reply: oneshot::Sender<Answer>,
     progress: Option<Progress>,
 }
 
@@ -40,7 +43,7 @@ pub(crate) struct Progress {
 pub(crate) struct Ticket<'a> {
     inbox: &'a Inbox,
     pub(crate) id: u64,
-    pub(crate) reply: oneshot::Receiver<Outcome<Bytes>>,
+    pub(crate) reply: oneshot::Receiver<Answer>,
 }
 
 impl Drop for Ticket<'_> {
@@ -94,16 +97,29 @@ impl Inbox {
         }
     }
 
+    /// Takes in what is no message. If it was meant as the answer to an open call, that call has no other to wait for.
+    pub(crate) fn refuse(&self, bytes: &[u8], fault: &Fault) {
+        // The ids of the upstream's own requests are counted by itself and say nothing of our calls.
+        let names_method = !matches!(json::member(bytes, "method"), Ok(None));
+        let id = fault.id.as_deref().and_then(|id| str::from_utf8(id).ok());
+        if let Some(call) = id
+            .filter(|_| !names_method)
+            .and_then(|id| self.close_call(id))
+        {
+            drop(call.reply.send(Err(Error::Protocol(fault.to_string()))));
+        }
+    }
+
     fn settle(&self, response: &Response) {
-        let call = response
-            .id()
-            .and_then(|id| id.parse().ok())
-            .and_then(|id: u64| self.open.lock().remove(&id));
-        match call {
+        match response.id().and_then(|id| self.close_call(id)) {
             // Nobody waits any more if the caller left in this very moment.
-            Some(call) => drop(call.reply.send(response.outcome())),
+            Some(call) => drop(call.reply.send(Ok(response.outcome()))),
             None => tracing::debug!(id = response.id(), "an answer that nobody waits for"),
         }
+    }
+
+    fn close_call(&self, id: &str) -> Option<Open> {
+        self.open.lock().remove(&id.parse().ok()?)
     }
 
     fn hear(&self, method: &str, params: &Bytes) {
@@ -176,3 +192,6 @@ fn answer_to(request: &wire::Request) -> Vec<u8> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,7 +218,7 @@ impl Connection {
         };
         let answer = (&mut guard.ticket.reply).await;
         guard.is_open = false;
-        answer.map_err(|_closed| Error::Gone)
+        answer.unwrap_or(Err(Error::Gone))
     }
 
     /// Puts one message into the queue.
@@ -329,6 +329,7 @@ async fn read(
         while let Some(line) = lines.next_line() {
             let frame = line.map_err(|error| error.to_string()).and_then(|line| {
                 Frame::decode(&line).map_err(|fault| {
+                    inbox.refuse(&line, &fault);
                     let start = line.get(..line.len().min(80)).unwrap_or_default();
                     format!("{fault}: {:?}", String::from_utf8_lossy(start))
                 })
@@ -412,3 +413,6 @@ fn printable(line: &[u8]) -> String {
         .map(|c| if c.is_control() && c != '\t' { ' ' } else { c })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
