@@ -54,7 +54,7 @@ pub(crate) enum Yield {
 struct Call<'a> {
     asked: &'a Asked,
     method: &'static Method,
-    params: Params,
+    params: &'a Params,
     entry: Arc<Entry>,
 }
 
@@ -68,13 +68,13 @@ pub(crate) async fn run(
     asked: &Asked,
     view: &View,
     counters: &Counters,
-    events: &Events,
+    events: Option<&Events>,
     record: &mut CallRecord,
 ) -> Result<Yield, Rejection> {
     let method = find_method(asked)?;
     let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
     if method.subject == Subject::Gate {
-        return lists::answer(asked, method, &params, view).map(result);
+        return lists::answer(asked, method, params, view).map(result);
     }
     let call = resolve(asked, method, params, view, record)?;
     let permit = limit(&call, view, counters, record)?;
@@ -107,7 +107,7 @@ fn find_method(asked: &Asked) -> Result<&'static Method, Rejection> {
 fn resolve<'a>(
     asked: &'a Asked,
     method: &'static Method,
-    params: Params,
+    params: &'a Params,
     view: &View,
     record: &mut CallRecord,
 ) -> Result<Call<'a>, Rejection> {
@@ -155,7 +155,7 @@ fn resolve<'a>(
         Subject::Gate => return Err(Rejection::UnknownMethod(method.name.to_owned())),
     };
     let decided = entry.map(|entry| {
-        let name = subject_name(method, &params, entry);
+        let name = subject_name(method, params, entry);
         (entry, decide(&asked.principal, entry, name, view))
     });
     let entry = match decided {
@@ -267,7 +267,8 @@ fn validate(call: &Call<'_>, record: &mut CallRecord) -> Result<Option<Yield>, R
     if !call.asked.revision.tells_bad_arguments_to_the_model() {
         return Err(Rejection::BadArguments(why));
     }
-    record.note(|row| row.reason = Some(format!("arguments do not fit the schema: {why}")));
+    // What is wrong is for the model; the words of the client are not for the record.
+    record.note(|row| row.reason = Some("arguments do not fit the schema".to_owned()));
     let text = json::string(&format!(
         "Invalid arguments for `{}`: {why}",
         call.entry.key
@@ -300,7 +301,7 @@ fn authorize<'a>(
     view: &View,
     record: &mut CallRecord,
 ) -> Result<Authorized<'a>, Rejection> {
-    let name = subject_name(call.method, &call.params, &call.entry);
+    let name = subject_name(call.method, call.params, &call.entry);
     match decide(&call.asked.principal, &call.entry, name, view) {
         Decision::Allow(rule) => {
             record.note(|row| (row.decision, row.rule) = ("allow".into(), Some(rule.to_string())));
@@ -319,7 +320,7 @@ fn consent(authorized: Authorized<'_>) -> Authorized<'_> {
 async fn dispatch(
     authorized: &Authorized<'_>,
     _permit: Permit,
-    events: &Events,
+    events: Option<&Events>,
 ) -> Result<upstream::Reply, Rejection> {
     let Call {
         asked,
@@ -340,7 +341,7 @@ async fn dispatch(
     }
     let request = upstream::Request {
         method,
-        params: params.clone(),
+        params: Params::clone(params),
         name: is_named.then(|| entry.item.key.clone()),
         caller: asked.caller.clone(),
     };

@@ -24,7 +24,7 @@ pub(crate) struct Catalog {
     /// What upstreams tell models about themselves, each under its alias.
     pub(crate) instructions: Vec<(UpstreamId, String)>,
     /// Upstreams whose lists are not known (yet).
-    pub(crate) missing: Vec<String>,
+    pub(crate) missing: Vec<UpstreamId>,
     /// Whether one of them is still on its way for the first time.
     pub(crate) is_settling: bool,
 }
@@ -61,13 +61,23 @@ impl Entry {
         self.input_schema
             .get_or_init(|| match self.item.member("inputSchema") {
                 None => Ok(None),
-                Some(text) => Schema::compile(text)
-                    .map(Some)
-                    .map_err(|error| error.to_string()),
+                Some(text) => self.compile(text).map(Some),
             })
             .as_ref()
             .map(Option::as_ref)
             .map_err(Clone::clone)
+    }
+
+    fn compile(&self, text: &str) -> Result<Schema, String> {
+        let schema = Schema::compile(text).map_err(|error| error.to_string())?;
+        for pattern in schema.skipped() {
+            tracing::warn!(
+                tool = self.key,
+                pattern,
+                "a pattern that cannot be checked in linear time is not checked"
+            );
+        }
+        Ok(schema)
     }
 }
 
@@ -166,7 +176,7 @@ impl Catalog {
             missing: snapshots
                 .iter()
                 .filter(|(_, s)| never_listed(s))
-                .map(|(l, _)| l.id().to_string())
+                .map(|(l, _)| l.id().clone())
                 .collect(),
             is_settling: snapshots.iter().any(|(_, s)| s.state == State::Starting),
         }

@@ -9,14 +9,13 @@ use auth::{Authenticator, Presented};
 use bytes::Bytes;
 use observe::{AuditLog, Metrics};
 use parking_lot::Mutex;
-use policy::{Clock, Principal};
+use policy::{Clock, Principal, Rules};
 use serde_json::{Value, json};
 use store::{Outcome, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use upstream::{Events, Link, Spec, State};
-use wire::method::Subject;
 use wire::{MethodName, Revision, encode};
 
 use crate::call::{self, Asked, View, Yield};
@@ -26,6 +25,8 @@ use crate::record::{CallRecord, Opening};
 use crate::session::Sessions;
 use crate::{Rejection, Settings};
 
+/// How long an upstream that was taken out of the config may go on with the calls it is at.
+const RETIRE_MAX: Duration = Duration::from_secs(60);
 /// How often sessions that nobody uses are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -80,6 +81,18 @@ pub struct Gate {
 struct Running {
     link: Arc<Link>,
     stop: CancellationToken,
+}
+
+impl Running {
+    /// Ends an upstream that the config no longer has, once the calls that it is at are answered.
+    async fn retire(self) {
+        let quiet = tokio::time::timeout(RETIRE_MAX, self.link.quiet());
+        tokio::select! {
+            _ = quiet => {}
+            () = self.stop.cancelled() => {}
+        }
+        self.stop.cancel();
+    }
 }
 
 /// A whole JSON-RPC message for the client, and what HTTP says beside it.
@@ -185,7 +198,7 @@ impl Gate {
                 }
             }
             for gone in std::mem::replace(&mut *links, next) {
-                gone.stop.cancel();
+                self.tasks.spawn(async move { gone.retire().await });
             }
         }
         for (link, stop) in fresh {
@@ -332,7 +345,14 @@ impl Gate {
     }
 
     /// One request in, one reply out, one audit record kept, whatever happens between.
-    pub(crate) async fn answer(&self, asked: &Asked, events: &Events) -> Reply {
+    ///
+    /// Notifications go to `events`, if anybody wants them; `cancel` is how the client gives the call up.
+    pub(crate) async fn answer(
+        &self,
+        asked: &Asked,
+        events: Option<&Events>,
+        cancel: Option<&CancellationToken>,
+    ) -> Reply {
         let id = Some(asked.request.id());
         let opening = Opening {
             principal: Some(&asked.principal),
@@ -347,11 +367,30 @@ impl Gate {
             Err(rejection) => return unrecorded(id, asked.revision, &rejection),
         };
         let _in_flight = self.parts.metrics.call_in_flight();
-        if self.needs_catalog(asked) {
-            self.settle().await;
-        }
-        let view = self.view();
-        match call::run(asked, &view, &self.counters, events, &mut record).await {
+        let yielded = async {
+            if is_list(asked) {
+                self.settle().await;
+            }
+            let view = self.view();
+            let counters = &self.counters;
+            match call::run(asked, &view, counters, events, &mut record).await {
+                // What is unknown so soon after the start may be on its way.
+                Err(rejection) if rejection.is_unknown() && view.catalog.is_settling => {
+                    self.settle().await;
+                    call::run(asked, &self.view(), counters, events, &mut record).await
+                }
+                yielded => yielded,
+            }
+        };
+        let yielded = match cancel {
+            None => yielded.await,
+            Some(cancel) => tokio::select! {
+                biased;
+                yielded = yielded => yielded,
+                () = cancel.cancelled() => Err(Rejection::Cancelled),
+            },
+        };
+        match yielded {
             Ok(Yield::Result {
                 text,
                 is_tool_error,
@@ -389,15 +428,6 @@ impl Gate {
         }
     }
 
-    fn needs_catalog(&self, asked: &Asked) -> bool {
-        match &asked.request.method {
-            MethodName::Known(method) => {
-                method.subject != Subject::Gate || method.name.ends_with("/list")
-            }
-            MethodName::Unknown(_) => false,
-        }
-    }
-
     pub(crate) async fn open_record(&self, opening: Opening<'_>) -> Result<CallRecord, Rejection> {
         CallRecord::open(&self.audit, &self.parts.metrics, &self.parts.clock, opening).await
     }
@@ -428,7 +458,29 @@ impl Gate {
         reply
     }
 
-    /// The state of everything, for people and for the status tool.
+    /// The state of everything, as far as `principal` may know it: why an upstream is down names programs and
+    /// addresses, which are the owner's business.
+    #[must_use]
+    pub fn health(&self, principal: &Principal) -> Value {
+        let mut status = self.status();
+        let upstreams = status.get_mut("upstreams").and_then(Value::as_array_mut);
+        if !principal
+            .roles
+            .iter()
+            .any(|role| role.as_str() == Rules::OWNER)
+        {
+            for upstream in upstreams
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_object_mut)
+            {
+                upstream.remove("last_error");
+            }
+        }
+        status
+    }
+
+    /// The state of everything, for the owner.
     #[must_use]
     pub fn status(&self) -> Value {
         let now = self.parts.clock.now();
@@ -480,6 +532,11 @@ impl Gate {
     pub fn is_ready(&self) -> bool {
         !self.draining.is_cancelled() && self.parts.store.is_writable()
     }
+}
+
+/// Whether a request is for one of the merged lists.
+fn is_list(asked: &Asked) -> bool {
+    asked.request.method.as_str().ends_with("/list")
 }
 
 /// A method name for records and metrics: from the table or `other`, never the client's word.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use policy::{Principal, Rules, UpstreamId};
+use policy::{Principal, UpstreamId};
 use wire::method::{self, Method};
 use wire::{Era, Params, Revision, json};
 
@@ -80,16 +80,16 @@ fn list(
         out.push_str(",\"nextCursor\":");
         out.push_str(&json::string(&URL_SAFE_NO_PAD.encode(last)));
     }
-    // Only who may see everything: to others the name of an upstream may be news.
-    let mut roles = asked.principal.roles.iter();
-    let is_owner = roles.any(|role| role.as_str() == Rules::OWNER);
-    if is_owner && !view.catalog.missing.is_empty() {
-        let missing: Vec<String> = view
-            .catalog
-            .missing
-            .iter()
-            .map(|id| json::string(id))
-            .collect();
+    // Only those of which the rules tell the principal: to others their names may be news.
+    let rules = &view.settings.rules;
+    let missing: Vec<String> = view
+        .catalog
+        .missing
+        .iter()
+        .filter(|id| rules.names(&asked.principal, id))
+        .map(|id| json::string(id.as_str()))
+        .collect();
+    if !missing.is_empty() {
         let named = json::object([(INCOMPLETE, format!("[{}]", missing.join(",")).as_str())]);
         out.push_str(",\"_meta\":");
         out.push_str(&named);

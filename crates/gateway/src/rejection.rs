@@ -61,7 +61,7 @@ pub enum Rejection {
     #[error("a cursor that was not given out here")]
     BadCursor,
     /// Arguments that do not fit the tool's schema.
-    #[error("arguments do not fit the schema: {0}")]
+    #[error("arguments do not fit the schema")]
     BadArguments(String),
     /// A tool whose schema cannot be used to check anything.
     #[error("the schema of `{tool}` cannot be used: {reason}")]
@@ -350,6 +350,15 @@ impl Rejection {
             .again(Some(Duration::from_secs(1))),
             Self::Cancelled => Response::new(200, code::CANCELLED, Client, "Cancelled"),
         }
+    }
+
+    /// Whether what was asked for is not in the caller's view of the catalog.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownTool(_) | Self::UnknownPrompt(_) | Self::UnknownResource(_)
+        )
     }
 
     /// Whether the call was turned away by us before anything was done for it.

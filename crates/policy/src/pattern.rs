@@ -78,7 +78,13 @@ impl Pattern {
     /// Whether it speaks of this entry; `name` is the upstream's own, or the URI of a resource.
     #[must_use]
     pub fn matches(&self, upstream: &UpstreamId, name: &str) -> bool {
-        glob(&self.upstream, upstream.as_str()) && glob(&self.entry, name)
+        self.is_about(upstream) && glob(&self.entry, name)
+    }
+
+    /// Whether it speaks of any entry of this upstream.
+    #[must_use]
+    pub fn is_about(&self, upstream: &UpstreamId) -> bool {
+        glob(&self.upstream, upstream.as_str())
     }
 }
 

@@ -163,6 +163,19 @@ impl Rules {
             .map_or(Decision::Unseen, Decision::Allow)
     }
 
+    /// Whether some rule allows `principal` anything of `upstream`: then its name is no news to it.
+    #[must_use]
+    pub fn names(&self, principal: &Principal, upstream: &UpstreamId) -> bool {
+        principal.roles.iter().any(|name| {
+            let role = self.roles.get(name);
+            name.as_str() == Self::OWNER
+                || role.is_some_and(|role| {
+                    let mut allowed = role.allow.iter();
+                    allowed.any(|rule| rule.pattern.is_about(upstream))
+                })
+        })
+    }
+
     /// The roles that name `id` as a member.
     #[must_use]
     pub fn roles_of(&self, id: &PrincipalId) -> BTreeSet<RoleName> {

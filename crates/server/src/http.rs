@@ -117,7 +117,7 @@ impl Edge {
             (&Method::GET, "/health") => text(
                 StatusCode::OK,
                 "application/json",
-                format!("{}\n", self.gate.status()),
+                format!("{}\n", self.gate.health(&principal)),
             ),
             (&Method::GET, "/metrics") => text(
                 StatusCode::OK,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use policy::{Clock, Instant, UpstreamId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use wire::{Era, Outcome, Revision};
 
 use crate::listing::{self, Item, Listing, Offers};
@@ -105,6 +106,8 @@ pub struct Link {
     native: Option<Native>,
     live: ArcSwapOption<Peer>,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Calls that are open.
+    calls: TaskTracker,
     /// The era found last time, so that a restart needs no probe.
     era: Mutex<Option<Era>>,
 }
@@ -147,6 +150,7 @@ impl Link {
             native,
             live: ArcSwapOption::empty(),
             snapshot,
+            calls: TaskTracker::new(),
             era: Mutex::new(None),
         })
     }
@@ -175,11 +179,18 @@ impl Link {
         self.snapshot.subscribe()
     }
 
+    /// Waits until no call is open.
+    pub async fn quiet(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+    }
+
     /// Makes a call. Dropped while it waits, the upstream is told that the answer is no longer wanted.
     ///
     /// # Errors
     /// Why there is no answer; see [`Error::nothing_sent`].
-    pub async fn call(&self, request: &Request, events: &Events) -> Result<Reply, Error> {
+    pub async fn call(&self, request: &Request, events: Option<&Events>) -> Result<Reply, Error> {
+        let _open = self.calls.token();
         let call = async {
             if let Some(native) = &self.native {
                 return call_native(native, request).await;

@@ -54,10 +54,11 @@ impl Peer {
     pub(crate) async fn call(
         &self,
         request: &Request,
-        events: &Events,
+        events: Option<&Events>,
     ) -> Result<Outcome<Bytes>, Error> {
         let era = self.era();
-        let progress = request.progress_token().map(|token| Progress {
+        let progress = events.zip(request.progress_token());
+        let progress = progress.map(|(events, token)| Progress {
             events: events.clone(),
             token,
         });

@@ -1,5 +1,7 @@
 //! From bytes to one message: its kind and where its parts lie.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -50,6 +52,8 @@ pub struct Request {
     /// What is asked.
     pub method: MethodName,
     params: Option<Span>,
+    /// Read at most once, however many stages ask.
+    read: OnceLock<Result<Box<Params>, String>>,
 }
 
 /// A message that wants no reply.
@@ -271,6 +275,7 @@ impl Frame {
             id: span(id)?,
             method,
             params,
+            read: OnceLock::new(),
         }))
     }
 }
@@ -301,8 +306,11 @@ impl Request {
     ///
     /// # Errors
     /// `INVALID_PARAMS` if one of them has a wrong type or stands twice.
-    pub fn read_params(&self) -> Result<Params, Fault> {
-        Params::read(self.params()).map_err(|message| Fault {
+    pub fn read_params(&self) -> Result<&Params, Fault> {
+        let read = self
+            .read
+            .get_or_init(|| Params::read(self.params()).map(Box::new));
+        read.as_deref().map_err(|message| Fault {
             code: code::INVALID_PARAMS,
             message: format!("Invalid params: {message}"),
             id: Some(self.bytes.slice(self.id.range())),

@@ -16,7 +16,7 @@ use policy::Principal;
 use store::Outcome;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
-use upstream::Event;
+use upstream::{Event, Events};
 use wire::header as mcp;
 use wire::{
     Body, Era, Fault, Frame, MethodName, Notification, Request, Revision, encode, method, sse,
@@ -258,24 +258,22 @@ impl Gate {
 
     /// Runs a call. JSON if the answer is the first thing ready, else events and the answer last.
     async fn respond(self: &Arc<Self>, asked: Asked, session: Option<Arc<Session>>) -> HttpReply {
-        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let mut call = Lingering {
             call: None,
             tasks: session.is_some().then(|| self.lingering.clone()),
         };
-        let gate = Arc::clone(self);
-        call.call = Some(Box::pin(async move {
-            let Some(session) = &session else {
-                return gate.answer(&asked, &sender).await;
-            };
-            let Some(cancel) = session.in_flight.enter(asked.request.id()) else {
-                return gate.answer(&asked, &sender).await;
-            };
-            tokio::select! {
-                reply = gate.answer(&asked, &sender) => reply,
-                () = cancel.token.cancelled() => cancelled(&asked),
-            }
-        }));
+        // Without a token nothing is told before the answer, which is then one JSON body.
+        if !wants_progress(&asked.request) {
+            call.call = Some(Box::pin(answer(Arc::clone(self), asked, session, None)));
+            return HttpReply::whole(call.await);
+        }
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        call.call = Some(Box::pin(answer(
+            Arc::clone(self),
+            asked,
+            session,
+            Some(sender),
+        )));
         let (first, reply) = tokio::select! {
             biased;
             reply = &mut call => (events.try_recv().ok(), Some(reply)),
@@ -413,7 +411,7 @@ impl Gate {
         let hello = request
             .read_params()
             .map_err(Rejection::NotMcp)
-            .and_then(|params| Hello::read(&params));
+            .and_then(Hello::read);
         let opened = hello.and_then(|hello| {
             let counted = self.parts.metrics.session();
             let settings = &self.view().settings.sessions;
@@ -511,9 +509,8 @@ impl Gate {
             }
             Ok(Frame::Request(request)) => {
                 // The array holds answers only; who wants progress sends the request alone.
-                let (sender, _events) = mpsc::channel(1);
                 Some(
-                    self.answer(&legacy(request, &session, principal, TRANSPORT), &sender)
+                    self.answer(&legacy(request, &session, principal, TRANSPORT), None, None)
                         .await
                         .body,
                 )
@@ -630,19 +627,28 @@ fn hear(session: &Session, note: &Notification) {
     }
 }
 
-fn cancelled(asked: &Asked) -> Reply {
-    let response = Rejection::Cancelled.response(asked.revision);
-    let body = encode::error(
-        Some(asked.request.id()),
-        response.code,
-        &response.message,
-        None,
-    );
-    Reply {
-        status: response.status,
-        body: body.into(),
-        retry_after: None,
-    }
+/// One call, which the client of a legacy session may cancel by its id.
+async fn answer(
+    gate: Arc<Gate>,
+    asked: Asked,
+    session: Option<Arc<Session>>,
+    events: Option<Events>,
+) -> Reply {
+    let id = asked.request.id();
+    let cancel = session
+        .as_ref()
+        .and_then(|session| session.in_flight.enter(id));
+    let token = cancel.as_ref().map(|cancel| &cancel.token);
+    gate.answer(&asked, events.as_ref(), token).await
+}
+
+fn wants_progress(request: &Request) -> bool {
+    let Ok(params) = request.read_params() else {
+        return false;
+    };
+    params
+        .meta()
+        .is_ok_and(|meta| meta.progress_token().is_some())
 }
 
 /// Headers repeat the body, so that what an intermediary decided on is what we do (2026-07-28, "Transports").
@@ -672,12 +678,12 @@ fn mirrored(asked: &Asked, headers: &HeaderMap) -> Result<(), Rejection> {
     };
     let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
     let value = match mirror {
-        method::Mirror::Name => params.name,
-        method::Mirror::Uri => params.uri,
+        method::Mirror::Name => &params.name,
+        method::Mirror::Uri => &params.uri,
     };
     // A missing name is the resolver's to complain about; a header without one is a disagreement.
     match value {
-        Some(value) => agree(mcp::NAME, &value),
+        Some(value) => agree(mcp::NAME, value),
         None if headers.contains_key(mcp::NAME) => Err(Rejection::HeaderMismatch(mcp::NAME)),
         None => Ok(()),
     }

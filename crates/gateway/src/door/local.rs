@@ -75,7 +75,7 @@ impl Gate {
             }
         })?;
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-        let answer = self.answer(&asked, &sender);
+        let answer = self.answer(&asked, Some(&sender), None);
         tokio::pin!(answer);
         let reply = loop {
             tokio::select! {

@@ -165,7 +165,7 @@ impl Pipe {
         let hello = request
             .read_params()
             .map_err(Rejection::NotMcp)
-            .and_then(|params| Hello::read(&params));
+            .and_then(Hello::read);
         let session = match hello {
             Ok(hello) => Arc::new(hello.session(&self.principal)),
             Err(rejection) => {
@@ -212,7 +212,7 @@ impl Pipe {
             .as_ref()
             .map(|cancel| cancel.token.clone())
             .unwrap_or_default();
-        let answer = self.gate.answer(&asked, &sender);
+        let answer = self.gate.answer(&asked, Some(&sender), None);
         tokio::pin!(answer);
         let reply = loop {
             tokio::select! {
@@ -310,10 +310,7 @@ impl Pipe {
                     )
                 }
                 Ok(Frame::Request(request)) => Some(match pipe.ask(request).await {
-                    Ok(asked) => {
-                        let (sender, _events) = mpsc::channel(1);
-                        pipe.gate.answer(&asked, &sender).await.body
-                    }
+                    Ok(asked) => pipe.gate.answer(&asked, None, None).await.body,
                     Err(reply) => reply,
                 }),
                 Ok(Frame::Notification(note)) => {

@@ -140,7 +140,7 @@ impl World {
         let Ok(Frame::Request(request)) = Frame::decode(&text) else {
             panic!("a request");
         };
-        let params: Params = request.read_params().expect("params");
+        let params: Params = request.read_params().expect("params").clone();
         let request = Request {
             method: &method::TOOLS_CALL,
             params,
@@ -148,7 +148,10 @@ impl World {
             caller: Caller::default(),
         };
         let (events, _heard) = mpsc::channel(1);
-        self.peer.call(&request, &events).await.expect("an answer")
+        self.peer
+            .call(&request, Some(&events))
+            .await
+            .expect("an answer")
     }
 }
 
