@@ -16,16 +16,25 @@ use serde_json::json;
 use super::arguments::Unusable;
 use super::{Client, Common, Exit, Import, edit, output};
 use crate::config::{self, Environment, is_builtin};
-use read::{Found, Server};
+use read::{Found, Gate, Server};
 use write::{Fate, Target};
 
 pub(super) fn import(common: &Common, import: &Import) -> anyhow::Result<Exit> {
     let environment = Environment::of_process();
     let files = files(import, &environment)?;
+    let gate = Gate {
+        program: std::env::current_exe()
+            .and_then(fs::canonicalize)
+            .unwrap_or_default(),
+        // A config that does not load is no reason to import nothing; nobody can say then where the gate listens.
+        listen: config::load(&common.sources(), &environment)
+            .map(|loaded| loaded.listen)
+            .unwrap_or_default(),
+    };
     let mut found = Found::default();
     for file in &files {
         let text = fs::read_to_string(file).map_err(anyhow::Error::from);
-        match text.and_then(|text| read::read(&text, file, &environment)) {
+        match text.and_then(|text| read::read(&text, file, &environment, &gate)) {
             Ok(more) => {
                 found.servers.extend(more.servers);
                 found.skipped.extend(more.skipped);

@@ -217,6 +217,25 @@ fn import_writes_a_config_that_loads_and_keeps_what_was_there() {
 }
 
 #[test]
+fn import_leaves_out_what_install_wrote() {
+    let machine = Machine::new()
+        .with("desk/portcullis.toml", "listen = \"127.0.0.1:8099\"\n")
+        .with(
+            "home/.cursor/mcp.json",
+            r#"{"mcpServers": {"a": {"command": "a"}}}"#,
+        );
+    assert_eq!(machine.run(&["install", "--client", "cursor"]).code, 0);
+    let said = machine.run(&["import", "--from", "cursor"]);
+    assert!(
+        said.err
+            .contains("- portcullis left out: is this gate itself\n"),
+        "{}",
+        said.err
+    );
+    assert!(!machine.read("desk/portcullis.toml").contains("8099/mcp"));
+}
+
+#[test]
 fn import_finds_the_clients_on_this_machine() {
     let machine = Machine::new();
     let none = machine.run(&["import"]);

@@ -3,11 +3,17 @@
 //! They agree on `command`, `args`, `env`, `url`, `headers` and differ in what stands around them, in how a
 //! variable is written, and in spelling. Comments and trailing commas are fine. Nothing is dropped silently.
 
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
+use url::{Host, Url};
 
 use crate::config::{Environment, is_header_ours, is_placeholder, is_secret_name};
+
+/// Why an entry that leads to us is left out.
+const ITSELF: &str = "is this gate itself";
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -51,8 +57,49 @@ pub(super) enum Value {
     Env(String),
 }
 
-/// Reads all servers of a file.
-pub(super) fn read(text: &str, file: &Path, environment: &Environment) -> anyhow::Result<Found> {
+/// By what an entry is known to be this gate, as `install` wrote it: a gate behind itself would call itself for ever.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// The running binary.
+    pub(super) program: PathBuf,
+    /// Where it listens, by the config in use.
+    pub(super) listen: Vec<SocketAddr>,
+}
+
+impl Gate {
+    fn is_program(&self, program: &str) -> bool {
+        let path = Path::new(program);
+        let name = path
+            .file_stem()
+            .map(|name| name.to_string_lossy().to_lowercase());
+        name.as_deref() == Some("portcullis")
+            || fs::canonicalize(path).is_ok_and(|path| path == self.program)
+    }
+
+    fn answers_at(&self, url: &Url) -> bool {
+        let is_at = |listen: IpAddr, ip: IpAddr| {
+            listen == ip || (listen.is_unspecified() && ip.is_loopback())
+        };
+        self.listen.iter().any(|listen| {
+            let there = listen.ip();
+            let same_host = match url.host() {
+                Some(Host::Domain("localhost")) => there.is_loopback() || there.is_unspecified(),
+                Some(Host::Ipv4(ip)) => is_at(there, ip.into()),
+                Some(Host::Ipv6(ip)) => is_at(there, ip.into()),
+                Some(Host::Domain(_)) | None => false,
+            };
+            same_host && url.port_or_known_default() == Some(listen.port())
+        })
+    }
+}
+
+/// Reads all servers of a file, but not `gate` itself.
+pub(super) fn read(
+    text: &str,
+    file: &Path,
+    environment: &Environment,
+    gate: &Gate,
+) -> anyhow::Result<Found> {
     let json: Option<Json> =
         jsonc_parser::parse_to_serde_value(text, &jsonc_parser::ParseOptions::default())
             .map_err(|error| anyhow::anyhow!("it is not JSON: {error}"))?;
@@ -101,6 +148,7 @@ pub(super) fn read(text: &str, file: &Path, environment: &Environment) -> anyhow
             let mut reader = Reader {
                 project: &project,
                 environment,
+                gate,
                 notes: Vec::new(),
                 enabled: true,
             };
@@ -139,6 +187,7 @@ fn project_of(file: &Path) -> PathBuf {
 struct Reader<'a> {
     project: &'a Path,
     environment: &'a Environment,
+    gate: &'a Gate,
     notes: Vec<String>,
     enabled: bool,
 }
@@ -215,11 +264,8 @@ impl Reader<'_> {
             }
             Some(_) => return Err("has `args` that are no list".to_owned()),
         }
-        let program = Path::new(&words[0])
-            .file_stem()
-            .map(|name| name.to_string_lossy().to_lowercase());
-        if program.as_deref() == Some("portcullis") {
-            return Err("is this gate itself".to_owned());
+        if self.gate.is_program(&words[0]) {
+            return Err(ITSELF.to_owned());
         }
         if words[0].starts_with('.') && words[0].contains(['/', '\\']) {
             words[0] = self.project.join(&words[0]).display().to_string();
@@ -243,7 +289,10 @@ impl Reader<'_> {
     fn http(&mut self, name: &str, url: &str, entry: &Map<String, Json>) -> Result<Kind, String> {
         let url = self.plain(url);
         let parsed =
-            url::Url::parse(&url).map_err(|error| format!("has the address `{url}`: {error}"))?;
+            Url::parse(&url).map_err(|error| format!("has the address `{url}`: {error}"))?;
+        if self.gate.answers_at(&parsed) {
+            return Err(ITSELF.to_owned());
+        }
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(format!(
                 "has an address that is no HTTP: `{}`",

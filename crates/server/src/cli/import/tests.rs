@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::read::read;
+use serde_json::json;
+
+use super::read::{Gate, read};
 use super::write::{Fate, Target};
 use crate::config::Environment;
 
@@ -24,7 +26,13 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 
 /// The config that a file becomes, and what is said on the way.
 fn imported(file: &str, text: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) {
-    let found = read(text, Path::new(file), &environment(variables)).unwrap();
+    let found = read(
+        text,
+        Path::new(file),
+        &environment(variables),
+        &Gate::default(),
+    )
+    .unwrap();
     let mut target = Target::read("").unwrap();
     let mut said = Vec::new();
     for server in &found.servers {
@@ -224,7 +232,13 @@ enabled = false
 fn what_is_in_the_config_stays_as_it_is() {
     let before = "# ours\nlisten = \"127.0.0.1:1\" # not 8080\n\n[upstreams.time]\nnative = \"time\" # keep\n\n[limits]\nin_flight_max = 3\n";
     let text = r#"{"mcpServers": {"time": {"command": "mcp-server-time"}, "time!": {"command": "x"}, "__a__b__": {"command": "y"}}}"#;
-    let found = read(text, Path::new("mcp.json"), &environment(&[])).unwrap();
+    let found = read(
+        text,
+        Path::new("mcp.json"),
+        &environment(&[]),
+        &Gate::default(),
+    )
+    .unwrap();
     let mut target = Target::read(before).unwrap();
     let fates: Vec<Fate> = found
         .servers
@@ -253,9 +267,14 @@ fn what_is_in_the_config_stays_as_it_is() {
 #[test]
 fn what_is_no_client_config_is_told() {
     let told = |text: &str| {
-        read(text, Path::new("x.json"), &environment(&[]))
-            .unwrap_err()
-            .to_string()
+        read(
+            text,
+            Path::new("x.json"),
+            &environment(&[]),
+            &Gate::default(),
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert_eq!(told("[]"), "it holds no JSON object");
     assert_eq!(
@@ -267,4 +286,42 @@ fn what_is_no_client_config_is_told() {
         "its servers are no JSON object"
     );
     assert!(told("{\"mcpServers\": ").starts_with("it is not JSON: "));
+}
+
+#[test]
+fn the_gate_does_not_import_itself() {
+    let program = std::env::current_exe().unwrap().canonicalize().unwrap();
+    let entry = |key: &str, value: &str| {
+        let file = json!({ "mcpServers": { "one": { key: value } } }).to_string();
+        let gate = Gate {
+            program: program.clone(),
+            listen: vec![
+                "127.0.0.1:8080".parse().unwrap(),
+                "[::]:9090".parse().unwrap(),
+            ],
+        };
+        let found = read(&file, Path::new("x.json"), &environment(&[]), &gate).unwrap();
+        let skipped = found.skipped.into_iter().map(|(_, why)| why);
+        (found.servers.len(), skipped.collect::<Vec<_>>())
+    };
+    let itself = (0, vec!["is this gate itself".to_owned()]);
+    assert_eq!(entry("command", program.to_str().unwrap()), itself);
+    assert_eq!(entry("command", "/usr/bin/portcullis"), itself);
+    for url in [
+        "http://127.0.0.1:8080/mcp",
+        "http://localhost:8080/mcp",
+        "http://127.0.0.1:9090/mcp",
+        "http://[::1]:9090/mcp",
+    ] {
+        assert_eq!(entry("url", url), itself, "{url}");
+    }
+    for url in [
+        "http://127.0.0.1:8081/mcp",
+        "http://127.0.0.2:8080/mcp",
+        "http://[::1]:8080/mcp",
+        "http://gate.example:8080/mcp",
+        "http://192.0.2.1:9090/mcp",
+    ] {
+        assert_eq!(entry("url", url), (1, Vec::new()), "{url}");
+    }
 }
