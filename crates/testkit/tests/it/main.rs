@@ -6,3 +6,4 @@ mod faults;
 mod flow;
 mod lifecycle;
 mod peers;
+mod real;
