@@ -1,8 +1,11 @@
 //! `portcullis stdio --connect`: a client that only speaks stdio, in front of a gate that runs elsewhere.
 //!
 //! Messages go through as they are. The bridge adds what HTTP wants beside them (session, revision, mirrored
-//! headers) and opens the stream on which a legacy session hears of changes.
+//! headers) and opens the stream on which a legacy session hears of changes. A modern request is cancelled over HTTP
+//! by closing its exchange, so that is what becomes of its cancellation.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 use wire::header as mcp;
-use wire::{Body, Frame, Lines, Outcome, Request, json, method, sse};
+use wire::{Body, Frame, Lines, Notification, Outcome, Params, Request, json, method, sse};
 
 use super::pipes;
 use super::stdio::write;
@@ -37,6 +40,8 @@ struct Bridge {
     url: Url,
     key: Option<HeaderValue>,
     session: Mutex<Session>,
+    /// The open exchanges of modern requests, by the raw id.
+    open: Mutex<HashMap<String, CancellationToken>>,
     out: mpsc::Sender<Bytes>,
     tasks: TaskTracker,
     over: CancellationToken,
@@ -46,6 +51,19 @@ struct Bridge {
 struct Session {
     id: Option<HeaderValue>,
     revision: Option<HeaderValue>,
+}
+
+/// The exchange of a modern request. Whoever drops it forgets it.
+struct Open {
+    bridge: Arc<Bridge>,
+    id: String,
+    cancelled: CancellationToken,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.bridge.open.lock().remove(&self.id);
+    }
 }
 
 /// Carries messages both ways until stdin ends.
@@ -62,6 +80,7 @@ pub(super) async fn run(url: &Url, loaded: &Loaded) -> anyhow::Result<()> {
             .transpose()
             .with_context(|| format!("`{KEY_VARIABLE}` is no API key"))?,
         session: Mutex::default(),
+        open: Mutex::default(),
         out,
         tasks: TaskTracker::new(),
         over: CancellationToken::new(),
@@ -141,6 +160,7 @@ impl Bridge {
 
     async fn take(self: &Arc<Self>, line: Bytes) {
         let request = match Body::decode(&line) {
+            Ok(Body::One(Ok(Frame::Notification(note)))) if self.cancels(&note) => return,
             Ok(Body::One(Ok(Frame::Request(request)))) => Some(request),
             _ => None,
         };
@@ -156,9 +176,46 @@ impl Bridge {
             }
         } else {
             let bridge = Arc::clone(self);
-            self.tasks
-                .spawn(async move { bridge.exchange(line, request).await });
+            // Here and not in the task: the next line may cancel it.
+            let open = request.as_ref().and_then(|request| bridge.enter(request));
+            self.tasks.spawn(async move {
+                let Some(open) = open else {
+                    return bridge.exchange(line, request).await;
+                };
+                tokio::select! {
+                    biased;
+                    () = open.cancelled.cancelled() => {}
+                    () = bridge.exchange(line, request) => {}
+                }
+            });
         }
+    }
+
+    /// Makes a modern request one that can be cancelled. A second one with the same id cannot.
+    fn enter(self: &Arc<Self>, request: &Request) -> Option<Open> {
+        modern_revision(request.read_params().ok()?)?;
+        match self.open.lock().entry(request.id().to_owned()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => Some(Open {
+                bridge: Arc::clone(self),
+                id: request.id().to_owned(),
+                cancelled: place.insert(CancellationToken::new()).clone(),
+            }),
+        }
+    }
+
+    /// Closes the exchange that a client cancels. False if it is none of ours to close.
+    fn cancels(&self, note: &Notification) -> bool {
+        if note.method != method::notification::CANCELLED {
+            return false;
+        }
+        let params = note.params();
+        let Ok(Some(id)) = json::member(&params, "requestId") else {
+            return false;
+        };
+        let open = self.open.lock();
+        let exchange = open.get(id.get());
+        exchange.inspect(|exchange| exchange.cancel()).is_some()
     }
 
     /// Posts one message and passes on whatever comes back.
@@ -338,13 +395,18 @@ impl Bridge {
     }
 }
 
+/// The revision that a modern request names.
+fn modern_revision(params: &Params) -> Option<String> {
+    let meta = params.meta().ok()?;
+    Some(meta.text(wire::meta::PROTOCOL_VERSION)?.into_owned())
+}
+
 /// What a modern request repeats in headers; a legacy one has none of it.
 fn mirror(headers: &mut HeaderMap, request: &Request) {
     let Ok(params) = request.read_params() else {
         return;
     };
-    let Ok(meta) = params.meta() else { return };
-    let Some(revision) = meta.text(wire::meta::PROTOCOL_VERSION) else {
+    let Some(revision) = modern_revision(params) else {
         return;
     };
     let mut set = |name: &'static str, text: &str| {
