@@ -369,15 +369,16 @@ impl Gate {
         let _in_flight = self.parts.metrics.call_in_flight();
         let yielded = async {
             if is_list(asked) {
-                self.settle().await;
+                Box::pin(self.settle()).await;
             }
             let view = self.view();
             let counters = &self.counters;
             match call::run(asked, &view, counters, events, &mut record).await {
                 // What is unknown so soon after the start may be on its way.
                 Err(rejection) if rejection.is_unknown() && view.catalog.is_settling => {
-                    self.settle().await;
-                    call::run(asked, &self.view(), counters, events, &mut record).await
+                    Box::pin(self.settle()).await;
+                    let view = self.view();
+                    Box::pin(call::run(asked, &view, counters, events, &mut record)).await
                 }
                 yielded => yielded,
             }

@@ -151,7 +151,7 @@ impl Store {
         // The usual case takes neither a timer nor a turn of the scheduler.
         let place = match self.queue()?.try_reserve_owned() {
             Ok(place) => place,
-            Err(_full_or_closed) => timeout(wait, self.queue()?.reserve_owned())
+            Err(_full_or_closed) => Box::pin(timeout(wait, self.queue()?.reserve_owned()))
                 .await
                 .map_err(|_elapsed| Error::Full(wait))?
                 .map_err(|_closed| Error::Closed)?,

@@ -70,8 +70,10 @@ impl Peer {
             None => None,
         };
         let params = |id| request.params_for(era, id).map_err(Error::Protocol);
-        if let Self::Http(connection) = self {
-            self.renew(connection).await?;
+        if let Self::Http(connection) = self
+            && connection.is_session_lost()
+        {
+            Box::pin(self.renew(connection)).await?;
         }
         let session = self.session_id();
         let answer = self
@@ -86,9 +88,8 @@ impl Peer {
         {
             return answer;
         }
-        self.renew(connection).await?;
-        self.send(request.method.name, params, mirrored, progress)
-            .await
+        Box::pin(self.renew(connection)).await?;
+        Box::pin(self.send(request.method.name, params, mirrored, progress)).await
     }
 
     /// Makes a session anew that the server forgot.

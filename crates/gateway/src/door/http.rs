@@ -126,6 +126,9 @@ impl HttpReply {
 
 impl Gate {
     /// Answers a POST.
+    ///
+    /// What is rare is behind a box here and below: a future is as large as its largest branch, and it is moved for
+    /// every request.
     pub async fn post(
         self: &Arc<Self>,
         principal: &Arc<Principal>,
@@ -154,7 +157,9 @@ impl Gate {
                 let why = Rejection::NotAllowed("this revision has no batches".into());
                 self.refuse(principal, body, why).await
             }
-            Ok(Body::Batch(frames)) => self.post_batch(principal, headers, body, frames).await,
+            Ok(Body::Batch(frames)) => {
+                Box::pin(self.post_batch(principal, headers, body, frames)).await
+            }
             Ok(Body::One(Err(fault))) | Err(fault) => {
                 self.refuse(principal, body, Rejection::NotMcp(fault)).await
             }
@@ -197,7 +202,7 @@ impl Gate {
             bytes_in,
         };
         let revision = Revision::LATEST_LEGACY;
-        match self.open_record(opening).await {
+        match Box::pin(self.open_record(opening)).await {
             Ok(record) => self.reject(record, id.as_deref(), revision, &rejection),
             Err(full) => unrecorded(id.as_deref(), revision, &full),
         }
@@ -219,7 +224,7 @@ impl Gate {
             method: known_name(&request.method),
             bytes_in: request.bytes().len(),
         };
-        match self.open_record(opening).await {
+        match Box::pin(self.open_record(opening)).await {
             Ok(record) => self.reject(record, Some(request.id()), revision, rejection),
             Err(full) => unrecorded(Some(request.id()), revision, &full),
         }
@@ -242,7 +247,7 @@ impl Gate {
         });
         match checked {
             Ok(asked) if asked.request.method.as_str() == method::LISTEN.name => {
-                self.listen(asked).await
+                Box::pin(self.listen(asked)).await
             }
             // The end of the response stream is the client's way to cancel: dropping the call is right.
             Ok(asked) => self.respond(asked, None).await,
@@ -368,7 +373,7 @@ impl Gate {
         if let Frame::Request(request) = &frame
             && request.method.as_str() == method::INITIALIZE.name
         {
-            return self.initialize(principal, request).await;
+            return Box::pin(self.initialize(principal, request)).await;
         }
         let session = match self.session(principal, headers) {
             Ok(session) => session,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command as StdCommand;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::clients::{Mode, Plan, Sdk, Seen};
@@ -128,7 +128,7 @@ fn plan(plan: Plan, folder: &Path) -> Plan {
         }))
 }
 
-fn judge(what: &str, seen: &Seen) {
+fn judge(what: &str, seen: &Seen) -> Result<()> {
     let names = seen.tool_names();
     for (alias, count) in [
         ("everything", 13),
@@ -161,7 +161,7 @@ fn judge(what: &str, seen: &Seen) {
         complete,
     ] = seen.steps.as_slice()
     else {
-        panic!("{what}: {:?}", seen.steps);
+        bail!("{what}: {:?}", seen.steps);
     };
     assert_eq!(echo.text(), "Echo: hi", "{what}");
     assert_eq!(read.text(), "alpha", "{what}");
@@ -181,6 +181,7 @@ fn judge(what: &str, seen: &Seen) {
         json!(["Engineering"]),
         "{what}"
     );
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,17 +206,17 @@ async fn five_real_servers_are_one_for_three_real_clients() -> Result<()> {
         let seen = plan(Plan::http(&url, mode), folder)
             .run(sdk, &peers)
             .await?;
-        judge(&format!("{sdk:?} over HTTP"), &seen);
+        judge(&format!("{sdk:?} over HTTP"), &seen)?;
         let bridge = machine.launch(&["stdio", "--connect", &url])?;
         let seen = plan(Plan::stdio(bridge, mode), folder)
             .run(sdk, &peers)
             .await?;
-        judge(&format!("{sdk:?} over the bridge"), &seen);
+        judge(&format!("{sdk:?} over the bridge"), &seen)?;
         let stdio = machine.launch(&["stdio"])?;
         let seen = plan(Plan::stdio(stdio, mode), folder)
             .run(sdk, &peers)
             .await?;
-        judge(&format!("{sdk:?} over stdio"), &seen);
+        judge(&format!("{sdk:?} over stdio"), &seen)?;
     }
 
     gate.signal(nix::sys::signal::Signal::SIGTERM)?;
