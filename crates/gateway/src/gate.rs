@@ -15,7 +15,7 @@ use store::{Outcome, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use upstream::{Events, Link, Spec, State};
+use upstream::{Events, Link, Spec, State, chain};
 use wire::{MethodName, Revision, encode};
 
 use crate::call::{self, Asked, View, Yield};
@@ -570,15 +570,4 @@ fn error_reply(id: Option<&str>, response: &crate::Response, call: Option<&str>)
         body: body.into(),
         retry_after: response.retry_after,
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

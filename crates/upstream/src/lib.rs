@@ -14,7 +14,7 @@ mod request;
 mod spec;
 mod stdio;
 
-pub use error::Error;
+pub use error::{Error, chain};
 pub use link::{Link, Parts, Reply, Snapshot, State};
 pub use listing::{Item, Listing};
 pub use request::{Caller, Event, Events, Request};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::{Era, Outcome, Revision};
 
+use crate::error::chain;
 use crate::listing::{self, Item, Listing, Offers};
 use crate::native::{self, Native};
 use crate::peer::{Greeting, Peer};
@@ -439,15 +440,4 @@ fn native_listing(native: &Native) -> Listing {
 fn jittered(pause: Duration) -> Duration {
     let dice = uuid::Uuid::new_v4().as_u128() % 1000;
     pause / 2 + (pause / 2000) * u32::try_from(dice).unwrap_or_default()
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
