@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 /// What a client may expect of a tool. Hints only: what may be called is decided by rules.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -77,6 +78,7 @@ pub(super) fn tool<I: JsonSchema, O: JsonSchema>(
     for schema in [&mut input_schema, &mut output_schema] {
         schema.remove("title");
         schema.remove("description");
+        drop_rust_formats(schema.as_object_mut());
     }
     let tool = Tool {
         name,
@@ -87,4 +89,30 @@ pub(super) fn tool<I: JsonSchema, O: JsonSchema>(
         annotations: hints,
     };
     to_raw_value(&tool).expect("schemas and strings have a JSON form")
+}
+
+/// Takes out formats that only schemars knows (`uint16`, `double`): validators warn about what no draft defines, and
+/// the bounds beside them say it already.
+fn drop_rust_formats(schema: Option<&mut Map<String, Value>>) {
+    let Some(schema) = schema else { return };
+    let is_ours = |format: &str| {
+        ["int", "uint", "float", "double"]
+            .iter()
+            .any(|name| format.starts_with(name))
+    };
+    if schema
+        .get("format")
+        .and_then(Value::as_str)
+        .is_some_and(is_ours)
+    {
+        schema.remove("format");
+    }
+    for value in schema.values_mut() {
+        match value {
+            Value::Array(items) => items
+                .iter_mut()
+                .for_each(|item| drop_rust_formats(item.as_object_mut())),
+            value => drop_rust_formats(value.as_object_mut()),
+        }
+    }
 }
