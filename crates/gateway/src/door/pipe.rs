@@ -1,4 +1,5 @@
-//! Stdio: one client at the other end of a pipe, one message a line, requests answered as they finish.
+//! One client and one conversation: stdio, a WebSocket, or HTTP+SSE. Messages come in one by one, requests are
+//! answered as they finish, and all answers go out on one queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,6 @@ use crate::record::Opening;
 use crate::session::{InFlight, Session};
 use crate::{Gate, Rejection, lists};
 
-const TRANSPORT: &str = "stdio";
 /// Requests of one client that are open at once.
 const OPEN_MAX: usize = 1024;
 
@@ -30,6 +30,8 @@ const OPEN_MAX: usize = 1024;
 pub struct Pipe {
     gate: Arc<Gate>,
     principal: Arc<Principal>,
+    /// What carries it, for the record.
+    transport: &'static str,
     out: mpsc::Sender<Bytes>,
     session: Mutex<Option<Arc<Session>>>,
     in_flight: InFlight,
@@ -43,13 +45,19 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// A conversation whose messages to the client go to `out`, each without a line end.
+    /// A conversation over `transport` whose messages to the client go to `out`, each without a line end.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, principal: Arc<Principal>, out: mpsc::Sender<Bytes>) -> Arc<Self> {
+    pub fn new(
+        gate: Arc<Gate>,
+        principal: Arc<Principal>,
+        transport: &'static str,
+        out: mpsc::Sender<Bytes>,
+    ) -> Arc<Self> {
         let over = gate.draining.child_token();
         Arc::new(Self {
             gate,
             principal,
+            transport,
             out,
             session: Mutex::default(),
             in_flight: InFlight::default(),
@@ -127,7 +135,7 @@ impl Pipe {
     /// Puts a request into the client's era; `Err` is the answer that is there already.
     async fn ask(self: &Arc<Self>, request: Request) -> Result<Asked, Bytes> {
         if is_modern(&request) {
-            return match modern(request, &self.principal, TRANSPORT) {
+            return match modern(request, &self.principal, self.transport) {
                 Ok(asked) => Ok(asked),
                 Err(unfit) => {
                     let Unfit { request, rejection } = *unfit;
@@ -142,13 +150,13 @@ impl Pipe {
         }
         let session = self.session.lock().clone();
         match session {
-            Some(session) => Ok(legacy(request, &session, &self.principal, TRANSPORT)),
+            Some(session) => Ok(legacy(request, &session, &self.principal, self.transport)),
             // The one request that may come before the handshake.
             None if request.method.as_str() == method::PING.name => {
                 let revision = Revision::LATEST_LEGACY;
                 let id = self.principal.id.clone();
                 let session = Session::new(id, revision, None, String::new());
-                Ok(legacy(request, &session, &self.principal, TRANSPORT))
+                Ok(legacy(request, &session, &self.principal, self.transport))
             }
             None => {
                 let why = Rejection::NotAllowed(
@@ -342,7 +350,7 @@ impl Pipe {
             principal: Some(&self.principal),
             bytes_in,
         };
-        self.gate.refused(refused, TRANSPORT).await.body
+        self.gate.refused(refused, self.transport).await.body
     }
 
     async fn refuse_request(
@@ -369,7 +377,7 @@ impl Pipe {
         Opening {
             principal: Some(&self.principal),
             client,
-            transport: TRANSPORT,
+            transport: self.transport,
             revision: revision.as_str(),
             method: known_name(&request.method),
             bytes_in: request.bytes().len(),

@@ -56,7 +56,7 @@ async fn serve(core: &Core, line_max: usize, drain: Duration) -> anyhow::Result<
         .authenticate(&presented)
         .context("the local user is not let in")?;
     let (out, waiting) = mpsc::channel(OUT_MAX);
-    let pipe = Pipe::new(Arc::clone(core.gate()), principal, out);
+    let pipe = Pipe::new(Arc::clone(core.gate()), principal, "stdio", out);
     let writer = write(waiting);
     tokio::pin!(writer);
     let mut terminate = signal(SignalKind::terminate())?;

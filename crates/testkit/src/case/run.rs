@@ -177,7 +177,7 @@ impl Runner {
             let principal = gate.authenticate(&presented).map_err(anyhow::Error::msg)?;
             let (sender, out) = mpsc::channel(QUEUE_MAX);
             let mut line = Line {
-                pipe: Pipe::new(gate, principal, sender),
+                pipe: Pipe::new(gate, principal, "stdio", sender),
                 out,
                 unread: Vec::new(),
             };

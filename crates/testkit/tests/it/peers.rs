@@ -162,7 +162,7 @@ async fn client(
     let gate = Arc::clone(world.gate());
     let principal = gate.authenticate(&presented)?;
     let (sender, mut out) = mpsc::channel(64);
-    let pipe = Pipe::new(gate, principal, sender);
+    let pipe = Pipe::new(gate, principal, "stdio", sender);
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (read, mut write) = tokio::io::split(ours);
     tasks.spawn(async move {
