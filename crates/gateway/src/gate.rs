@@ -74,7 +74,7 @@ pub struct Gate {
     /// Ends open streams.
     pub(crate) draining: CancellationToken,
     /// Ends upstreams and everything else.
-    stopping: CancellationToken,
+    pub(crate) stopping: CancellationToken,
 }
 
 #[derive(Debug)]

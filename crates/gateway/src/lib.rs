@@ -15,7 +15,7 @@ mod settings;
 mod translate;
 mod uri;
 
-pub use door::{AskError, EventStream, HttpBody, HttpReply, Pipe, Refused};
+pub use door::{AskError, Conversation, EventStream, HttpBody, HttpReply, Pipe, Refused};
 pub use gate::{Gate, Loaded, Parts, Reply};
 pub use rejection::{Rejection, Response};
 pub use settings::{CatalogSettings, Limits, Prefix, SessionSettings, Settings};

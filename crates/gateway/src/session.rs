@@ -103,10 +103,12 @@ impl Drop for Cancellable<'_> {
     }
 }
 
-/// All legacy sessions over HTTP.
+/// All legacy sessions over HTTP, and the places of conversations that need no session.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<String, Arc<Session>>>,
+    /// How many places each principal holds. Changed only under the lock of `open`, or to give one back.
+    seated: Mutex<HashMap<PrincipalId, usize>>,
 }
 
 impl Sessions {
@@ -123,21 +125,61 @@ impl Sessions {
         session.counted = Some(counted);
         let session = Arc::new(session);
         let mut open = self.open.lock();
-        if open.len() >= settings.max {
-            sweep(&mut open, settings, now);
+        self.make_room(&mut open, settings, now, &session.principal)?;
+        open.insert(session.id.clone(), Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Takes a place for a conversation, if there is room; [`Sessions::leave`] gives it back.
+    pub(crate) fn seat(
+        &self,
+        settings: &SessionSettings,
+        now: Instant,
+        principal: &PrincipalId,
+    ) -> Result<(), Rejection> {
+        let mut open = self.open.lock();
+        self.make_room(&mut open, settings, now, principal)?;
+        *self.seated.lock().entry(principal.clone()).or_default() += 1;
+        Ok(())
+    }
+
+    /// Gives a place back.
+    pub(crate) fn leave(&self, principal: &PrincipalId) {
+        let mut seated = self.seated.lock();
+        if let Some(count) = seated.get_mut(principal) {
+            *count -= 1;
+            if *count == 0 {
+                seated.remove(principal);
+            }
         }
-        let of_principal = || {
-            open.values()
-                .filter(|other| other.principal == session.principal)
-                .count()
+    }
+
+    fn make_room(
+        &self,
+        open: &mut HashMap<String, Arc<Session>>,
+        settings: &SessionSettings,
+        now: Instant,
+        principal: &PrincipalId,
+    ) -> Result<(), Rejection> {
+        let (seated, own_seats) = {
+            let seated = self.seated.lock();
+            let own = seated.get(principal).copied().unwrap_or_default();
+            (seated.values().sum::<usize>(), own)
         };
-        if open.len() >= settings.max
-            || (open.len() >= settings.per_principal && of_principal() >= settings.per_principal)
+        if open.len() + seated >= settings.max {
+            sweep(open, settings, now);
+        }
+        let count = open.len() + seated;
+        let own = || {
+            let sessions = open.values().filter(|other| other.principal == *principal);
+            sessions.count() + own_seats
+        };
+        if count >= settings.max
+            || (count >= settings.per_principal && own() >= settings.per_principal)
         {
             return Err(Rejection::TooManySessions);
         }
-        open.insert(session.id.clone(), Arc::clone(&session));
-        Ok(session)
+        Ok(())
     }
 
     /// The session of that id, if it is this principal's; somebody else's looks unknown.
@@ -170,7 +212,7 @@ impl Sessions {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.open.lock().len()
+        self.open.lock().len() + self.seated.lock().values().sum::<usize>()
     }
 }
 

@@ -1,13 +1,16 @@
 //! Where clients come in: which era a message opens, and what each transport adds to it.
 //!
 //! Listeners hand in bytes and facts and carry replies away; nothing here knows a socket. `http` is Streamable
-//! HTTP, `pipe` is stdio; both share what a request says of its client (here) and list changes (`changes`).
+//! HTTP, `pipe` is every transport on which one client holds one conversation, `conversation` those of them that come
+//! over a network; all share what a request says of its client (here) and list changes (`changes`).
 
 mod changes;
+mod conversation;
 mod http;
 mod local;
 mod pipe;
 
+pub use conversation::Conversation;
 pub use http::{EventStream, HttpBody, HttpReply, Refused};
 pub use local::AskError;
 pub use pipe::Pipe;

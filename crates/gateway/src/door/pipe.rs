@@ -53,7 +53,8 @@ impl Pipe {
         transport: &'static str,
         out: mpsc::Sender<Bytes>,
     ) -> Arc<Self> {
-        let over = gate.draining.child_token();
+        // Not when it drains: whoever owns the conversation then lets it finish.
+        let over = gate.stopping.child_token();
         Arc::new(Self {
             gate,
             principal,
@@ -98,6 +99,12 @@ impl Pipe {
         {
             tracing::warn!(waited = ?within, open = self.calls.len(), "calls are given up");
         }
+        self.hang_up().await;
+    }
+
+    /// The client is gone: gives up what is still open, and ends what tells it of changes.
+    pub async fn hang_up(&self) {
+        self.calls.close();
         self.over.cancel();
         self.listeners.close();
         self.calls.wait().await;

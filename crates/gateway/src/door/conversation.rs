@@ -1,0 +1,63 @@
+//! Conversations over a network that last as long as their connection: HTTP+SSE and WebSockets.
+//!
+//! Each is a [`Pipe`] that holds a place among the sessions. How messages are framed, and how one notices that the
+//! client is gone, is the listener's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use policy::Principal;
+use tokio::sync::mpsc;
+
+use super::Pipe;
+use crate::{Gate, Rejection};
+
+/// One conversation and its place, which it gives back when dropped.
+#[derive(Debug)]
+pub struct Conversation {
+    /// Takes the client's messages.
+    pub pipe: Arc<Pipe>,
+    /// Who talks.
+    pub principal: Arc<Principal>,
+    gate: Arc<Gate>,
+    _counted: observe::Counted,
+}
+
+impl Gate {
+    /// Begins a conversation over `transport` whose messages to the client go to `out`.
+    ///
+    /// # Errors
+    /// If there are as many sessions and conversations as are kept, or the gate is about to end.
+    pub fn converse(
+        self: &Arc<Self>,
+        principal: &Arc<Principal>,
+        transport: &'static str,
+        out: mpsc::Sender<Bytes>,
+    ) -> Result<Conversation, Rejection> {
+        if self.draining.is_cancelled() {
+            return Err(Rejection::Draining);
+        }
+        let settings = &self.view().settings.sessions;
+        self.sessions
+            .seat(settings, self.parts.clock.now(), &principal.id)?;
+        Ok(Conversation {
+            pipe: Pipe::new(Arc::clone(self), Arc::clone(principal), transport, out),
+            principal: Arc::clone(principal),
+            gate: Arc::clone(self),
+            _counted: self.parts.metrics.session(),
+        })
+    }
+}
+
+impl Conversation {
+    /// Ends when the gate drains: then the conversation should too.
+    pub async fn draining(&self) {
+        self.gate.draining.cancelled().await;
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.gate.sessions.leave(&self.principal.id);
+    }
+}
