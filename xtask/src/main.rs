@@ -1,4 +1,5 @@
-//! The developer's commands: `cargo xtask check | test | ci | bless | bench | readme | dev | setup`.
+//! The developer's commands: `cargo xtask check | test | conformance | ci | bless | bench | readme | dev |
+//! setup`.
 //!
 //! Each step says what it runs and how long it took. What the tests need from outside is [`setup`]; what clippy
 //! cannot say is [`tidy`]; the measurements are the package `bench`.
@@ -11,6 +12,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod dev;
 mod readme;
 mod setup;
@@ -54,6 +56,8 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Run the protocol's own conformance suite through the gate, and print one table
+    Conformance(conformance::Options),
     /// Run the README's commands, as `test` does
     Readme,
     /// Start the gate with a sample upstream
@@ -87,6 +91,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Ci => check::ci(&tree),
         Command::Bless => steps::step("generated pages", || tidy::pages::bless(&tree)),
         Command::Bench { quick } => bench::bench(&tree, *quick),
+        Command::Conformance(options) => conformance::conformance(&tree, options),
         Command::Readme => steps::step("README", || readme::check(&tree)),
         Command::Dev => dev::dev(&tree),
         Command::Setup => setup::setup(&tree),

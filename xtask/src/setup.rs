@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -65,12 +65,11 @@ const TOOLS: &[Tool] = &[
 /// Installs what is missing; does nothing, quickly, when all is there.
 pub(crate) fn setup(tree: &Tree) -> Result<()> {
     let peers = tree.target.join("peers");
-    fs::create_dir_all(&peers)?;
-    let lock = File::create(peers.join("lock"))?;
-    lock.lock().context("another set-up holds the lock")?;
+    let _lock = lock(&peers)?;
 
     let pins = tree.root.join("crates/testkit/peers");
-    let wanted = hash(&pins)?;
+    let pinned: Vec<_> = PINS.iter().map(|pin| pins.join(pin)).collect();
+    let wanted = hash(&pinned)?;
     let stamp = peers.join("stamp");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         println!("    {} is up to date", peers.display());
@@ -83,11 +82,19 @@ pub(crate) fn setup(tree: &Tree) -> Result<()> {
     fs::write(&stamp, wanted).context("writing the stamp")
 }
 
-fn hash(pins: &Path) -> Result<String> {
+/// One set-up at a time; released when dropped.
+pub(crate) fn lock(peers: &Path) -> Result<File> {
+    fs::create_dir_all(peers)?;
+    let lock = File::create(peers.join("lock"))?;
+    lock.lock().context("another set-up holds the lock")?;
+    Ok(lock)
+}
+
+/// What a stamp holds: a hash over the files that say what is installed.
+pub(crate) fn hash(pins: &[PathBuf]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    for pin in PINS {
-        let path = pins.join(pin);
-        fs::read(&path)
+    for path in pins {
+        fs::read(path)
             .with_context(|| format!("reading {}", path.display()))?
             .hash(&mut hasher);
     }
