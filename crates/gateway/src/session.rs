@@ -228,7 +228,8 @@ fn sweep(open: &mut HashMap<String, Arc<Session>>, settings: &SessionSettings, n
     });
 }
 
-fn random_id() -> Option<String> {
+/// 128 random bits.
+pub(crate) fn random_id() -> Option<String> {
     let mut bytes = [0_u8; 16];
     SystemRandom::new().fill(&mut bytes).ok()?;
     Some(format!("{:032x}", u128::from_be_bytes(bytes)))

@@ -5,7 +5,9 @@
 
 mod connection;
 mod origin;
+mod sse;
 mod threads;
+mod websocket;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,6 +26,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::Incoming;
 use policy::Principal;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::TaskTracker;
 use wire::header as mcp;
 
 use crate::config;
@@ -34,22 +38,51 @@ pub(crate) use threads::Threads;
 
 type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 
+/// Messages of one conversation that wait for a slow client.
+const OUT_MAX: usize = 64;
+/// How often a conversation's credential is looked at again: a key that was revoked ends it.
+const PROOF_EVERY: Duration = Duration::from_secs(20);
+/// Of the time to drain so much is left for goodbyes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What every request is held against; the settings can change while connections live.
 #[derive(Debug)]
 pub(crate) struct Edge {
     pub(crate) gate: Arc<Gate>,
     pub(crate) settings: ArcSwap<config::Http>,
+    streams: sse::Streams,
+    /// How long a conversation may go on with the calls it is at when the gate drains.
+    drain: Duration,
 }
 
 /// What the connection knows of a request.
+#[derive(Debug)]
 struct Facts {
     peer: SocketAddr,
     local: SocketAddr,
     activity: Arc<Activity>,
+    /// What outlives the request but not the serving of connections.
+    tasks: TaskTracker,
+    /// The connection's place among all; a WebSocket keeps it.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Edge {
-    async fn serve(&self, facts: &Facts, request: Request<Incoming>) -> Response<Body> {
+    /// What a gate is served through.
+    pub(crate) fn new(gate: Arc<Gate>, settings: config::Http, drain: Duration) -> Self {
+        Self {
+            gate,
+            settings: ArcSwap::from_pointee(settings),
+            streams: sse::Streams::default(),
+            drain: drain.saturating_sub(LAST_WORDS),
+        }
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        facts: &Arc<Facts>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let settings = self.settings.load();
         let allowed = origin::check(request.headers(), request.uri(), facts.local, &settings);
         let origin = match allowed {
@@ -73,8 +106,8 @@ impl Edge {
     }
 
     async fn route(
-        &self,
-        facts: &Facts,
+        self: &Arc<Self>,
+        facts: &Arc<Facts>,
         settings: &config::Http,
         request: Request<Incoming>,
     ) -> Response<Body> {
@@ -103,17 +136,24 @@ impl Edge {
                     into_response(self.gate.delete(&principal, request.headers()).await, facts)
                 }
                 _ => {
-                    let rejection = Rejection::Http {
-                        status: 405,
-                        reason: "Use POST",
-                    };
-                    let mut response = self.refuse(rejection, Some(&principal)).await;
-                    response
-                        .headers_mut()
-                        .insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
-                    response
+                    self.refuse_method(&principal, "Use POST", "POST, GET, DELETE")
+                        .await
                 }
             },
+            (&Method::GET, sse::STREAM) => {
+                let opened = self.open_stream(facts, &principal, request.headers());
+                self.or_refuse(&principal, opened).await
+            }
+            (_, sse::STREAM) => self.refuse_method(&principal, "Use GET", "GET").await,
+            (&Method::POST, sse::MESSAGES) => {
+                let taken = self.take_message(&principal, settings, request).await;
+                self.or_refuse(&principal, taken).await
+            }
+            (_, sse::MESSAGES) => self.refuse_method(&principal, "Use POST", "POST").await,
+            (_, websocket::PATH) => {
+                let upgraded = self.upgrade(facts, &principal, settings, request);
+                self.or_refuse(&principal, upgraded).await
+            }
             (&Method::GET, "/health") => text(
                 StatusCode::OK,
                 "application/json",
@@ -178,6 +218,51 @@ impl Edge {
             Ok(body) => into_response(self.gate.post(principal, &head.headers, &body).await, facts),
             Err(rejection) => self.refuse(rejection, Some(principal)).await,
         }
+    }
+
+    /// Ends when what a conversation presented at its start no longer proves that it is this principal's.
+    async fn disowned(&self, facts: &Facts, headers: &HeaderMap, principal: &Principal) {
+        while self.is_owned(facts, headers, principal) {
+            tokio::time::sleep(PROOF_EVERY).await;
+        }
+    }
+
+    fn is_owned(&self, facts: &Facts, headers: &HeaderMap, principal: &Principal) -> bool {
+        match self.authenticate(facts, headers) {
+            Ok(found) => *found == *principal,
+            // It cannot be known now, and was true a moment ago.
+            Err(rejection) => matches!(
+                rejection,
+                Rejection::Unauthenticated(auth::AuthError::Unavailable(_))
+            ),
+        }
+    }
+
+    async fn or_refuse(
+        &self,
+        principal: &Principal,
+        answer: Result<Response<Body>, Rejection>,
+    ) -> Response<Body> {
+        match answer {
+            Ok(response) => response,
+            Err(rejection) => self.refuse(rejection, Some(principal)).await,
+        }
+    }
+
+    async fn refuse_method(
+        &self,
+        principal: &Principal,
+        reason: &'static str,
+        allow: &'static str,
+    ) -> Response<Body> {
+        let rejection = Rejection::Http {
+            status: 405,
+            reason,
+        };
+        let mut response = self.refuse(rejection, Some(principal)).await;
+        let allow = HeaderValue::from_static(allow);
+        response.headers_mut().insert(header::ALLOW, allow);
+        response
     }
 
     async fn refuse(&self, rejection: Rejection, principal: Option<&Principal>) -> Response<Body> {

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use gateway::Gate;
 use observe::Metrics;
 use policy::Clock;
@@ -136,10 +135,8 @@ pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Err
         bound.push((listener.local_addr().map_err(failed)?, listener));
     }
     let core = Core::start(&loaded, clock)?;
-    let edge = Arc::new(Edge {
-        gate: Arc::clone(core.gate()),
-        settings: ArcSwap::from_pointee(loaded.http.clone()),
-    });
+    let gate = Arc::clone(core.gate());
+    let edge = Arc::new(Edge::new(gate, loaded.http.clone(), loaded.drain));
     let places = Arc::new(Semaphore::new(loaded.http.connections_max));
     let threads = Arc::new(Threads::start(&edge).map_err(Error::Threads)?);
     let (listeners, closing) = (TaskTracker::new(), CancellationToken::new());

@@ -10,11 +10,14 @@ use policy::Principal;
 use tokio::sync::mpsc;
 
 use super::Pipe;
+use crate::session::random_id;
 use crate::{Gate, Rejection};
 
 /// One conversation and its place, which it gives back when dropped.
 #[derive(Debug)]
 pub struct Conversation {
+    /// 128 random bits in hexadecimal digits, for transports whose messages must say where they belong.
+    pub id: String,
     /// Takes the client's messages.
     pub pipe: Arc<Pipe>,
     /// Who talks.
@@ -37,10 +40,12 @@ impl Gate {
         if self.draining.is_cancelled() {
             return Err(Rejection::Draining);
         }
+        let id = random_id().ok_or(Rejection::Busy)?;
         let settings = &self.view().settings.sessions;
         self.sessions
             .seat(settings, self.parts.clock.now(), &principal.id)?;
         Ok(Conversation {
+            id,
             pipe: Pipe::new(Arc::clone(self), Arc::clone(principal), transport, out),
             principal: Arc::clone(principal),
             gate: Arc::clone(self),

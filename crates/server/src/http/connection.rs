@@ -104,6 +104,8 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
             peer,
             local,
             activity: Arc::clone(&activity),
+            tasks: tasks.clone(),
+            _place: place,
         });
         let service = {
             let (edge, activity) = (Arc::clone(edge), Arc::clone(&activity));
@@ -131,7 +133,10 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
             .http2()
             .max_concurrent_streams(128)
             .max_header_list_size(16 * 1024);
-        let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
+        let connection = builder
+            .serve_connection_with_upgrades(io, service)
+            .into_owned();
+        let connection = graceful.watch(connection);
         let edge = Arc::clone(edge);
         tasks.spawn(async move {
             tokio::select! {
@@ -142,7 +147,6 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
                 }
                 () = activity.overdue(&edge) => tracing::debug!(%peer, "a connection was closed for taking too long"),
             }
-            drop(place);
         });
     }
     graceful.shutdown().await;
