@@ -4,7 +4,8 @@
     fixture.py --stdio                               over stdin and stdout
 
 Tools, resources and prompts are the SDK's own (`mcp_everything_server`, unpacked from its sources). Left alone it
-speaks both eras. Pinned to one, it refuses the other's opening as servers of that era do.
+speaks both eras. Pinned to one, it refuses the other's opening as servers of that era do, and its tools are those of
+`eras`.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import logging
 
 import anyio
+import eras
 import uvicorn
 from mcp_everything_server.server import event_store, mcp
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
@@ -25,6 +27,10 @@ def main() -> None:
     arguments.add_argument("--log-level", default="INFO")
     options = arguments.parse_args()
     logging.basicConfig(level=options.log_level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    if options.era == "legacy":
+        eras.legacy(mcp)
+    elif options.era == "modern":
+        eras.modern(mcp)
     if options.stdio:
         anyio.run(mcp.run_stdio_async)
         return

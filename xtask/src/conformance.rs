@@ -11,6 +11,8 @@ mod legs;
 mod outcome;
 mod rig;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::io::stdin;
@@ -21,7 +23,7 @@ use anyhow::{Context as _, Result, bail};
 
 use self::baseline::{Baseline, Verdict};
 use self::install::Installed;
-use self::legs::{LEGS, Leg, Side, Suite};
+use self::legs::{LEGS, Leg, Side, Suite, Upstream};
 use self::outcome::Outcome;
 use self::rig::Rig;
 use crate::steps::{Tree, run, step};
@@ -54,6 +56,13 @@ pub(crate) fn conformance(tree: &Tree, options: &Options) -> Result<()> {
         step("build", || {
             run(tree.cargo().args(["build", "--package", "server"]))
         })?;
+        if legs.iter().any(|leg| leg.upstream == Upstream::Native) {
+            step("build the native fixture", || {
+                run(tree
+                    .cargo()
+                    .args(["build", "--package", "testkit", "--bin", rig::NATIVE]))
+            })?;
+        }
     }
     let mut outcomes = Vec::new();
     for leg in legs {
@@ -92,7 +101,7 @@ fn chosen(tree: &Tree, wishes: &[String]) -> Result<Vec<&'static Leg>> {
         .partition(|leg| leg.upstream.exists(tree));
     for leg in &cannot {
         println!(
-            "    {}: not run, because {} does not exist",
+            "    {}: not run, because testkit has no program `{}` yet",
             leg.name,
             rig::NATIVE
         );

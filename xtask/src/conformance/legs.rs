@@ -161,10 +161,13 @@ impl Leg {
 }
 
 impl Upstream {
-    /// Whether its program is there.
+    /// Whether there is such a thing yet.
     pub(super) fn exists(self, tree: &Tree) -> bool {
         match self {
-            Self::Native => tree.target.join(NATIVE).is_file(),
+            Self::Native => tree
+                .root
+                .join(format!("crates/testkit/src/bin/{NATIVE}.rs"))
+                .is_file(),
             Self::Http(_) | Self::Stdio | Self::Suite => true,
         }
     }

@@ -16,8 +16,8 @@ use super::legs::{Era, Leg, Upstream};
 use super::text;
 use crate::steps::{Tree, works};
 
-/// Our own fixture, below the target folder.
-pub(super) const NATIVE: &str = "debug/fixture";
+/// Our own fixture: a program of the package `testkit`.
+pub(super) const NATIVE: &str = "fixture";
 /// How long a process may take until it is ready.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long a process may take to end once it was asked to.
@@ -69,7 +69,7 @@ impl Rig {
             }),
             Upstream::Native => {
                 let address = free_address()?;
-                let mut command = Command::new(tree.target.join(NATIVE));
+                let mut command = Command::new(tree.target.join("debug").join(NATIVE));
                 command.args(["--listen", &address.to_string()]);
                 command.current_dir(folder);
                 let mut process =
