@@ -1,7 +1,8 @@
 """Drives an MCP server with the official Python SDK and prints what it saw as one JSON object.
 
 Usage: py_client.py PLAN, where PLAN is JSON:
-  {"url": "http://…/mcp", "headers": {…}}  or  {"stdio": ["command", "argument", …], "env": {…}}
+  {"url": "http://…/mcp", "headers": {…}, "transport": "http" | "sse" | "websocket"}
+    or  {"stdio": ["command", "argument", …], "env": {…}}
   "mode": "legacy" | "auto" | "2026-07-28"
   "steps": [{"call": NAME, "arguments": {…}}, {"prompt": NAME, "arguments": {…}}, {"read": URI},
             {"complete": {"ref": {…}, "argument": {…}, "context": {…}}}]
@@ -18,6 +19,7 @@ from typing import Any
 
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import PromptReference, ResourceTemplateReference
 
@@ -108,6 +110,9 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
         command, *arguments = plan["stdio"]
         server = StdioServerParameters(command=command, args=arguments, env=plan.get("env"))
         async with Client(server, **options) as client:
+            return await look(client, plan)
+    if plan.get("transport") == "sse":
+        async with Client(sse_client(plan["url"], headers=plan.get("headers")), **options) as client:
             return await look(client, plan)
     async with httpx2.AsyncClient(headers=plan.get("headers"), timeout=options["read_timeout_seconds"]) as http:
         async with Client(streamable_http_client(plan["url"], http_client=http), **options) as client:

@@ -1,15 +1,27 @@
 // Drives an MCP server with the TypeScript SDK 1.x (legacy revisions). Usage and output: see py_client.py.
 
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { WebSocketClientTransport } from '@modelcontextprotocol/sdk/client/websocket.js';
 import { main, wrap } from './plan.mjs';
+
+/** What the plan says carries messages. The WebSocket of node, as that of a browser, sends no headers. */
+function transportOf(plan) {
+    if (plan.stdio) return new StdioClientTransport({ command: plan.stdio[0], args: plan.stdio.slice(1), env: plan.env });
+    const url = new URL(plan.url);
+    const requestInit = { headers: plan.headers };
+    switch (plan.transport) {
+        case 'sse': return new SSEClientTransport(url, { requestInit });
+        case 'websocket': return new WebSocketClientTransport(url);
+        default: return new StreamableHTTPClientTransport(url, { requestInit });
+    }
+}
 
 await main(async (plan, options) => {
     const client = new Client({ name: 'ts_client', version: '1' });
-    const transport = plan.stdio
-        ? new StdioClientTransport({ command: plan.stdio[0], args: plan.stdio.slice(1), env: plan.env })
-        : new StreamableHTTPClientTransport(new URL(plan.url), { requestInit: { headers: plan.headers } });
+    const transport = transportOf(plan);
     // This SDK tells the transport which revision was agreed on, and nobody else.
     const told = transport.setProtocolVersion?.bind(transport);
     let revision;
@@ -22,7 +34,7 @@ await main(async (plan, options) => {
         call: (params, more) => client.callTool(params, undefined, more),
         revision: () => revision,
         close: async () => {
-            if (!plan.stdio) await transport.terminateSession();
+            await transport.terminateSession?.();
             await client.close();
         },
     });

@@ -62,6 +62,18 @@ pub enum Mode {
     Modern,
 }
 
+/// What carries messages to a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Streamable HTTP.
+    Http,
+    /// HTTP+SSE, the first revision's; not in the TypeScript SDK 2.x.
+    Sse,
+    /// A WebSocket; in the TypeScript SDK 1.x only, and it sends no headers.
+    WebSocket,
+}
+
 /// What a client is told to do: where to go, and what to ask there.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
@@ -78,6 +90,7 @@ enum To {
     Http {
         url: String,
         headers: BTreeMap<String, String>,
+        transport: Transport,
     },
     Stdio {
         stdio: Vec<String>,
@@ -98,10 +111,17 @@ impl Plan {
     /// To an endpoint.
     #[must_use]
     pub fn http(url: impl Into<String>, mode: Mode) -> Self {
+        Self::over(Transport::Http, url, mode)
+    }
+
+    /// To an endpoint of any kind.
+    #[must_use]
+    pub fn over(transport: Transport, url: impl Into<String>, mode: Mode) -> Self {
         Self::to(
             To::Http {
                 url: url.into(),
                 headers: BTreeMap::new(),
+                transport,
             },
             mode,
         )

@@ -139,6 +139,8 @@ impl Peers {
             "node",
             "--preserve-symlinks",
             "--preserve-symlinks-main",
+            // Node 20 has it and does not show it.
+            "--experimental-websocket",
             &script,
         ]))
     }

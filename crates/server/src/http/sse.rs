@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use policy::Principal;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::sse;
 
@@ -27,13 +28,23 @@ pub(super) const MESSAGES: &str = "/messages";
 const TRANSPORT: &str = "sse";
 /// A stream that has nothing to say says so in these intervals, for the proxies on its way.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
-/// How long a message may wait for a client that does not read its answers.
-const TAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages that wait to be looked at, and how long one more may wait to be among them: a client that does not read
+/// its answers is not read from either.
+const IN_MAX: usize = 4;
+const IN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The open streams, by what their clients repeat with each message.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    open: Mutex<HashMap<String, Arc<Conversation>>>,
+    open: Mutex<HashMap<String, Open>>,
+}
+
+/// Where the messages for a stream go. They are looked at on the stream's own thread, which is there for as long as
+/// the stream is; that of the connection that brings a message may end before the answer is there.
+#[derive(Debug, Clone)]
+struct Open {
+    principal: Arc<Principal>,
+    messages: mpsc::Sender<Bytes>,
 }
 
 impl Edge {
@@ -45,7 +56,7 @@ impl Edge {
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Rejection> {
         let (out, waiting) = mpsc::channel(OUT_MAX);
-        let conversation = Arc::new(self.gate.converse(principal, TRANSPORT, out)?);
+        let conversation = self.gate.converse(principal, TRANSPORT, out)?;
         let id = &conversation.id;
         let endpoint = format!("event: endpoint\ndata: {MESSAGES}?session={id}\n\n");
         let gone = CancellationToken::new();
@@ -62,17 +73,20 @@ impl Edge {
                 Stream::next,
             ))),
         };
+        let (messages, posted) = mpsc::channel(IN_MAX);
+        let open = Open {
+            principal: Arc::clone(principal),
+            messages,
+        };
         self.streams
             .open
             .lock()
-            .insert(conversation.id.clone(), Arc::clone(&conversation));
-        facts.tasks.spawn(keep(
-            Arc::clone(self),
-            Arc::clone(facts),
-            headers.clone(),
-            conversation,
-            gone,
-        ));
+            .insert(conversation.id.clone(), open);
+        let (edge, keeper, headers) = (Arc::clone(self), Arc::clone(facts), headers.clone());
+        facts.tasks.spawn(async move {
+            edge.keep(&keeper, &headers, conversation, posted, gone)
+                .await;
+        });
         Ok(into_response(reply, facts))
     }
 
@@ -89,16 +103,23 @@ impl Edge {
             .find_map(|pair| pair.strip_prefix("session="));
         // Somebody else's stream looks unknown. The same principal with another credential counts as somebody else:
         // the records of the stream would name the wrong one.
-        let conversation = id
+        let open = id
             .and_then(|id| self.streams.open.lock().get(id).cloned())
-            .filter(|conversation| *conversation.principal == *principal)
+            .filter(|open| *open.principal == *principal)
             .ok_or(Rejection::UnknownSession)?;
         let (head, body) = request.into_parts();
         check_media(&head.headers)?;
         let body = read(body, settings).await?;
-        tokio::time::timeout(TAKE_TIMEOUT, conversation.pipe.take(body))
-            .await
-            .map_err(|_elapsed| Rejection::Busy)?;
+        match open.messages.send_timeout(body, IN_TIMEOUT).await {
+            Ok(()) => {}
+            Err(SendTimeoutError::Timeout(_)) => {
+                return Err(Rejection::Http {
+                    status: 503,
+                    reason: "The stream is not read; its messages wait",
+                });
+            }
+            Err(SendTimeoutError::Closed(_)) => return Err(Rejection::UnknownSession),
+        }
         Ok(plain_response(HttpReply {
             status: 202,
             session: None,
@@ -106,29 +127,40 @@ impl Edge {
             body: HttpBody::Empty,
         }))
     }
-}
 
-/// Keeps a conversation until its client is gone, its credential is, or the gate drains.
-async fn keep(
-    edge: Arc<Edge>,
-    facts: Arc<Facts>,
-    headers: HeaderMap,
-    conversation: Arc<Conversation>,
-    gone: CancellationToken,
-) {
-    let drains = tokio::select! {
-        () = gone.cancelled() => false,
-        () = edge.disowned(&facts, &headers, &conversation.principal) => false,
-        () = conversation.draining() => true,
-    };
-    // Whatever is posted from now on has no stream to be answered on.
-    edge.streams.open.lock().remove(&conversation.id);
-    if drains {
-        conversation.pipe.finish(edge.drain).await;
-    } else {
-        conversation.pipe.hang_up().await;
+    /// Keeps a conversation until its client is gone, its credential is, or the gate drains.
+    async fn keep(
+        &self,
+        facts: &Facts,
+        headers: &HeaderMap,
+        conversation: Conversation,
+        mut posted: mpsc::Receiver<Bytes>,
+        gone: CancellationToken,
+    ) {
+        let pipe = &conversation.pipe;
+        let taking = async {
+            while let Some(message) = posted.recv().await {
+                pipe.take(message).await;
+            }
+        };
+        let drains = tokio::select! {
+            () = taking => false,
+            () = gone.cancelled() => false,
+            () = self.disowned(facts, headers, &conversation.principal) => false,
+            () = conversation.draining() => true,
+        };
+        // Whatever is posted from now on has no stream to be answered on.
+        self.streams.open.lock().remove(&conversation.id);
+        if drains {
+            while let Ok(message) = posted.try_recv() {
+                pipe.take(message).await;
+            }
+            pipe.finish(self.drain).await;
+        } else {
+            pipe.hang_up().await;
+        }
+        // With the conversation goes the last one who could write to the stream, which ends.
     }
-    // The last one who holds the conversation ends the stream.
 }
 
 /// The body of the answer to a GET.

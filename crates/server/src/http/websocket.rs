@@ -150,6 +150,7 @@ impl Edge {
             // First the queue, then those who wait for a place in it.
             drop(writing);
             conversation.pipe.hang_up().await;
+            drop(conversation);
         }
         if let Some((code, reason)) = end.close() {
             let frame = CloseFrame {

@@ -128,16 +128,30 @@ impl Exchange {
     /// # Errors
     /// If the stream breaks off, nothing comes in time, or it is not JSON.
     pub async fn event(&mut self) -> Result<Option<Value>> {
+        let event = self.named_event().await?;
+        Ok(event
+            .map(|(_, data)| serde_json::from_str(&data))
+            .transpose()?)
+    }
+
+    /// The type and the data of the next event; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// If the stream breaks off or nothing comes in time.
+    pub async fn named_event(&mut self) -> Result<Option<(String, String)>> {
         loop {
             if let Some(end) = find(&self.data, b"\n\n") {
                 let event = String::from_utf8(self.data.drain(..end + 2).collect())?;
-                let lines: Vec<&str> = event
-                    .lines()
-                    .filter_map(|line| line.strip_prefix("data: "))
-                    .collect();
+                let field = |name| {
+                    event
+                        .lines()
+                        .filter_map(move |line| line.strip_prefix(name))
+                };
+                let lines: Vec<&str> = field("data: ").collect();
                 // A comment keeps the stream alive and says nothing.
                 if !lines.is_empty() {
-                    return Ok(Some(serde_json::from_str(&lines.join("\n"))?));
+                    let kind = field("event: ").next().unwrap_or("message");
+                    return Ok(Some((kind.to_owned(), lines.join("\n"))));
                 }
                 continue;
             }

@@ -7,3 +7,4 @@ mod flow;
 mod lifecycle;
 mod peers;
 mod real;
+mod transports;
