@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use policy::{Decision, Principal, Subject as RuleSubject, SubjectKind};
+use policy::{Decision, Instant, Principal, Subject as RuleSubject, SubjectKind};
 use upstream::{Caller, Events};
 use wire::method::Subject;
 use wire::{Era, Method, MethodName, Outcome, Params, Reference, Request, Revision, json};
 
 use crate::catalog::{Catalog, Entry};
+use crate::exchange::{Desk, Exchange};
 use crate::limits::{Counters, Permit};
 use crate::record::CallRecord;
+use crate::session::Session;
 use crate::{Rejection, Settings, lists, translate, uri};
 
 /// A request and all that is known about who sent it, in modern form whatever the client speaks.
@@ -26,6 +28,8 @@ pub(crate) struct Asked {
     /// Name and version of the client, for the record.
     pub(crate) client: String,
     pub(crate) caller: Caller,
+    /// The legacy conversation that it belongs to.
+    pub(crate) session: Option<Arc<Session>>,
     pub(crate) transport: &'static str,
 }
 
@@ -68,6 +72,7 @@ pub(crate) async fn run(
     asked: &Asked,
     view: &View,
     counters: &Counters,
+    desk: &Desk,
     events: Option<&Events>,
     record: &mut CallRecord,
 ) -> Result<Yield, Rejection> {
@@ -83,7 +88,8 @@ pub(crate) async fn run(
     }
     let authorized = authorize(call, view, record)?;
     let authorized = consent(authorized);
-    let answer = dispatch(&authorized, permit, events).await?;
+    let now = record.opened();
+    let answer = dispatch(&authorized, permit, desk, events, now).await?;
     screen(&authorized, answer)
 }
 
@@ -152,7 +158,9 @@ fn resolve<'a>(
             }
             None => return Err(Rejection::BadParams("`ref` is missing".to_owned())),
         },
-        Subject::Gate => return Err(Rejection::UnknownMethod(method.name.to_owned())),
+        Subject::Gate | Subject::Task => {
+            return Err(Rejection::UnknownMethod(method.name.to_owned()));
+        }
     };
     let decided = entry.map(|entry| {
         let name = subject_name(method, params, entry);
@@ -286,7 +294,8 @@ fn validate(call: &Call<'_>, record: &mut CallRecord) -> Result<Option<Yield>, R
     }))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'));
     bytes
@@ -320,7 +329,9 @@ fn consent(authorized: Authorized<'_>) -> Authorized<'_> {
 async fn dispatch(
     authorized: &Authorized<'_>,
     _permit: Permit,
+    desk: &Desk,
     events: Option<&Events>,
+    now: Instant,
 ) -> Result<upstream::Reply, Rejection> {
     let Call {
         asked,
@@ -343,13 +354,21 @@ async fn dispatch(
         method,
         params: Params::clone(params),
         name: is_named.then(|| entry.item.key.clone()),
+        task_id: None,
+        input: None,
+        mirrored: Vec::new(),
         caller: asked.caller.clone(),
     };
-    let reply = entry.link.call(&request, events).await;
-    reply.map_err(|cause| Rejection::Upstream {
-        upstream: entry.link.id().clone(),
-        cause,
+    desk.exchange(Exchange {
+        link: &entry.link,
+        request,
+        principal: &asked.principal.id,
+        era: asked.revision.era(),
+        key: &entry.key,
+        events,
+        now,
     })
+    .await
 }
 
 /// What came back, made fit for the client: its shape is checked and put into the client's era.

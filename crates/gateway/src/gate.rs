@@ -20,8 +20,10 @@ use wire::{MethodName, Revision, encode};
 
 use crate::call::{self, Asked, View, Yield};
 use crate::catalog::Catalog;
+use crate::exchange::Desk;
 use crate::limits::Counters;
 use crate::record::{CallRecord, Opening};
+use crate::seal::Seal;
 use crate::session::Sessions;
 use crate::{Rejection, Settings};
 
@@ -56,6 +58,17 @@ pub struct Loaded {
     pub auth: auth::Settings,
 }
 
+/// Why a gate cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A built-in pack cannot be set up.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+    /// The system gives no random bytes, without which nothing can be sealed.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
+}
+
 /// One guarded gate.
 #[derive(Debug)]
 pub struct Gate {
@@ -64,6 +77,7 @@ pub struct Gate {
     authenticator: ArcSwap<Authenticator>,
     audit: AuditLog,
     counters: Counters,
+    desk: Desk,
     pub(crate) sessions: Sessions,
     links: Mutex<Vec<Running>>,
     /// Another number, another catalog.
@@ -110,8 +124,8 @@ impl Gate {
     /// Starts the gate and its upstreams.
     ///
     /// # Errors
-    /// If a built-in pack cannot be set up.
-    pub fn start(parts: Parts, loaded: Loaded) -> Result<Arc<Self>, upstream::Error> {
+    /// If a built-in pack cannot be set up, or the system gives no random bytes.
+    pub fn start(parts: Parts, loaded: Loaded) -> Result<Arc<Self>, StartError> {
         let authenticator =
             Authenticator::new(loaded.auth, parts.store.clone(), Arc::clone(&parts.clock));
         let counters = Counters::new(loaded.settings.limits.in_flight_max);
@@ -124,6 +138,7 @@ impl Gate {
             view: ArcSwap::from_pointee(view),
             authenticator: ArcSwap::from_pointee(authenticator),
             counters,
+            desk: Desk::new(Seal::ephemeral().map_err(|_unspecified| StartError::NoRandomness)?),
             sessions: Sessions::default(),
             links: Mutex::default(),
             changes: watch::channel(0).0,
@@ -266,9 +281,12 @@ impl Gate {
             .await
             .is_err()
         {
+            let now = self.parts.clock.now();
             self.sessions
-                .sweep(&self.view.load().settings.sessions, self.parts.clock.now());
+                .sweep(&self.view.load().settings.sessions, now);
+            self.desk.sweep(now);
         }
+        self.desk.clear();
     }
 
     /// Ends open streams and takes no more calls; those in flight go on.
@@ -372,13 +390,13 @@ impl Gate {
                 Box::pin(self.settle()).await;
             }
             let view = self.view();
-            let counters = &self.counters;
-            match call::run(asked, &view, counters, events, &mut record).await {
+            let (counters, desk) = (&self.counters, &self.desk);
+            match call::run(asked, &view, counters, desk, events, &mut record).await {
                 // What is unknown so soon after the start may be on its way.
                 Err(rejection) if rejection.is_unknown() && view.catalog.is_settling => {
                     Box::pin(self.settle()).await;
                     let view = self.view();
-                    Box::pin(call::run(asked, &view, counters, events, &mut record)).await
+                    Box::pin(call::run(asked, &view, counters, desk, events, &mut record)).await
                 }
                 yielded => yielded,
             }

@@ -4,18 +4,22 @@
 
 mod call;
 mod catalog;
+mod dialect;
 mod door;
+mod exchange;
 mod gate;
 mod limits;
 mod lists;
 mod record;
 pub mod rejection;
+mod seal;
 mod session;
 mod settings;
 mod translate;
 mod uri;
 
+pub use dialect::{Dialect, Family, Names};
 pub use door::{AskError, Conversation, EventStream, HttpBody, HttpReply, Pipe, Refused};
-pub use gate::{Gate, Loaded, Parts, Reply};
+pub use gate::{Gate, Loaded, Parts, Reply, StartError};
 pub use rejection::{Rejection, Response};
 pub use settings::{CatalogSettings, Limits, Prefix, SessionSettings, Settings};

@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use policy::{Principal, UpstreamId};
+use upstream::Logs;
 use wire::method::{self, Method};
-use wire::{Era, Params, Revision, json};
+use wire::{Era, Level, Params, Revision, json};
 
 use crate::Rejection;
 use crate::call::{Asked, View, may_see};
@@ -37,9 +38,23 @@ pub(crate) fn answer(
         }
         name if name == method::DISCOVER.name => Ok(discover(&asked.principal, view)),
         name if name == method::PING.name => Ok(Bytes::from_static(b"{}")),
+        name if name == method::SET_LEVEL.name => set_level(asked, params),
         // The door answers the handshake and subscriptions; here they are in no conversation that has them.
         name => Err(Rejection::UnknownMethod(name.to_owned())),
     }
+}
+
+/// How much a legacy client wants to hear; upstreams learn it with its next call.
+fn set_level(asked: &Asked, params: &Params) -> Result<Bytes, Rejection> {
+    let level = params
+        .level
+        .as_deref()
+        .and_then(Level::parse)
+        .ok_or_else(|| Rejection::BadParams("`level` is no log level".to_owned()))?;
+    if let Some(session) = &asked.session {
+        *session.logs.lock() = Logs::From(level);
+    }
+    Ok(Bytes::from_static(b"{}"))
 }
 
 fn list(
@@ -117,7 +132,7 @@ pub(crate) const SERVER_INFO: &str = concat!(
 ///
 /// The same for any set of upstreams: they come and go, a handshake stays.
 const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
-     \"resources\":{\"listChanged\":true},\"completions\":{}}";
+     \"resources\":{\"listChanged\":true},\"completions\":{},\"logging\":{}}";
 
 fn discover(principal: &Principal, view: &View) -> Bytes {
     let instructions = instructions(principal, view);

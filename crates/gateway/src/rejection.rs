@@ -60,6 +60,15 @@ pub enum Rejection {
     /// A cursor that no list of ours gave out.
     #[error("a cursor that was not given out here")]
     BadCursor,
+    /// A `requestState` that is not ours, is over, was used, or belongs to another call or principal.
+    #[error("a request state that is not good here")]
+    BadState,
+    /// What the call needs of the client, and the client did not declare: a `ClientCapabilities` object.
+    #[error("the client lacks a capability: {0}")]
+    MissingCapability(&'static str),
+    /// The client gave no answer to what the upstream wanted to know.
+    #[error("the client did not answer the upstream")]
+    Unanswered,
     /// Arguments that do not fit the tool's schema.
     #[error("arguments do not fit the schema")]
     BadArguments(String),
@@ -252,6 +261,31 @@ impl Rejection {
                 Client,
                 "Invalid params: unknown cursor",
             ),
+            Self::BadState => Response::new(
+                200,
+                code::INVALID_PARAMS,
+                Client,
+                "Invalid params: `requestState` is unknown, over, or another call's; make the call again without it",
+            ),
+            Self::MissingCapability(needed) if is_modern => Response::new(
+                400,
+                code::MISSING_CAPABILITY,
+                Client,
+                "Missing required client capability",
+            )
+            .data(format!("\"requiredCapabilities\":{needed}")),
+            Self::MissingCapability(_) => Response::new(
+                200,
+                code::INVALID_REQUEST,
+                Client,
+                "The client lacks a capability that this call needs",
+            ),
+            Self::Unanswered => Response::new(
+                200,
+                code::CANCELLED,
+                Client,
+                "The upstream asked something that the client did not answer",
+            ),
             Self::BadArguments(why) => Response::new(
                 200,
                 code::INVALID_PARAMS,
@@ -368,6 +402,7 @@ impl Rejection {
             Self::Upstream { .. }
             | Self::BadSchema { .. }
             | Self::Unrecordable(_)
+            | Self::Unanswered
             | Self::Cancelled => false,
             Self::NotMcp(_)
             | Self::NotAllowed(_)
@@ -380,6 +415,8 @@ impl Rejection {
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
             | Self::BadCursor
+            | Self::BadState
+            | Self::MissingCapability(_)
             | Self::BadArguments(_)
             | Self::TooMany { .. }
             | Self::Busy
@@ -504,6 +541,9 @@ fn samples() -> Vec<Rejection> {
         Rejection::UnknownPrompt("files.fly".into()),
         Rejection::UnknownResource("file:///nowhere".into()),
         Rejection::BadCursor,
+        Rejection::BadState,
+        Rejection::MissingCapability("{\"elicitation\":{\"url\":{}}}"),
+        Rejection::Unanswered,
         Rejection::BadArguments("`/path`: expected a string, got 7".into()),
         Rejection::BadSchema {
             tool: "files.read".into(),

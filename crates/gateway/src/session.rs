@@ -2,16 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use parking_lot::Mutex;
 use policy::{Instant, PrincipalId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wire::Revision;
+use upstream::{Ask, Logs};
+use wire::{Abilities, Response, Revision};
 
 use crate::Rejection;
 use crate::settings::SessionSettings;
+
+/// Questions to one client that are open at once.
+const ASKED_MAX: usize = 64;
 
 /// One legacy session. It identifies, it never authenticates: every request proves its principal anew.
 #[derive(Debug)]
@@ -24,6 +29,14 @@ pub(crate) struct Session {
     pub(crate) client_info: Option<String>,
     /// Its name and version, for the record.
     pub(crate) client: String,
+    /// What it can do, as JSON text.
+    pub(crate) capabilities: Option<String>,
+    /// The same, as far as it can be asked something.
+    pub(crate) abilities: Abilities,
+    /// What it wants to hear of logs.
+    pub(crate) logs: Mutex<Logs>,
+    /// What it was asked and has not answered yet.
+    pub(crate) asked: Asked,
     pub(crate) in_flight: InFlight,
     /// Counts GET streams: only the newest gets messages, so that each goes out on exactly one.
     pub(crate) stream: watch::Sender<u64>,
@@ -35,23 +48,53 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session without a name: on a pipe it needs none, over HTTP [`Sessions::open`] gives it one.
-    pub(crate) fn new(
-        principal: PrincipalId,
-        revision: Revision,
-        client_info: Option<String>,
-        client: String,
-    ) -> Self {
+    pub(crate) fn new(principal: PrincipalId, revision: Revision) -> Self {
         Self {
             id: String::new(),
             principal,
             revision,
-            client_info,
-            client,
+            client_info: None,
+            client: String::new(),
+            capabilities: None,
+            abilities: Abilities::default(),
+            logs: Mutex::new(Logs::Unset),
+            asked: Asked::default(),
             in_flight: InFlight::default(),
             stream: watch::channel(0).0,
             over: CancellationToken::new(),
             last_used: Mutex::default(),
             counted: None,
+        }
+    }
+}
+
+/// What upstreams asked a legacy client, under the ids that we gave the questions.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    last_id: AtomicU64,
+    open: Mutex<HashMap<String, Ask>>,
+}
+
+impl Asked {
+    /// The question as a request to the client; `None` if too many are open, which leaves it unanswered.
+    pub(crate) fn ask(&self, ask: Ask) -> Option<Vec<u8>> {
+        let mut open = self.open.lock();
+        // Whoever asked may have gone without a word.
+        open.retain(|_, ask| !ask.is_withdrawn());
+        if open.len() >= ASKED_MAX {
+            return None;
+        }
+        let id = (self.last_id.fetch_add(1, Ordering::Relaxed) + 1).to_string();
+        let message = wire::encode::request(&id, &ask.method, &ask.params);
+        open.insert(id, ask);
+        Some(message)
+    }
+
+    /// Takes the client's answer; one that nobody waits for is ignored.
+    pub(crate) fn settle(&self, response: &Response) {
+        let ask = response.id().and_then(|id| self.open.lock().remove(id));
+        if let Some(ask) = ask {
+            ask.answer(response.outcome());
         }
     }
 }

@@ -18,6 +18,13 @@ impl Instant {
     }
 }
 
+impl std::ops::Add<Duration> for Instant {
+    type Output = Self;
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+}
+
 /// Tells the time. Shared by everything that needs it, injected once.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The monotonic time: never goes back.

@@ -49,6 +49,9 @@ pub enum Error {
     /// The threads that serve connections.
     #[error("no threads could be started")]
     Threads(#[source] std::io::Error),
+    /// The gate itself.
+    #[error("the gate cannot start")]
+    Start(#[from] gateway::StartError),
     /// A built-in upstream.
     #[error("an upstream cannot be set up")]
     Upstream(#[from] upstream::Error),

@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use wire::header as mcp;
 use wire::{Era, Frame, Outcome, Revision, method, sse};
 
-use crate::inbox::{Inbox, Progress, Ticket};
-use crate::request::own_params;
+use crate::inbox::{Due, Inbox, Ticket};
+use crate::request::{Outgoing, own_params};
 use crate::{Error, Http};
 
 /// The largest answer or event taken, in bytes.
@@ -28,6 +28,9 @@ const AFTERMATH_MAX: usize = 64;
 /// Streams whose answer came and whose end is still to come, and how long it may take.
 const TAILS_MAX: usize = 64;
 const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long until a call's stream that broke off is taken up again, if the server names no time, and at most.
+const RESUME_PAUSE: Duration = Duration::from_secs(1);
+const RESUME_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long until a stream of changes that ended is opened again.
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -41,7 +44,7 @@ pub(crate) struct Connection {
     session: Mutex<Session>,
     /// Held while a lost session is made anew, so that many calls that lost it make one.
     pub(crate) renewal: tokio::sync::Mutex<()>,
-    aftermath: mpsc::Sender<Vec<u8>>,
+    aftermath: mpsc::Sender<Due>,
     tails: mpsc::Sender<net::Body>,
     unreachable: Notify,
 }
@@ -66,7 +69,7 @@ pub(crate) enum Deaf {
 /// The side of a connection that its task runs.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    aftermath: mpsc::Receiver<Vec<u8>>,
+    aftermath: mpsc::Receiver<Due>,
     tails: mpsc::Receiver<net::Body>,
 }
 
@@ -135,26 +138,31 @@ impl Connection {
 
     /// Posts a request and waits for its answer. Dropped while waiting: the stream closes, which cancels in the
     /// modern era; a legacy server is told.
-    pub(crate) async fn exchange(
-        &self,
-        id: u64,
-        method: &str,
-        params: &[u8],
-        mirrored: Option<&str>,
-        progress: Option<Progress>,
-    ) -> Result<Outcome<Bytes>, Error> {
+    pub(crate) async fn exchange(&self, outgoing: Outgoing<'_>) -> Result<Outcome<Bytes>, Error> {
+        let Outgoing {
+            id,
+            method,
+            params,
+            named,
+            mirrored,
+            principal,
+            line,
+        } = outgoing;
         let mut ticket = self
             .inbox
-            .open(id, progress)
+            .open(id, principal, line)
             .ok_or(Error::Down { state: "down" })?;
-        let message = wire::encode::request(&id.to_string(), method, params);
+        let message = wire::encode::request(&id.to_string(), method, &params);
         let era = self.revision().era();
         let mut headers = self.headers();
         if method == method::INITIALIZE.name {
             headers.remove(mcp::SESSION_ID);
         }
         if era == Era::Modern {
-            mirror(&mut headers, method, mirrored)?;
+            mirror(&mut headers, method, named)?;
+            for (name, value) in mirrored {
+                mirror_param(&mut headers, name, value)?;
+            }
         }
         let mut cancel = Cancel {
             connection: self,
@@ -213,22 +221,45 @@ impl Connection {
         }
     }
 
-    /// Reads events until the answer comes.
+    /// Reads events until the answer comes. A stream that ends before, and gave its events ids, goes on in another one
+    /// (2025-03-26 to 2025-11-25, "Resumability and redelivery").
     async fn follow(
         &self,
         mut body: net::Body,
         ticket: &mut Ticket<'_>,
     ) -> Result<Outcome<Bytes>, Error> {
-        let mut events = sse::Decoder::new(ANSWER_MAX);
-        while let Some(chunk) = body.chunk().await? {
-            events.push(&chunk);
-            let answer = self.hear(&mut events, Some(ticket.id))?;
-            if let Some(answer) = answer.map(Ok).or_else(|| ticket.reply.try_recv().ok()) {
-                self.finish(body);
-                return answer;
+        let mut last_id: Option<String> = None;
+        loop {
+            let mut events = sse::Decoder::new(ANSWER_MAX);
+            let broke = loop {
+                let chunk = match body.chunk().await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break Error::Gone,
+                    Err(error) => break error.into(),
+                };
+                events.push(&chunk);
+                let answer = self.hear(&mut events, Some(ticket.id))?;
+                if let Some(answer) = answer.map(Ok).or_else(|| ticket.reply.try_recv().ok()) {
+                    self.finish(body);
+                    return answer;
+                }
+            };
+            last_id = events.last_id().map(str::to_owned).or(last_id);
+            let Some(id) = last_id
+                .as_deref()
+                .filter(|_| self.revision().era() == Era::Legacy)
+            else {
+                return Err(broke);
+            };
+            let pause = events
+                .retry_ms()
+                .map_or(RESUME_PAUSE, Duration::from_millis);
+            tokio::time::sleep(pause.min(RESUME_PAUSE_MAX)).await;
+            match self.open_get_stream(Some(id)).await? {
+                Opened::Stream(rest) => body = rest,
+                Opened::Not(_) => return Err(broke),
             }
         }
-        Err(Error::Gone)
     }
 
     /// A stream that ends with the answer, as it should, gives its connection back. If its end is not here yet, the
@@ -274,9 +305,9 @@ impl Connection {
         {
             return Some(response.outcome());
         }
-        if let Some(answer) = self.inbox.take(frame) {
-            // If the queue is full there is nothing better to do with the answer to its ping.
-            drop(self.aftermath.try_send(answer));
+        if let Some(due) = self.inbox.take(frame, own) {
+            // If the queue is full there is nothing better to do with the answer to its request.
+            drop(self.aftermath.try_send(due));
         }
         None
     }
@@ -351,9 +382,25 @@ impl Connection {
             mut tails,
         } = driver;
         let post = async {
-            while let Some(message) = aftermath.recv().await {
+            let mut open = FuturesUnordered::new();
+            let tell = async |message| {
                 if let Err(error) = self.tell(message).await {
-                    tracing::debug!(%error, "a notification did not reach the upstream");
+                    tracing::debug!(%error, "a message did not reach the upstream");
+                }
+            };
+            loop {
+                tokio::select! {
+                    Some(due) = aftermath.recv() => match due {
+                        // In the order in which they were said.
+                        Due::Message(message) => tell(message).await,
+                        Due::Answer(answering) => open.push(async move {
+                            if let Some(message) = answering.message().await {
+                                tell(message).await;
+                            }
+                        }),
+                    },
+                    Some(()) = open.next() => {}
+                    else => return,
                 }
             }
         };
@@ -403,7 +450,7 @@ impl Connection {
         loop {
             let seen = self.session_id();
             let opened = match self.revision().era() {
-                Era::Legacy => self.open_get_stream().await,
+                Era::Legacy => self.open_get_stream(None).await,
                 Era::Modern => self.open_listen_stream().await,
             };
             match opened {
@@ -436,8 +483,12 @@ impl Connection {
         }
     }
 
-    async fn open_get_stream(&self) -> Result<Opened, Error> {
+    /// Opens a stream: of what concerns no call, or the rest of the one that gave an event that id.
+    async fn open_get_stream(&self, last_id: Option<&str>) -> Result<Opened, Error> {
         let mut headers = self.headers();
+        if let Some(id) = last_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+            headers.insert(mcp::LAST_EVENT_ID, id);
+        }
         headers.insert(
             header::ACCEPT,
             HeaderValue::from_static("text/event-stream"),
@@ -499,7 +550,7 @@ impl Drop for Cancel<'_> {
             );
             let message =
                 wire::encode::notification(method::notification::CANCELLED, params.as_bytes());
-            drop(self.connection.aftermath.try_send(message));
+            drop(self.connection.aftermath.try_send(Due::Message(message)));
         }
     }
 }
@@ -513,6 +564,16 @@ fn mirror(headers: &mut HeaderMap, method: &str, mirrored: Option<&str>) -> Resu
     if let Some(name) = mirrored {
         headers.insert(mcp::NAME, value(name)?);
     }
+    Ok(())
+}
+
+/// `Mcp-Param-<name>` (2026-07-28, Streamable HTTP, "Custom headers").
+fn mirror_param(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Error> {
+    let unfit = || Error::Protocol(format!("`{name}` makes no header"));
+    let header = format!("{}{name}", mcp::PARAM_PREFIX);
+    let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_invalid| unfit())?;
+    let value = HeaderValue::from_str(&mcp::encode(value)).map_err(|_invalid| unfit())?;
+    headers.insert(header, value);
     Ok(())
 }
 

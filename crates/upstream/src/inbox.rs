@@ -1,41 +1,109 @@
-//! Which answer belongs to which open call, on a connection that many calls share.
+//! Which answer belongs to which open call, on a connection that many calls share; and whom an upstream means when it
+//! asks something itself.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
+use tokio_util::sync::CancellationToken;
 use wire::method::notification;
-use wire::{Fault, Frame, Outcome, Response, Span, Splice, json};
+use wire::{Abilities, Fault, Frame, Level, Outcome, Response, Span, Splice, code, encode, json};
 
-use crate::{Error, Event, Events};
+use crate::{Ask, Error, Event, Events, Logs, Notice};
 
 /// What a call comes to.
 pub(crate) type Answer = Result<Outcome<Bytes>, Error>;
 
+/// Questions of one upstream that are open at once.
+const ASKS_MAX: usize = 64;
+/// How long a question may stay open; whoever answers it is a person, or a model.
+const ASK_MAX: Duration = Duration::from_secs(15 * 60);
+/// Notifications that concern no call and wait for a slow listener.
+const TOLD_MAX: usize = 256;
+
 /// The open calls of one connection, by the id we gave them, and what the upstream told unasked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbox {
     next_id: AtomicU64,
-    open: Mutex<HashMap<u64, Open>>,
+    open: Mutex<BTreeMap<u64, Open>>,
+    /// The upstream's own requests that wait for an answer, by its ids.
+    asked: Arc<Mutex<HashMap<String, CancellationToken>>>,
     /// Something in a list changed.
     pub(crate) changed: Notify,
+    /// What concerns no call: changed resources, finished elicitations, tasks.
+    pub(crate) told: broadcast::Sender<Notice>,
     is_closed: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Open {
     reply: oneshot::Sender<Answer>,
-    progress: Option<Progress>,
+    /// Whose call it is; ours if nobody's.
+    principal: Option<Arc<str>>,
+    line: Option<Line>,
 }
 
-/// Where the progress of a call goes, and under which token its client knows it.
+/// The way back to the client of a call, while the call is open.
 #[derive(Debug, Clone)]
-pub(crate) struct Progress {
+pub(crate) struct Line {
     pub(crate) events: Events,
-    /// The client's token as it wrote it.
-    pub(crate) token: String,
+    /// The client's progress token as it wrote it.
+    pub(crate) token: Option<String>,
+    pub(crate) abilities: Abilities,
+    pub(crate) logs: Logs,
+    /// How many questions of the upstream are open.
+    pub(crate) asking: Arc<AtomicUsize>,
+}
+
+/// What a message of the upstream demands of whoever drives the connection.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// Send this.
+    Message(Vec<u8>),
+    /// Send what this comes to.
+    Answer(Answering),
+}
+
+/// A question of the upstream, on its way to the client and back.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    id: String,
+    answer: oneshot::Receiver<Outcome<Bytes>>,
+    /// The upstream no longer wants to know.
+    withdrawn: CancellationToken,
+    among: Arc<Mutex<HashMap<String, CancellationToken>>>,
+    asking: Arc<AtomicUsize>,
+}
+
+impl Answering {
+    /// Waits for the answer; `None` if the upstream withdrew the question.
+    pub(crate) async fn message(mut self) -> Option<Vec<u8>> {
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(ASK_MAX, &mut self.answer) => answer,
+            () = self.withdrawn.cancelled() => return None,
+        };
+        Some(match answer {
+            Ok(Ok(Outcome::Result(result))) => encode::response(&self.id, &result),
+            Ok(Ok(Outcome::Error(error))) => encode::error_object(&self.id, &error),
+            Ok(Err(_)) | Err(_) => encode::error(
+                Some(&self.id),
+                code::INTERNAL_ERROR,
+                "The client gave no answer",
+                None,
+            ),
+        })
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.among.lock().remove(&self.id);
+        self.asking.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One open call. Dropping it forgets the call: a late answer is then nobody's.
@@ -52,6 +120,19 @@ impl Drop for Ticket<'_> {
     }
 }
 
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            next_id: AtomicU64::default(),
+            open: Mutex::default(),
+            asked: Arc::default(),
+            changed: Notify::default(),
+            told: broadcast::channel(TOLD_MAX).0,
+            is_closed: AtomicBool::default(),
+        }
+    }
+}
+
 impl Inbox {
     /// An id that no open call has.
     pub(crate) fn next_id(&self) -> u64 {
@@ -59,14 +140,26 @@ impl Inbox {
     }
 
     /// Opens a call. `None` if the connection has ended.
-    pub(crate) fn open(&self, id: u64, progress: Option<Progress>) -> Option<Ticket<'_>> {
+    pub(crate) fn open(
+        &self,
+        id: u64,
+        principal: Option<Arc<str>>,
+        line: Option<Line>,
+    ) -> Option<Ticket<'_>> {
         let (reply, receiver) = oneshot::channel();
         let mut open = self.open.lock();
         // Under the lock, so that no call slips in after `close` emptied the map.
         if self.is_closed.load(Ordering::Acquire) {
             return None;
         }
-        open.insert(id, Open { reply, progress });
+        open.insert(
+            id,
+            Open {
+                reply,
+                principal,
+                line,
+            },
+        );
         drop(open);
         Some(Ticket {
             inbox: self,
@@ -82,18 +175,23 @@ impl Inbox {
         open.clear();
     }
 
-    /// Takes in one message. What comes back must be sent to the upstream: the answer to its own request.
-    pub(crate) fn take(&self, frame: Frame) -> Option<Vec<u8>> {
+    /// Whether no call is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.open.lock().is_empty()
+    }
+
+    /// Takes in one message. `own` is the call on whose stream it came, where calls have streams of their own.
+    pub(crate) fn take(&self, frame: Frame, own: Option<u64>) -> Option<Due> {
         match frame {
             Frame::Response(response) => {
                 self.settle(&response);
                 None
             }
             Frame::Notification(note) => {
-                self.hear(&note.method, &note.params());
+                self.hear(&note.method, &note.params(), own);
                 None
             }
-            Frame::Request(request) => Some(answer_to(&request)),
+            Frame::Request(request) => Some(self.asked(&request, own)),
         }
     }
 
@@ -122,24 +220,76 @@ impl Inbox {
         self.open.lock().remove(&id.parse().ok()?)
     }
 
-    fn hear(&self, method: &str, params: &Bytes) {
+    /// The way back to the client that something concerns: the one on whose stream it came; where calls share one
+    /// stream, the newest for which `fits` holds. If calls of several principals are open there, nobody's: what is
+    /// meant for one person must not reach another.
+    fn line(&self, own: Option<u64>, fits: impl Fn(&Line) -> bool) -> Option<Line> {
+        let open = self.open.lock();
+        if let Some(own) = own {
+            let line = open.get(&own)?.line.clone()?;
+            return fits(&line).then_some(line);
+        }
+        let mut whose = open.values().filter_map(|call| call.principal.as_ref());
+        let first = whose.next()?;
+        if whose.any(|other| other != first) {
+            tracing::debug!("calls of several principals are open; nobody is told");
+            return None;
+        }
+        open.values()
+            .rev()
+            .filter_map(|call| call.line.as_ref())
+            .find(|line| fits(line))
+            .cloned()
+    }
+
+    /// The upstream asks something: of the client, if that can do it, or of us.
+    fn asked(&self, request: &wire::Request, own: Option<u64>) -> Due {
+        let method = request.method.as_str();
+        let refuse =
+            |code, message| Due::Message(encode::error(Some(request.id()), code, message, None));
+        if method == wire::method::PING.name {
+            return Due::Message(encode::response(request.id(), b"{}"));
+        }
+        let params = request.params();
+        let Some(line) = self.line(own, |line| line.abilities.allow(method, &params)) else {
+            tracing::debug!(method, "the upstream asked for what was not offered");
+            return refuse(code::METHOD_NOT_FOUND, "Method not found");
+        };
+        let (ask, answer) = Ask::new(method, params);
+        let withdrawn = CancellationToken::new();
+        {
+            let mut asked = self.asked.lock();
+            if asked.len() >= ASKS_MAX || asked.contains_key(request.id()) {
+                return refuse(code::INVALID_REQUEST, "Too many requests, or an id twice");
+            }
+            asked.insert(request.id().to_owned(), withdrawn.clone());
+        }
+        line.asking.fetch_add(1, Ordering::Relaxed);
+        let answering = Answering {
+            id: request.id().to_owned(),
+            answer,
+            withdrawn,
+            among: Arc::clone(&self.asked),
+            asking: line.asking,
+        };
+        if line.events.try_send(Event::Asked(ask)).is_err() {
+            return refuse(code::INTERNAL_ERROR, "The client does not listen");
+        }
+        Due::Answer(answering)
+    }
+
+    fn hear(&self, method: &str, params: &Bytes, own: Option<u64>) {
         match method {
             notification::PROGRESS => {
                 let Some((id, at)) = progress_token(params) else {
                     return;
                 };
-                let progress = self
-                    .open
-                    .lock()
-                    .get(&id)
-                    .and_then(|call| call.progress.clone());
-                if let Some(progress) = progress {
-                    let params = retokened(params, at, &progress.token);
-                    // A full queue means a client that does not read; progress may be lost, the answer may not.
-                    drop(progress.events.try_send(Event {
-                        method: method.to_owned(),
-                        params,
-                    }));
+                let line = self.open.lock().get(&id).and_then(|call| call.line.clone());
+                if let Some((line, token)) = line.and_then(|mut line| {
+                    let token = line.token.take()?;
+                    Some((line, token))
+                }) {
+                    tell(&line, method, retokened(params, at, &token));
                 }
             }
             notification::TOOLS_CHANGED
@@ -148,18 +298,41 @@ impl Inbox {
                 self.changed.notify_one();
             }
             notification::MESSAGE => {
-                let level = json::member(params, "level")
-                    .ok()
-                    .flatten()
-                    .and_then(json::unquote);
-                tracing::debug!(
-                    level = level.as_deref().unwrap_or("?"),
-                    "the upstream logged a message"
-                );
+                let level = json::text(params, "level");
+                let level = level.as_deref().and_then(Level::parse);
+                match self.line(own, |line| line.logs.hears(level)) {
+                    Some(line) => tell(&line, method, params.clone()),
+                    None => tracing::debug!(
+                        level = level.map_or("?", Level::as_str),
+                        "the upstream logged a message"
+                    ),
+                }
+            }
+            notification::CANCELLED => {
+                let id = json::member(params, "requestId").ok().flatten();
+                let asked = self.asked.lock();
+                if let Some(withdrawn) = id.and_then(|id| asked.get(id.get())) {
+                    withdrawn.cancel();
+                }
+            }
+            notification::RESOURCE_UPDATED
+            | notification::ELICITATION_COMPLETE
+            | notification::TASK_STATUS
+            | notification::TASKS => {
+                // Nobody listens: nobody subscribed.
+                drop(self.told.send(Notice::new(method, params.clone())));
             }
             _ => tracing::trace!(method, "a notification that concerns no call"),
         }
     }
+}
+
+/// A full queue means a client that does not read; a notification may be lost, the answer may not.
+fn tell(line: &Line, method: &str, params: Bytes) {
+    drop(
+        line.events
+            .try_send(Event::Told(Notice::new(method, params))),
+    );
 }
 
 /// Which call a progress notification is about, and where its token stands.
@@ -175,22 +348,6 @@ fn retokened(params: &[u8], at: Span, token: &str) -> Bytes {
     let mut splice = Splice::new(params);
     splice.replace(at, token.as_bytes().to_vec());
     splice.finish().into()
-}
-
-/// The gate declared no client capabilities of its own, so of its requests only `ping` has an answer.
-fn answer_to(request: &wire::Request) -> Vec<u8> {
-    match request.method.as_str() {
-        "ping" => wire::encode::response(request.id(), b"{}"),
-        method => {
-            tracing::debug!(method, "the upstream asked for what was not offered");
-            wire::encode::error(
-                Some(request.id()),
-                wire::code::METHOD_NOT_FOUND,
-                "Method not found",
-                None,
-            )
-        }
-    }
 }
 
 #[cfg(test)]

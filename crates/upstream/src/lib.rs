@@ -6,6 +6,7 @@
 mod error;
 mod http;
 mod inbox;
+mod lanes;
 mod link;
 mod listing;
 pub mod native;
@@ -17,6 +18,6 @@ mod stdio;
 pub use error::{Error, chain};
 pub use link::{Link, Parts, Reply, Snapshot, State};
 pub use listing::{Item, Listing};
-pub use request::{Caller, Event, Events, Request};
-pub use spec::{Http, Kind, Spec, Stdio};
+pub use request::{Ask, Caller, Event, Events, Input, Logs, Notice, Request};
+pub use spec::{Http, Kind, Sharing, Spec, Stdio};
 pub use stdio::SUPERVISE;

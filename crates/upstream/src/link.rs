@@ -1,23 +1,28 @@
 //! One configured upstream and its whole life: start, handshake, lists, calls, restart with back-off, end.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use policy::{Clock, Instant, UpstreamId};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wire::{Era, Outcome, Revision};
+use wire::{Abilities, Era, Outcome, Revision};
 
 use crate::error::chain;
+use crate::inbox::Line;
+use crate::lanes::{Key, Lane, Lanes};
 use crate::listing::{self, Item, Listing, Offers};
 use crate::native::{self, Native};
-use crate::peer::{Greeting, Peer};
-use crate::{Error, Events, Kind, Request, Spec, http, stdio};
+use crate::peer::{Carrier, Greeting, Peer};
+use crate::{Caller, Error, Events, Kind, Request, Sharing, Spec, http, stdio};
 
 /// The first pause before a restart; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -26,6 +31,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(30);
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// A storm of list changes is answered once in so much time.
 const CHANGES_PAUSE: Duration = Duration::from_millis(100);
+/// How often an open conversation is looked at whether anybody still uses it.
+const IDLE_LOOK: Duration = Duration::from_secs(30);
 /// How long asking for all lists may take.
 const LISTS_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -81,6 +88,9 @@ pub struct Reply {
     pub era: Era,
 }
 
+/// What carries a connection's messages; comes to why it ended.
+type Drive = Pin<Box<dyn Future<Output = String> + Send>>;
+
 /// What upstreams need of the rest of the gate.
 #[derive(Clone)]
 pub struct Parts {
@@ -111,6 +121,10 @@ pub struct Link {
     calls: TaskTracker,
     /// The era found last time, so that a restart needs no probe.
     era: Mutex<Option<Era>>,
+    /// Conversations with a legacy server.
+    lanes: Lanes,
+    /// The runtime that it lives on; calls come from others.
+    home: OnceLock<Handle>,
 }
 
 impl std::fmt::Debug for Link {
@@ -153,6 +167,8 @@ impl Link {
             snapshot,
             calls: TaskTracker::new(),
             era: Mutex::new(None),
+            lanes: Lanes::default(),
+            home: OnceLock::new(),
         })
     }
 
@@ -190,29 +206,120 @@ impl Link {
     ///
     /// # Errors
     /// Why there is no answer; see [`Error::nothing_sent`].
-    pub async fn call(&self, request: &Request, events: Option<&Events>) -> Result<Reply, Error> {
+    pub async fn call(
+        self: &Arc<Self>,
+        request: &Request,
+        events: Option<&Events>,
+    ) -> Result<Reply, Error> {
         let _open = self.calls.token();
+        let asking = Arc::new(AtomicUsize::new(0));
+        let line = events.map(|events| Line {
+            events: events.clone(),
+            token: request.progress_token(),
+            abilities: request.caller.abilities,
+            logs: request.caller.logs,
+            asking: Arc::clone(&asking),
+        });
         let call = async {
             if let Some(native) = &self.native {
                 return call_native(native, request).await;
             }
-            let peer = self.live.load_full().ok_or_else(|| Error::Down {
+            let base = self.live.load_full().ok_or_else(|| Error::Down {
                 state: self.snapshot().state.as_str(),
             })?;
-            let outcome = peer.call(request, events).await?;
+            let peer = if self.is_shared(&base) {
+                base
+            } else {
+                Box::pin(self.lane(&request.caller)).await?
+            };
+            let outcome = peer.call(request, line).await?;
             Ok(Reply {
                 outcome,
                 era: peer.revision().era(),
             })
         };
+        tokio::pin!(call);
         let waited = self.spec.timeout;
-        tokio::time::timeout(waited, call)
-            .await
-            .unwrap_or(Err(Error::Silent { waited }))
+        loop {
+            match tokio::time::timeout(waited, &mut call).await {
+                Ok(answer) => return answer,
+                // While its client is asked something, the upstream is not the one who is silent.
+                Err(_) if asking.load(Ordering::Relaxed) > 0 => {}
+                Err(_) => return Err(Error::Silent { waited }),
+            }
+        }
+    }
+
+    /// Whether the connection that lists come over carries calls as well. With a modern server always: it learns with
+    /// each request who is asking.
+    fn is_shared(&self, base: &Peer) -> bool {
+        self.spec.sharing == Sharing::Shared || base.revision().era() == Era::Modern
+    }
+
+    /// The conversation for clients like this one; opened if there is none.
+    async fn lane(self: &Arc<Self>, caller: &Caller) -> Result<Arc<Peer>, Error> {
+        let (lane, is_new) = self.lanes.enter(Key::of(caller), self.parts.clock.now())?;
+        if is_new {
+            let Some(home) = self.home.get() else {
+                return Err(Error::Down { state: "starting" });
+            };
+            let (link, lane) = (Arc::clone(self), Arc::clone(&lane));
+            self.lanes
+                .tasks
+                .spawn_on(async move { link.keep_lane(&lane).await }, home);
+        }
+        lane.peer().await
+    }
+
+    /// Opens a lane and carries it until it ends, is no longer used, or the upstream is stopped.
+    async fn keep_lane(&self, lane: &Arc<Lane>) {
+        let end = CancellationToken::new();
+        match self.open(lane.key.abilities, &end) {
+            Ok((peer, mut drive)) => {
+                let use_it = async {
+                    let waited = self.spec.timeout_connect;
+                    let greet = Box::pin(peer.greet(Some(Era::Legacy)));
+                    match tokio::time::timeout(waited, greet).await {
+                        Ok(Ok(_)) => lane.opened(&peer),
+                        Ok(Err(error)) => return chain(&error),
+                        Err(_) => return chain(&Error::Silent { waited }),
+                    }
+                    let watch = async {
+                        if lane.key.abilities.any() {
+                            peer.watch().await;
+                        }
+                        std::future::pending::<()>().await;
+                    };
+                    let unused = async {
+                        while !lane.is_stale(self.parts.clock.now()) {
+                            tokio::time::sleep(IDLE_LOOK).await;
+                        }
+                    };
+                    tokio::select! {
+                        () = watch => String::new(),
+                        () = unused => "unused".to_owned(),
+                    }
+                };
+                let why = tokio::select! {
+                    why = &mut drive => why,
+                    why = use_it => why,
+                    () = lane.end.cancelled() => "stopped".to_owned(),
+                };
+                tracing::debug!(upstream = %self.id(), why, "a conversation ended");
+                self.lanes.leave(lane);
+                end.cancel();
+                drive.await;
+            }
+            Err(error) => {
+                tracing::warn!(upstream = %self.id(), error = chain(&error), "no further conversation could be opened");
+                self.lanes.leave(lane);
+            }
+        }
     }
 
     /// Lives until `stop`: connects, lists, listens for changes, and starts again whenever the connection ends.
     pub async fn run(&self, stop: CancellationToken) {
+        self.home.get_or_init(Handle::current);
         if self.native.is_some() {
             stop.cancelled().await;
         }
@@ -239,46 +346,64 @@ impl Link {
             }
             pause = (pause * 2).min(PAUSE_LONGEST);
         }
+        self.lanes.end().await;
         self.publish(|next| next.state = State::Stopped);
     }
 
     /// One connection from its start to its end; tells why it ended.
     async fn live_once(&self, stop: &CancellationToken) -> String {
         let end = CancellationToken::new();
-        match &self.spec.kind {
-            Kind::Native(_) => String::new(),
+        // Every client's lists come from here, so it declares all that any of them might do.
+        let declared = Abilities {
+            roots: self.spec.sharing == Sharing::PerClient,
+            sampling: true,
+            sampling_tools: true,
+            form: true,
+            url: true,
+            tasks: false,
+        };
+        match self.open(declared, &end) {
+            Ok((peer, drive)) => Box::pin(self.serve(peer, drive, &end, stop)).await,
+            Err(error) => chain(&error),
+        }
+    }
+
+    /// A connection without a handshake so far, and what drives it until `end`.
+    fn open(
+        &self,
+        declared: Abilities,
+        end: &CancellationToken,
+    ) -> Result<(Arc<Peer>, Drive), Error> {
+        let end = end.clone().cancelled_owned();
+        let (carrier, drive): (Carrier, Drive) = match &self.spec.kind {
+            // A pack is not connected to.
+            Kind::Native(_) => return Err(Error::Down { state: "built in" }),
             Kind::Stdio(spec) => {
-                match stdio::start(self.id(), spec, self.parts.supervisor.as_deref()) {
-                    Ok((connection, driver)) => {
-                        let peer = Arc::new(Peer::Stdio(connection));
-                        let drive = driver.run(end.clone().cancelled_owned());
-                        Box::pin(self.serve(peer, drive, &end, stop)).await
-                    }
-                    Err(error) => chain(&error),
-                }
+                let supervisor = self.parts.supervisor.as_deref();
+                let (connection, driver) = stdio::start(self.id(), spec, supervisor)?;
+                (Carrier::Stdio(connection), Box::pin(driver.run(end)))
             }
             Kind::Http(spec) => {
-                let (connection, driver) =
-                    http::start(self.parts.client.clone(), spec, self.spec.timeout);
+                let client = self.parts.client.clone();
+                let (connection, driver) = http::start(client, spec, self.spec.timeout);
                 let connection = Arc::new(connection);
                 let drive = {
-                    let (connection, end) = (Arc::clone(&connection), end.clone());
-                    async move { connection.run(driver, end.cancelled_owned()).await }
+                    let connection = Arc::clone(&connection);
+                    async move { connection.run(driver, end).await }
                 };
-                let peer = Arc::new(Peer::Http(connection));
-                Box::pin(self.serve(peer, drive, &end, stop)).await
+                (Carrier::Http(connection), Box::pin(drive))
             }
-        }
+        };
+        Ok((Arc::new(Peer::new(carrier, declared)), drive))
     }
 
     async fn serve(
         &self,
         peer: Arc<Peer>,
-        drive: impl Future<Output = String>,
+        mut drive: Drive,
         end: &CancellationToken,
         stop: &CancellationToken,
     ) -> String {
-        tokio::pin!(drive);
         let why = tokio::select! {
             why = &mut drive => return why,
             error = self.manage(&peer) => chain(&error),

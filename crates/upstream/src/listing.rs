@@ -86,6 +86,9 @@ pub(crate) struct Offers {
     pub(crate) prompts: bool,
     pub(crate) resources: bool,
     pub(crate) completions: bool,
+    pub(crate) logging: bool,
+    /// Whether it tells of changes of a resource.
+    pub(crate) subscribe: bool,
 }
 
 impl Offers {
@@ -102,6 +105,12 @@ impl Offers {
             prompts: has("prompts"),
             resources: has("resources"),
             completions: has("completions"),
+            logging: has("logging"),
+            subscribe: members
+                .iter()
+                .find(|(key, _)| key == "resources")
+                .and_then(|(_, raw)| json::member(raw.get().as_bytes(), "subscribe").ok()?)
+                .is_some_and(|raw| raw.get() == "true"),
         }
     }
 }

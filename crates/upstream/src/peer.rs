@@ -4,26 +4,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wire::{Era, Outcome, Revision, json, method};
+use parking_lot::Mutex;
+use wire::{Abilities, Era, Level, Outcome, Revision, json, method};
 
-use crate::inbox::{Inbox, Progress};
+use crate::inbox::{Inbox, Line};
 use crate::listing::{Offers, error_message};
-use crate::request::{OUR_INFO, own_params};
-use crate::{Error, Events, Request, http, stdio};
+use crate::request::{OUR_INFO, Outgoing, own_params};
+use crate::{Error, Logs, Request, http, stdio};
 
 /// How long a server may think about `server/discover` before it is taken for a legacy one that ignores it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a server may take to set its log level; the call goes on without.
+const LEVEL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a session that was lost may take to be made anew when no call waits for it.
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One open connection.
+/// One open connection, and what its server was told that the client can do.
 #[derive(Debug)]
-pub(crate) enum Peer {
-    /// To a child process.
+pub(crate) struct Peer {
+    carrier: Carrier,
+    /// What the handshake of a legacy server declares.
+    declared: Abilities,
+    /// The level that a legacy server logs from, once somebody set one; `None` if it takes none.
+    loudness: Mutex<Loudness>,
+}
+
+/// What carries the messages.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    /// A child process.
     Stdio(stdio::Connection),
-    /// To an endpoint.
+    /// An endpoint.
     Http(Arc<http::Connection>),
+}
+
+/// How much a legacy server logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loudness {
+    /// It takes no level.
+    Fixed,
+    /// As it thinks right.
+    Unset,
+    /// From this level on.
+    From(Level),
 }
 
 /// What the handshake told.
@@ -36,6 +61,15 @@ pub(crate) struct Greeting {
 }
 
 impl Peer {
+    /// A connection without a handshake so far. To a legacy server it will declare `declared`.
+    pub(crate) fn new(carrier: Carrier, declared: Abilities) -> Self {
+        Self {
+            carrier,
+            declared,
+            loudness: Mutex::new(Loudness::Fixed),
+        }
+    }
+
     /// Sends a request of our own and waits for its answer.
     pub(crate) async fn ask(
         &self,
@@ -47,40 +81,52 @@ impl Peer {
         } else {
             params
         };
-        self.send(method, |_| Ok(params.clone()), None, None).await
+        self.send(Outgoing::own(self.inbox().next_id(), method, params))
+            .await
     }
 
     /// Makes a client's call.
     pub(crate) async fn call(
         &self,
         request: &Request,
-        events: Option<&Events>,
+        line: Option<Line>,
     ) -> Result<Outcome<Bytes>, Error> {
         let era = self.era();
-        let progress = events.zip(request.progress_token());
-        let progress = progress.map(|(events, token)| Progress {
-            events: events.clone(),
-            token,
-        });
-        let mirrored = match request.method.mirror {
+        let named = match request.method.mirror {
             Some(method::Mirror::Name) => {
                 request.name.as_deref().or(request.params.name.as_deref())
             }
             Some(method::Mirror::Uri) => request.params.uri.as_deref(),
+            Some(method::Mirror::TaskId) => request
+                .task_id
+                .as_deref()
+                .or(request.params.task_id.as_deref()),
             None => None,
         };
-        let params = |id| request.params_for(era, id).map_err(Error::Protocol);
-        if let Self::Http(connection) = self
+        let outgoing = || -> Result<Outgoing<'_>, Error> {
+            let id = self.inbox().next_id();
+            Ok(Outgoing {
+                id,
+                method: request.method.name,
+                params: request.params_for(era, id).map_err(Error::Protocol)?,
+                named,
+                mirrored: &request.mirrored,
+                principal: Some(Arc::clone(&request.caller.principal)),
+                line: line.clone(),
+            })
+        };
+        if let Carrier::Http(connection) = &self.carrier
             && connection.is_session_lost()
         {
             Box::pin(self.renew(connection)).await?;
         }
+        if let Logs::From(level) = request.caller.logs {
+            self.be_as_loud_as(level).await;
+        }
         let session = self.session_id();
-        let answer = self
-            .send(request.method.name, params, mirrored, progress.clone())
-            .await;
+        let answer = self.send(outgoing()?).await;
         // 404 means that the server knows no such session, so it has not looked at the call: it may be sent again.
-        let Self::Http(connection) = self else {
+        let Carrier::Http(connection) = &self.carrier else {
             return answer;
         };
         if !matches!(answer, Err(Error::Status { status: 404 }))
@@ -89,7 +135,28 @@ impl Peer {
             return answer;
         }
         Box::pin(self.renew(connection)).await?;
-        Box::pin(self.send(request.method.name, params, mirrored, progress)).await
+        let again = outgoing()?;
+        Box::pin(self.send(again)).await
+    }
+
+    /// Has a legacy server log from `level` on, unless it does; each client is told what it wants of it.
+    async fn be_as_loud_as(&self, level: Level) {
+        {
+            let mut loudness = self.loudness.lock();
+            match *loudness {
+                Loudness::Fixed => return,
+                Loudness::From(now) if now <= level => return,
+                Loudness::From(_) | Loudness::Unset => *loudness = Loudness::From(level),
+            }
+        }
+        let params = format!("{{\"level\":\"{}\"}}", level.as_str());
+        let set = Box::pin(self.ask(method::SET_LEVEL.name, params.into()));
+        if !matches!(
+            tokio::time::timeout(LEVEL_TIMEOUT, set).await,
+            Ok(Ok(Outcome::Result(_)))
+        ) {
+            tracing::debug!("the upstream takes no log level");
+        }
     }
 
     /// Makes a session anew that the server forgot.
@@ -107,7 +174,9 @@ impl Peer {
 
     /// Listens for list changes for as long as the server offers a stream for it.
     pub(crate) async fn watch(&self) {
-        let Self::Http(connection) = self else { return };
+        let Carrier::Http(connection) = &self.carrier else {
+            return;
+        };
         while connection.watch().await == http::Deaf::SessionLost {
             let renewed = tokio::time::timeout(RENEWAL_TIMEOUT, self.renew(connection)).await;
             if !matches!(renewed, Ok(Ok(()))) {
@@ -118,56 +187,40 @@ impl Peer {
     }
 
     fn session_id(&self) -> Option<::http::HeaderValue> {
-        match self {
-            Self::Stdio(_) => None,
-            Self::Http(connection) => connection.session_id(),
+        match &self.carrier {
+            Carrier::Stdio(_) => None,
+            Carrier::Http(connection) => connection.session_id(),
         }
     }
 
     /// Where its answers and notices arrive.
     pub(crate) fn inbox(&self) -> &Inbox {
-        match self {
-            Self::Stdio(connection) => &connection.inbox,
-            Self::Http(connection) => &connection.inbox,
+        match &self.carrier {
+            Carrier::Stdio(connection) => &connection.inbox,
+            Carrier::Http(connection) => &connection.inbox,
         }
     }
 
-    async fn send(
-        &self,
-        method: &str,
-        params: impl Fn(u64) -> Result<Bytes, Error>,
-        mirrored: Option<&str>,
-        progress: Option<Progress>,
-    ) -> Result<Outcome<Bytes>, Error> {
-        match self {
-            Self::Stdio(connection) => {
-                let id = connection.inbox.next_id();
-                connection
-                    .exchange(id, method, &params(id)?, progress)
-                    .await
-            }
-            Self::Http(connection) => {
-                let id = connection.inbox.next_id();
-                connection
-                    .exchange(id, method, &params(id)?, mirrored, progress)
-                    .await
-            }
+    async fn send(&self, outgoing: Outgoing<'_>) -> Result<Outcome<Bytes>, Error> {
+        match &self.carrier {
+            Carrier::Stdio(connection) => connection.exchange(outgoing).await,
+            Carrier::Http(connection) => connection.exchange(outgoing).await,
         }
     }
 
     pub(crate) async fn notify(&self, method: &str, params: &[u8]) -> Result<(), Error> {
         let message = wire::encode::notification(method, params);
-        match self {
-            Self::Stdio(connection) => connection.tell(message),
-            Self::Http(connection) => connection.tell(message).await,
+        match &self.carrier {
+            Carrier::Stdio(connection) => connection.tell(message),
+            Carrier::Http(connection) => connection.tell(message).await,
         }
     }
 
     /// The revision spoken on this connection; until the handshake says otherwise the newest.
     pub(crate) fn revision(&self) -> Revision {
-        match self {
-            Self::Stdio(connection) => connection.revision(),
-            Self::Http(connection) => connection.revision(),
+        match &self.carrier {
+            Carrier::Stdio(connection) => connection.revision(),
+            Carrier::Http(connection) => connection.revision(),
         }
     }
 
@@ -176,9 +229,9 @@ impl Peer {
     }
 
     fn speak(&self, revision: Revision) {
-        match self {
-            Self::Stdio(connection) => connection.speak(revision),
-            Self::Http(connection) => connection.speak(revision),
+        match &self.carrier {
+            Carrier::Stdio(connection) => connection.speak(revision),
+            Carrier::Http(connection) => connection.speak(revision),
         }
     }
 
@@ -219,8 +272,9 @@ impl Peer {
     pub(crate) async fn initialize(&self) -> Result<Greeting, Error> {
         self.speak(Revision::LATEST_LEGACY);
         let params = format!(
-            "{{\"protocolVersion\":\"{}\",\"capabilities\":{{}},\"clientInfo\":{OUR_INFO}}}",
-            Revision::LATEST_LEGACY
+            "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{OUR_INFO}}}",
+            Revision::LATEST_LEGACY,
+            self.declared.declare(),
         );
         let result = match self.ask(method::INITIALIZE.name, params.into()).await? {
             Outcome::Result(result) => result,
@@ -231,7 +285,7 @@ impl Peer {
                 });
             }
         };
-        let said = text_member(&result, "protocolVersion").unwrap_or_default();
+        let said = json::text(&result, "protocolVersion").unwrap_or_default();
         let revision = Revision::parse(&said)
             .filter(|revision| revision.era() == Era::Legacy)
             .ok_or_else(|| {
@@ -242,7 +296,11 @@ impl Peer {
         self.speak(revision);
         self.notify(method::notification::INITIALIZED, b"{}")
             .await?;
-        Ok(read_greeting(&result, revision))
+        let greeting = read_greeting(&result, revision);
+        if greeting.offers.logging {
+            *self.loudness.lock() = Loudness::Unset;
+        }
+        Ok(greeting)
     }
 }
 
@@ -280,8 +338,8 @@ fn read_greeting(result: &[u8], revision: Revision) -> Greeting {
         Era::Legacy => raw(result, "serverInfo"),
         Era::Modern => raw(raw(result, "_meta").as_bytes(), wire::meta::SERVER_INFO),
     };
-    let name = text_member(info.as_bytes(), "name").unwrap_or_else(|| "unnamed".to_owned());
-    let version = text_member(info.as_bytes(), "version").unwrap_or_default();
+    let name = json::text(info.as_bytes(), "name").unwrap_or_else(|| "unnamed".to_owned());
+    let version = json::text(info.as_bytes(), "version").unwrap_or_default();
     let mut offers = Offers::read(raw(result, "capabilities").as_bytes());
     // The first revision has completion without a capability for it.
     offers.completions |= revision == Revision::V2024_11_05;
@@ -289,14 +347,6 @@ fn read_greeting(result: &[u8], revision: Revision) -> Greeting {
         revision,
         offers,
         server: format!("{name} {version}").trim().to_owned(),
-        instructions: text_member(result, "instructions"),
+        instructions: json::text(result, "instructions"),
     }
-}
-
-fn text_member(object: &[u8], name: &str) -> Option<String> {
-    json::member(object, name)
-        .ok()
-        .flatten()
-        .and_then(json::unquote)
-        .map(std::borrow::Cow::into_owned)
 }

@@ -1,8 +1,11 @@
 //! One call on its way out: what the gate knows, put into the words of the upstream's era.
 
+use std::sync::Arc;
+
+use crate::inbox::Line;
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use wire::{Era, Method, Params, Revision, meta};
+use tokio::sync::{mpsc, oneshot};
+use wire::{Abilities, Era, Level, Method, Outcome, Params, Revision, Rewrite, json, meta};
 
 /// A call that may be made, for one upstream.
 #[derive(Debug, Clone)]
@@ -13,33 +16,146 @@ pub struct Request {
     pub params: Params,
     /// The upstream's own name for the tool or prompt; `None` leaves the parameters' name alone.
     pub name: Option<String>,
+    /// The upstream's own id for the task; `None` leaves the parameters' alone.
+    pub task_id: Option<String>,
+    /// What a modern upstream is told beside the parameters when the client was asked on its behalf.
+    pub input: Option<Input>,
+    /// Arguments that a modern HTTP request repeats as `Mcp-Param-<name>`: names and values.
+    pub mirrored: Vec<(String, String)>,
     /// Who is asking.
     pub caller: Caller,
+}
+
+/// What a retry carries (2026-07-28, multi round-trip requests).
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// `inputResponses` as JSON text. `None`: as the client wrote them.
+    pub responses: Option<String>,
+    /// The upstream's own `requestState`.
+    pub state: Option<String>,
 }
 
 /// What a client says of itself with a request (modern form: with each of them).
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// The principal, for built-in tools that keep data apart.
-    pub principal: String,
+    pub principal: Arc<str>,
     /// `{"name":…,"version":…}` as JSON text.
     pub client_info: Option<String>,
-    /// What the client can do, as JSON text. Only that may be asked of it.
+    /// What the client can do, as JSON text.
     pub capabilities: Option<String>,
-    /// The log level it wishes, as JSON text.
-    pub log_level: Option<String>,
+    /// The same, as far as it can be asked something. Only that may be asked of it.
+    pub abilities: Abilities,
+    /// What it wants to hear of logs.
+    pub logs: Logs,
 }
 
-/// A notification that belongs to a call (progress, log), the client's own token in it.
+/// What a client wants to hear of an upstream's logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Logs {
+    /// Nothing: a modern request that names no level.
+    #[default]
+    Off,
+    /// Whatever there is: a legacy client that has set no level.
+    Unset,
+    /// From this level on.
+    From(Level),
+}
+
+impl Logs {
+    /// Whether a message of that level is told; one without a level counts as the quietest.
+    #[must_use]
+    pub fn hears(self, level: Option<Level>) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Unset => true,
+            Self::From(least) => level.unwrap_or(Level::Debug) >= least,
+        }
+    }
+
+    /// The level that a modern upstream is asked for.
+    fn wished(self) -> Option<Level> {
+        match self {
+            Self::Off => None,
+            Self::Unset => Some(Level::Info),
+            Self::From(level) => Some(level),
+        }
+    }
+}
+
+/// What an upstream tells, or asks, while a call is open.
+#[derive(Debug)]
+pub enum Event {
+    /// A notification that belongs to the call (progress, log), the client's own token in it.
+    Told(Notice),
+    /// Something it wants of the client.
+    Asked(Ask),
+}
+
+/// A notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct Notice {
     /// The method.
     pub method: String,
     /// The parameters as JSON text.
     pub params: Bytes,
 }
 
-/// Where the events of a call go. Bounded: a client that does not read loses progress, never the answer.
+impl Notice {
+    /// A notification.
+    #[must_use]
+    pub fn new(method: impl Into<String>, params: Bytes) -> Self {
+        Self {
+            method: method.into(),
+            params,
+        }
+    }
+}
+
+/// Something an upstream wants of the client: sampling, elicitation, roots. Dropped without an answer, the upstream is
+/// told that there is none.
+#[derive(Debug)]
+pub struct Ask {
+    /// `sampling/createMessage`, `elicitation/create` or `roots/list`.
+    pub method: String,
+    /// The parameters as JSON text.
+    pub params: Bytes,
+    answer: oneshot::Sender<Outcome<Bytes>>,
+}
+
+impl Ask {
+    /// A question, and where its answer comes.
+    #[must_use]
+    pub fn new(
+        method: impl Into<String>,
+        params: Bytes,
+    ) -> (Self, oneshot::Receiver<Outcome<Bytes>>) {
+        let (answer, receiver) = oneshot::channel();
+        let method = method.into();
+        (
+            Self {
+                method,
+                params,
+                answer,
+            },
+            receiver,
+        )
+    }
+
+    /// The client's answer: a result or an error object.
+    pub fn answer(self, outcome: Outcome<Bytes>) {
+        // The upstream no longer wants to know if this fails.
+        drop(self.answer.send(outcome));
+    }
+
+    /// Whether the answer is no longer wanted.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
+/// Where the events of a call go. Bounded: a client that does not read loses notifications, never the answer.
 pub type Events = mpsc::Sender<Event>;
 
 /// What the gate calls itself towards upstreams.
@@ -58,11 +174,23 @@ impl Request {
         let meta = self.params.meta()?;
         let ours = token.to_string();
         let token = meta.progress_token().map(|_| ours.as_str());
-        let version = format!("\"{}\"", Revision::LATEST);
-        let text = match era {
-            Era::Legacy => meta.rewrite(token, &[]),
+        let mut extra = String::new();
+        let (text, state) = match era {
+            Era::Legacy => (meta.rewrite(token, &[]), None),
             Era::Modern => {
+                let input = self.input.as_ref();
+                if let Some(responses) = input.and_then(|input| input.responses.as_deref()) {
+                    extra = format!("\"inputResponses\":{responses}");
+                    if let Some(state) = input.and_then(|input| input.state.as_deref()) {
+                        extra = format!("{extra},\"requestState\":{}", json::string(state));
+                    }
+                }
                 let caller = &self.caller;
+                let version = format!("\"{}\"", Revision::LATEST);
+                let level = caller
+                    .logs
+                    .wished()
+                    .map(|level| json::string(level.as_str()));
                 let mut keys = vec![
                     (meta::PROTOCOL_VERSION, version.as_str()),
                     (
@@ -74,29 +202,64 @@ impl Request {
                         caller.capabilities.as_deref().unwrap_or("{}"),
                     ),
                 ];
-                keys.extend(
-                    caller
-                        .log_level
-                        .as_deref()
-                        .map(|level| (meta::LOG_LEVEL, level)),
-                );
-                meta.rewrite(token, &keys)
+                keys.extend(level.as_deref().map(|level| (meta::LOG_LEVEL, level)));
+                (
+                    meta.rewrite(token, &keys),
+                    input.and_then(|input| input.state.as_deref()),
+                )
             }
+        };
+        let wanted = Rewrite {
+            name: self.name.as_deref(),
+            task_id: self.task_id.as_deref(),
+            request_state: state,
+            extra: (!extra.is_empty()).then_some(extra.as_str()),
         };
         Ok(self
             .params
-            .rewrite(self.method.subject, self.name.as_deref(), text.as_deref()))
+            .rewrite(self.method.subject, wanted, text.as_deref()))
     }
 
     /// The client's progress token as it wrote it.
-    pub(crate) fn progress_token(&self) -> Option<String> {
+    #[must_use]
+    pub fn progress_token(&self) -> Option<String> {
         self.params.meta().ok()?.progress_token().map(str::to_owned)
+    }
+}
+
+/// One request on its way out over one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) id: u64,
+    pub(crate) method: &'static str,
+    pub(crate) params: Bytes,
+    /// What `Mcp-Name` repeats.
+    pub(crate) named: Option<&'a str>,
+    /// What `Mcp-Param-…` repeat.
+    pub(crate) mirrored: &'a [(String, String)],
+    /// Whose call it is; `None` for our own.
+    pub(crate) principal: Option<Arc<str>>,
+    pub(crate) line: Option<Line>,
+}
+
+impl Outgoing<'_> {
+    /// A request of our own.
+    pub(crate) fn own(id: u64, method: &'static str, params: Bytes) -> Self {
+        Self {
+            id,
+            method,
+            params,
+            named: None,
+            mirrored: &[],
+            principal: None,
+            line: None,
+        }
     }
 }
 
 /// The parameters of a request of our own to a modern upstream.
 pub(crate) fn own_params(params: &[u8]) -> Bytes {
-    let meta = wire::json::object([
+    let meta = json::object([
         (
             meta::PROTOCOL_VERSION,
             format!("\"{}\"", Revision::LATEST).as_str(),
@@ -104,5 +267,5 @@ pub(crate) fn own_params(params: &[u8]) -> Bytes {
         (meta::CLIENT_INFO, OUR_INFO),
         (meta::CLIENT_CAPABILITIES, "{}"),
     ]);
-    wire::json::with_members(params, &format!("\"_meta\":{meta}")).into()
+    json::with_members(params, &format!("\"_meta\":{meta}")).into()
 }

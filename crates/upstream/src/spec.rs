@@ -21,6 +21,20 @@ pub struct Spec {
     pub timeout: Duration,
     /// How long starting, connecting and the handshake may take.
     pub timeout_connect: Duration,
+    /// Who shares a conversation with a legacy server.
+    pub sharing: Sharing,
+}
+
+/// Who shares a conversation (a session, a process) with a legacy server, which learns once, in the handshake, what its
+/// client can do. A modern server learns it with each request and needs no conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Everybody: one process, one state. What the server asks goes to the client of the newest open call that can
+    /// answer, and to nobody while calls of several principals are open. Roots are not offered: they would be one
+    /// client's word for all.
+    Shared,
+    /// Clients of one principal that can do the same: what the server asks is meant for them.
+    PerClient,
 }
 
 /// How an upstream is reached.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
@@ -18,9 +19,10 @@ use policy::UpstreamId;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
-use wire::{Frame, Lines, Outcome, Revision};
+use wire::{Frame, Lines, Outcome, Revision, encode};
 
-use crate::inbox::{Inbox, Progress};
+use crate::inbox::{Due, Inbox};
+use crate::request::Outgoing;
 use crate::{Error, Stdio};
 
 /// The word by which our own binary becomes the supervisor of a child.
@@ -199,18 +201,15 @@ fn die_with_us(_: &mut Command, _: bool) {}
 
 impl Connection {
     /// Sends a request and waits for its answer. Dropped while waiting, it tells the upstream so.
-    pub(crate) async fn exchange(
-        &self,
-        id: u64,
-        method: &str,
-        params: &[u8],
-        progress: Option<Progress>,
-    ) -> Result<Outcome<Bytes>, Error> {
+    pub(crate) async fn exchange(&self, outgoing: Outgoing<'_>) -> Result<Outcome<Bytes>, Error> {
+        let Outgoing {
+            id, method, params, ..
+        } = outgoing;
         let ticket = self
             .inbox
-            .open(id, progress)
+            .open(id, outgoing.principal, outgoing.line)
             .ok_or(Error::Down { state: "down" })?;
-        self.tell(wire::encode::request(&id.to_string(), method, params))?;
+        self.tell(encode::request(&id.to_string(), method, &params))?;
         let mut guard = Cancel {
             connection: self,
             ticket,
@@ -223,7 +222,7 @@ impl Connection {
 
     /// Puts one message into the queue.
     pub(crate) fn tell(&self, mut message: Vec<u8>) -> Result<(), Error> {
-        wire::encode::onto_one_line(&mut message);
+        encode::onto_one_line(&mut message);
         message.push(b'\n');
         self.outgoing
             .try_send(message.into())
@@ -256,10 +255,8 @@ impl Drop for Cancel<'_> {
                 "{{\"requestId\":{},\"reason\":\"the client cancelled\"}}",
                 self.ticket.id
             );
-            let message = wire::encode::notification(
-                wire::method::notification::CANCELLED,
-                params.as_bytes(),
-            );
+            let message =
+                encode::notification(wire::method::notification::CANCELLED, params.as_bytes());
             // If the queue is full or closed there is no one to tell.
             drop(self.connection.tell(message));
         }
@@ -281,8 +278,10 @@ impl Driver {
             queue,
             answers,
         } = self;
+        let (due, questions) = mpsc::channel(QUEUE_MAX);
         let why = tokio::select! {
-            why = read(&id, stdout, &inbox, &answers) => why,
+            why = read(&id, stdout, &inbox, due) => why,
+            () = answer(questions, &answers) => "its stdin was closed".to_owned(),
             () = write(stdin, queue) => "its stdin was closed".to_owned(),
             why = log(&id, stderr) => why,
             status = child.wait() => status.map_or_else(|e| e.to_string(), |status| format!("it ended with {status}")),
@@ -321,7 +320,7 @@ async fn read(
     upstream: &UpstreamId,
     mut stdout: ChildStdout,
     inbox: &Inbox,
-    answers: &mpsc::Sender<Bytes>,
+    due: mpsc::Sender<Due>,
 ) -> String {
     let mut lines = Lines::new(LINE_MAX);
     let mut garbage = 0_u64;
@@ -336,10 +335,9 @@ async fn read(
             });
             match frame {
                 Ok(frame) => {
-                    if let Some(mut answer) = inbox.take(frame) {
-                        answer.push(b'\n');
+                    if let Some(answer) = inbox.take(frame, None) {
                         // A full queue: the upstream does not read, so it does not miss this answer either.
-                        drop(answers.try_send(answer.into()));
+                        drop(due.try_send(answer));
                     }
                 }
                 Err(error) => {
@@ -360,6 +358,31 @@ async fn read(
             Ok(_) => {}
             Err(error) => return format!("its stdout could not be read: {error}"),
         }
+    }
+}
+
+/// Gives the upstream the answers to its own requests, each when it is there.
+async fn answer(mut questions: mpsc::Receiver<Due>, answers: &mpsc::Sender<Bytes>) {
+    let mut open = FuturesUnordered::new();
+    loop {
+        let message = tokio::select! {
+            Some(due) = questions.recv() => match due {
+                Due::Message(message) => message,
+                Due::Answer(answering) => {
+                    open.push(answering.message());
+                    continue;
+                }
+            },
+            Some(message) = open.next() => match message {
+                Some(message) => message,
+                None => continue,
+            },
+            else => return,
+        };
+        let mut message = message;
+        encode::onto_one_line(&mut message);
+        message.push(b'\n');
+        drop(answers.try_send(message.into()));
     }
 }
 

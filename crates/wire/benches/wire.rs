@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use divan::{Bencher, black_box};
-use wire::{Body, Frame, encode, sse};
+use wire::{Body, Frame, Rewrite, encode, sse};
 
 #[global_allocator]
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -41,7 +41,11 @@ fn read_and_rewrite_params(bencher: Bencher<'_, '_>) {
     bencher.bench(|| {
         let params = request.read_params().ok()?;
         let meta = params.meta().ok()?.rewrite(Some("42"), &[]);
-        Some(params.rewrite(wire::method::Subject::Tool, Some("read"), meta.as_deref()))
+        Some(params.rewrite(
+            wire::method::Subject::Tool,
+            Rewrite::named("read"),
+            meta.as_deref(),
+        ))
     });
 }
 

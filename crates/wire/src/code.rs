@@ -15,6 +15,8 @@ pub const INVALID_PARAMS: Code = -32602;
 pub const INTERNAL_ERROR: Code = -32603;
 /// An unknown resource, up to 2025-11-25.
 pub const RESOURCE_NOT_FOUND: Code = -32002;
+/// The person must open pages first (2025-11-25 alone).
+pub const URL_ELICITATION: Code = -32042;
 /// A header and the body disagree (2026-07-28).
 pub const HEADER_MISMATCH: Code = -32020;
 /// A capability that the client did not declare is needed (2026-07-28).

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::method::Subject;
-use crate::{Body, Frame, Lines, Outcome, Request, Template, encode, header, sse};
+use crate::{Body, Frame, Lines, Outcome, Request, Rewrite, Template, encode, header, sse};
 
 /// Messages: never a panic, and what is spliced together from a request is JSON again and says the same.
 ///
@@ -50,7 +50,7 @@ fn request(asked: &Request) {
         .meta()
         .ok()
         .and_then(|meta| meta.rewrite(Some("7"), &[("k", "1")]));
-    let again = params.rewrite(Subject::Tool, Some("other"), meta.as_deref());
+    let again = params.rewrite(Subject::Tool, Rewrite::named("other"), meta.as_deref());
     let message = Bytes::from(encode::request(asked.id(), asked.method.as_str(), &again));
     let decoded = Frame::decode(&message);
     assert!(

@@ -9,10 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 /// The legacy session.
 pub const SESSION_ID: &str = "mcp-session-id";
+/// The last event of a stream that is to go on.
+pub const LAST_EVENT_ID: &str = "last-event-id";
 /// Repeats `method`.
 pub const METHOD: &str = "mcp-method";
 /// Repeats `params.name` or `params.uri`.
 pub const NAME: &str = "mcp-name";
+
+/// Starts the headers that repeat arguments which a tool's schema marks with `x-mcp-header`.
+pub const PARAM_PREFIX: &str = "mcp-param-";
 
 const PREFIX: &str = "=?base64?";
 const SUFFIX: &str = "?=";

@@ -180,17 +180,27 @@ pub fn member<'a>(text: &'a [u8], name: &str) -> Result<Option<&'a RawValue>, se
         .map(|(_, value)| value))
 }
 
+/// One member of an object that is a string; `None` if it is not there, or the text is no object.
+#[must_use]
+pub fn text(object: &[u8], name: &str) -> Option<String> {
+    member(object, name)
+        .ok()
+        .flatten()
+        .and_then(unquote)
+        .map(Cow::into_owned)
+}
+
 /// Writes members as an object.
 #[must_use]
-pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub fn object<K: AsRef<str>, V: AsRef<str>>(members: impl IntoIterator<Item = (K, V)>) -> String {
     let mut out = String::from("{");
     for (key, value) in members {
         if out.len() > 1 {
             out.push(',');
         }
-        out.push_str(&string(key));
+        out.push_str(&string(key.as_ref()));
         out.push(':');
-        out.push_str(value);
+        out.push_str(value.as_ref());
     }
     out.push('}');
     out
@@ -212,6 +222,18 @@ pub fn with_members(text: &[u8], extra: &str) -> Vec<u8> {
     }
     out.extend_from_slice(rest);
     out
+}
+
+/// The object `text` without one of its members; as it is if it has none of that name, or is no object.
+#[must_use]
+pub fn without(text: &[u8], name: &str) -> Vec<u8> {
+    match members(text) {
+        Ok(members) if members.iter().any(|(key, _)| key == name) => {
+            let kept = members.iter().filter(|(key, _)| key != name);
+            object(kept.map(|(key, raw)| (key, raw.get()))).into_bytes()
+        }
+        Ok(_) | Err(_) => text.to_vec(),
+    }
 }
 
 /// A JSON string literal.

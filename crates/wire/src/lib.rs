@@ -6,6 +6,7 @@
 //!
 //! Sources: JSON-RPC 2.0; MCP revisions 2024-11-05 to 2026-07-28; the WHATWG server-sent events format.
 
+mod abilities;
 pub mod code;
 pub mod encode;
 mod frame;
@@ -13,6 +14,7 @@ mod frame;
 pub mod fuzz;
 pub mod header;
 pub mod json;
+mod level;
 mod lines;
 pub mod meta;
 pub mod method;
@@ -21,13 +23,15 @@ mod revision;
 pub mod sse;
 mod template;
 
+pub use abilities::Abilities;
 pub use frame::{
     BATCH_MAX, Body, Fault, Frame, MethodName, Notification, Outcome, Request, Response,
 };
 pub use json::{Span, Splice};
+pub use level::Level;
 pub use lines::{LineTooLong, Lines};
 pub use meta::Meta;
 pub use method::Method;
-pub use params::{Params, Reference};
+pub use params::{Params, Reference, Rewrite};
 pub use revision::{Era, Revision};
 pub use template::Template;

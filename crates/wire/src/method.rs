@@ -15,6 +15,8 @@ pub enum Subject {
     Resource,
     /// A prompt or a resource template, by `params.ref`.
     Reference,
+    /// A call that goes on after its answer, by `params.taskId`.
+    Task,
 }
 
 /// Which part of `params` a modern HTTP request repeats in `Mcp-Name` (2026-07-28, Streamable HTTP).
@@ -24,6 +26,8 @@ pub enum Mirror {
     Name,
     /// `params.uri`.
     Uri,
+    /// `params.taskId`.
+    TaskId,
 }
 
 /// Which rate limit a method counts against.
@@ -131,8 +135,29 @@ pub const DISCOVER: Method = Method::new("server/discover", Subject::Gate)
 /// `subscriptions/listen`
 pub const LISTEN: Method = Method::new("subscriptions/listen", Subject::Gate).only(Era::Modern);
 
+/// `logging/setLevel`
+pub const SET_LEVEL: Method = Method::new("logging/setLevel", Subject::Gate).only(Era::Legacy);
+/// `resources/subscribe`
+pub const SUBSCRIBE: Method =
+    Method::new("resources/subscribe", Subject::Resource).only(Era::Legacy);
+/// `resources/unsubscribe`
+pub const UNSUBSCRIBE: Method =
+    Method::new("resources/unsubscribe", Subject::Gate).only(Era::Legacy);
+/// `tasks/get`: core in 2025-11-25, an extension from 2026-07-28 on.
+pub const TASKS_GET: Method = Method::new("tasks/get", Subject::Task).mirrors(Mirror::TaskId);
+/// `tasks/cancel`
+pub const TASKS_CANCEL: Method = Method::new("tasks/cancel", Subject::Task).mirrors(Mirror::TaskId);
+/// `tasks/result`
+pub const TASKS_RESULT: Method = Method::new("tasks/result", Subject::Task).only(Era::Legacy);
+/// `tasks/list`
+pub const TASKS_LIST: Method = Method::new("tasks/list", Subject::Gate).only(Era::Legacy);
+/// `tasks/update`
+pub const TASKS_UPDATE: Method = Method::new("tasks/update", Subject::Task)
+    .only(Era::Modern)
+    .mirrors(Mirror::TaskId);
+
 /// Every request we serve.
-pub static METHODS: [Method; 12] = [
+pub static METHODS: [Method; 20] = [
     TOOLS_CALL,
     TOOLS_LIST,
     PROMPTS_GET,
@@ -145,7 +170,26 @@ pub static METHODS: [Method; 12] = [
     PING,
     DISCOVER,
     LISTEN,
+    SET_LEVEL,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    TASKS_GET,
+    TASKS_CANCEL,
+    TASKS_RESULT,
+    TASKS_LIST,
+    TASKS_UPDATE,
 ];
+
+/// What a server asks of a client: a request of its own in the legacy era, an *input request* inside a result in the
+/// modern one.
+pub mod ask {
+    /// Have the client's model write something.
+    pub const SAMPLING: &str = "sampling/createMessage";
+    /// Have the person fill in a form or open a page.
+    pub const ELICITATION: &str = "elicitation/create";
+    /// Which folders the client works on.
+    pub const ROOTS: &str = "roots/list";
+}
 
 /// The row of that name.
 #[must_use]
@@ -169,6 +213,16 @@ pub mod notification {
     pub const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
     /// The list of resources changed.
     pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+    /// A resource changed that somebody subscribed to.
+    pub const RESOURCE_UPDATED: &str = "notifications/resources/updated";
+    /// What a person was sent to a page for is done (2025-11-25).
+    pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
+    /// How a task is doing (2025-11-25).
+    pub const TASK_STATUS: &str = "notifications/tasks/status";
+    /// How a task is doing (Tasks extension of 2026-07-28).
+    pub const TASKS: &str = "notifications/tasks";
+    /// Client to server: the folders it works on changed.
+    pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
     /// First on a `subscriptions/listen` stream.
     pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 }

@@ -22,8 +22,41 @@ pub struct Params {
     reference_name_at: Option<Span>,
     arguments: Option<Span>,
     meta: Option<Span>,
-    /// Whether this is a retry that brings answers along (2026-07-28, multi round-trip requests).
-    pub is_retry: bool,
+    /// `requestState`: what a retry gives back (2026-07-28, multi round-trip requests).
+    pub request_state: Option<String>,
+    request_state_at: Option<Span>,
+    input_responses: Option<Span>,
+    /// `taskId`: which task.
+    pub task_id: Option<String>,
+    task_id_at: Option<Span>,
+    /// `task`: the client wishes the call to become a task (2025-11-25).
+    pub wants_task: bool,
+    /// `level`: how much is to be logged.
+    pub level: Option<String>,
+}
+
+/// What is to be different in a rewritten text; what is `None` stays as it was written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rewrite<'a> {
+    /// Another name, for what the [`Subject`] says.
+    pub name: Option<&'a str>,
+    /// Another `taskId`.
+    pub task_id: Option<&'a str>,
+    /// Another `requestState`, where there is one.
+    pub request_state: Option<&'a str>,
+    /// Members to put in front, as JSON text without braces: `"a":1,"b":2`.
+    pub extra: Option<&'a str>,
+}
+
+impl<'a> Rewrite<'a> {
+    /// Only another name.
+    #[must_use]
+    pub fn named(name: &'a str) -> Self {
+        Self {
+            name: Some(name),
+            ..Self::default()
+        }
+    }
 }
 
 /// What `completion/complete` is about.
@@ -40,7 +73,8 @@ impl Params {
         let (mut name_at, mut name, mut uri, mut cursor) = (None, None, None, None);
         let (mut reference, mut reference_name_at, mut arguments, mut meta) =
             (None, None, None, None);
-        let mut is_retry = false;
+        let (mut request_state, mut request_state_at, mut input_responses) = (None, None, None);
+        let (mut task_id, mut task_id_at, mut wants_task, mut level) = (None, None, false, None);
         for (key, raw) in json::members(&text).map_err(|error| error.to_string())? {
             let span = Span::of(raw.get().as_bytes(), &text);
             let string = || json::unquote(raw).map(std::borrow::Cow::into_owned);
@@ -66,7 +100,20 @@ impl Params {
                     let (found, at) = read_reference(raw.get().as_bytes(), &text)?;
                     (reference, reference_name_at) = (Some(found), at);
                 }
-                "inputResponses" | "requestState" => is_retry = true,
+                "inputResponses" if !raw.get().starts_with('{') => {
+                    return Err("`inputResponses` must be an object".into());
+                }
+                "inputResponses" => input_responses = span,
+                "requestState" => {
+                    request_state = Some(string().ok_or("`requestState` must be a string")?);
+                    request_state_at = span;
+                }
+                "taskId" => {
+                    task_id = Some(string().ok_or("`taskId` must be a string")?);
+                    task_id_at = span;
+                }
+                "task" => wants_task = raw.get().starts_with('{'),
+                "level" => level = string(),
                 _ => {}
             }
         }
@@ -80,7 +127,13 @@ impl Params {
             reference_name_at,
             arguments,
             meta,
-            is_retry,
+            request_state,
+            request_state_at,
+            input_responses,
+            task_id,
+            task_id_at,
+            wants_task,
+            level,
         })
     }
 
@@ -96,6 +149,19 @@ impl Params {
         self.arguments.map(|span| self.text.slice(span.range()))
     }
 
+    /// `inputResponses` as it was written: an object, answers by the keys of what was asked.
+    #[must_use]
+    pub fn input_responses(&self) -> Option<Bytes> {
+        self.input_responses
+            .map(|span| self.text.slice(span.range()))
+    }
+
+    /// Whether this is a retry that brings answers along (2026-07-28, multi round-trip requests).
+    #[must_use]
+    pub fn is_retry(&self) -> bool {
+        self.input_responses.is_some() || self.request_state.is_some()
+    }
+
     /// `_meta`, its members read.
     ///
     /// # Errors
@@ -107,28 +173,40 @@ impl Params {
         )
     }
 
-    /// The text again with another name and another `_meta` (`None` leaves it out). For `Subject::Reference` the
+    /// The text again with what `wanted` names and another `_meta` (`None` leaves it out). For `Subject::Reference` the
     /// name is that of the prompt to be completed, for all others the tool's or prompt's: what was authorized is what
     /// is renamed, whatever else stands beside it.
     #[must_use]
-    pub fn rewrite(&self, subject: Subject, name: Option<&str>, meta: Option<&str>) -> Bytes {
-        let mut splice = Splice::new(&self.text);
-        let mut changed = false;
+    pub fn rewrite(&self, subject: Subject, wanted: Rewrite<'_>, meta: Option<&str>) -> Bytes {
         let name_at = match subject {
             Subject::Reference => self.reference_name_at,
-            Subject::Gate | Subject::Tool | Subject::Prompt | Subject::Resource => self.name_at,
+            Subject::Gate | Subject::Tool | Subject::Prompt | Subject::Resource | Subject::Task => {
+                self.name_at
+            }
         };
-        if let (Some(name), Some(at)) = (name, name_at) {
-            splice.replace(at, json::string(name).into_bytes());
-            changed = true;
+        let texts = [
+            (wanted.name, name_at),
+            (wanted.task_id, self.task_id_at),
+            (wanted.request_state, self.request_state_at),
+        ];
+        let mut splice = Splice::new(&self.text);
+        let mut changed = false;
+        for (text, at) in texts {
+            if let (Some(text), Some(at)) = (text, at) {
+                splice.replace(at, json::string(text).into_bytes());
+                changed = true;
+            }
         }
-        let mut in_front = None;
+        let mut in_front = wanted.extra.map(str::to_owned);
         match (self.meta, meta) {
             (Some(at), meta) => {
                 splice.replace(at, meta.unwrap_or("{}").as_bytes().to_vec());
                 changed = true;
             }
-            (None, Some(meta)) => in_front = Some(format!("\"_meta\":{meta}")),
+            (None, Some(meta)) => {
+                let extra = in_front.map(|extra| format!(",{extra}"));
+                in_front = Some(format!("\"_meta\":{meta}{}", extra.unwrap_or_default()));
+            }
             (None, None) => {}
         }
         let text = if changed {

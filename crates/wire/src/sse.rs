@@ -49,6 +49,7 @@ pub struct Decoder {
     has_data: bool,
     kind: String,
     id: Option<String>,
+    retry_ms: Option<u64>,
     max: usize,
     at_start: bool,
     after_cr: bool,
@@ -65,6 +66,7 @@ impl Decoder {
             has_data: false,
             kind: String::new(),
             id: None,
+            retry_ms: None,
             max,
             at_start: true,
             after_cr: false,
@@ -98,6 +100,18 @@ impl Decoder {
         } else {
             Ok(None)
         }
+    }
+
+    /// The id that a reader who lost the stream names to have the rest; events without data count.
+    #[must_use]
+    pub fn last_id(&self) -> Option<&str> {
+        self.id.as_deref().filter(|id| !id.is_empty())
+    }
+
+    /// How long such a reader is to wait first, in milliseconds, if the stream said so.
+    #[must_use]
+    pub fn retry_ms(&self) -> Option<u64> {
+        self.retry_ms
     }
 
     fn next_line(&mut self) -> Option<BytesMut> {
@@ -146,6 +160,12 @@ impl Decoder {
             b"event" => self.kind = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => {
                 self.id = Some(String::from_utf8_lossy(value).into_owned());
+            }
+            b"retry" => {
+                let digits = str::from_utf8(value).ok();
+                self.retry_ms = digits
+                    .and_then(|digits| digits.parse().ok())
+                    .or(self.retry_ms);
             }
             _ => {}
         }

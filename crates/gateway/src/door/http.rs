@@ -16,7 +16,7 @@ use policy::Principal;
 use store::Outcome;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
-use upstream::{Event, Events};
+use upstream::{Event, Events, Logs};
 use wire::header as mcp;
 use wire::{
     Body, Era, Fault, Frame, MethodName, Notification, Request, Revision, encode, method, sse,
@@ -267,12 +267,13 @@ impl Gate {
             call: None,
             tasks: session.is_some().then(|| self.lingering.clone()),
         };
-        // Without a token nothing is told before the answer, which is then one JSON body.
-        if !wants_progress(&asked.request) {
+        // A client that wants nothing before the answer gets it as one JSON body.
+        if !wants_events(&asked) {
             call.call = Some(Box::pin(answer(Arc::clone(self), asked, session, None)));
             return HttpReply::whole(call.await);
         }
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        let asking = session.clone();
         call.call = Some(Box::pin(answer(
             Arc::clone(self),
             asked,
@@ -291,6 +292,7 @@ impl Gate {
                     first,
                     events,
                     call,
+                    session: asking,
                     reply,
                     is_over: false,
                 },
@@ -403,8 +405,10 @@ impl Gate {
                 hear(&session, &note);
                 HttpReply::empty(202)
             }
-            // An answer to a request of ours; we have sent none.
-            Frame::Response(_) => HttpReply::empty(202),
+            Frame::Response(response) => {
+                session.asked.settle(&response);
+                HttpReply::empty(202)
+            }
         }
     }
 
@@ -524,7 +528,10 @@ impl Gate {
                 hear(&session, &note);
                 None
             }
-            Ok(Frame::Response(_)) => None,
+            Ok(Frame::Response(response)) => {
+                session.asked.settle(&response);
+                None
+            }
             Err(fault) => match self
                 .refuse(principal, body, Rejection::NotMcp(fault))
                 .await
@@ -647,7 +654,14 @@ async fn answer(
     gate.answer(&asked, events.as_ref(), token).await
 }
 
-fn wants_progress(request: &Request) -> bool {
+/// Whether a client may hear of anything before the answer: it gave a progress token, wants logs, or can be asked.
+fn wants_events(asked: &Asked) -> bool {
+    asked.caller.logs != Logs::Off
+        || (asked.session.is_some() && asked.caller.abilities.any())
+        || has_token(&asked.request)
+}
+
+fn has_token(request: &Request) -> bool {
     let Ok(params) = request.read_params() else {
         return false;
     };
@@ -685,6 +699,7 @@ fn mirrored(asked: &Asked, headers: &HeaderMap) -> Result<(), Rejection> {
     let value = match mirror {
         method::Mirror::Name => &params.name,
         method::Mirror::Uri => &params.uri,
+        method::Mirror::TaskId => &params.task_id,
     };
     // A missing name is the resolver's to complain about; a header without one is a disagreement.
     match value {
@@ -728,6 +743,8 @@ struct Streaming {
     first: Option<Event>,
     events: mpsc::Receiver<Event>,
     call: Lingering,
+    /// A legacy client, which can be asked on this stream.
+    session: Option<Arc<Session>>,
     reply: Option<Reply>,
     is_over: bool,
 }
@@ -737,20 +754,27 @@ impl Streaming {
         if self.is_over {
             return None;
         }
-        if let Some(event) = self.first.take() {
-            return Some((sse::message(&event_message(&event)), self));
-        }
-        if self.reply.is_none() {
-            tokio::select! {
-                biased;
-                Some(event) = self.events.recv() => return Some((sse::message(&event_message(&event)), self)),
-                reply = &mut self.call => self.reply = Some(reply),
-                () = tokio::time::sleep(KEEP_ALIVE_EVERY) => return Some((Bytes::from_static(sse::KEEP_ALIVE), self)),
+        loop {
+            let event = match (self.first.take(), &self.reply) {
+                (Some(event), _) => Some(event),
+                // What was told before the answer goes out before it.
+                (None, Some(_)) => self.events.try_recv().ok(),
+                (None, None) => tokio::select! {
+                    biased;
+                    Some(event) = self.events.recv() => Some(event),
+                    reply = &mut self.call => {
+                        self.reply = Some(reply);
+                        continue;
+                    }
+                    () = tokio::time::sleep(KEEP_ALIVE_EVERY) => {
+                        return Some((Bytes::from_static(sse::KEEP_ALIVE), self));
+                    }
+                },
+            };
+            let Some(event) = event else { break };
+            if let Some(message) = event_message(event, self.session.as_deref()) {
+                return Some((sse::message(&message), self));
             }
-        }
-        // What was told before the answer goes out before it.
-        if let Ok(event) = self.events.try_recv() {
-            return Some((sse::message(&event_message(&event)), self));
         }
         self.is_over = true;
         let reply = self.reply.take()?;

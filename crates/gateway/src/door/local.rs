@@ -6,7 +6,7 @@ use bytes::Bytes;
 use policy::Principal;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
-use upstream::Event;
+use upstream::{Event, Notice};
 use wire::code::{self, Code};
 use wire::{Frame, Revision, encode, meta};
 
@@ -48,7 +48,7 @@ impl Gate {
         principal: &Arc<Principal>,
         method: &str,
         mut params: Map<String, Value>,
-        mut heard: impl FnMut(&Event),
+        mut heard: impl FnMut(&Notice),
     ) -> Result<Value, AskError> {
         params.insert(
             "_meta".to_owned(),
@@ -80,7 +80,8 @@ impl Gate {
         let reply = loop {
             tokio::select! {
                 biased;
-                Some(event) = events.recv() => heard(&event),
+                // It can be asked nothing, so it is only told.
+                Some(Event::Told(notice)) = events.recv() => heard(&notice),
                 reply = &mut answer => break reply,
             }
         };

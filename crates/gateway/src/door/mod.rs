@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use policy::Principal;
-use upstream::{Caller, Event};
-use wire::{Meta, Params, Request, Revision, json, meta};
+use upstream::{Caller, Event, Logs};
+use wire::{Abilities, Level, Meta, Params, Request, Revision, json, meta};
 
 use crate::Rejection;
 use crate::call::Asked;
@@ -34,7 +34,7 @@ const CLIENT_INFO_MAX: usize = 16 * 1024;
 /// A request within a legacy session.
 fn legacy(
     request: Request,
-    session: &Session,
+    session: &Arc<Session>,
     principal: &Arc<Principal>,
     transport: &'static str,
 ) -> Asked {
@@ -44,10 +44,13 @@ fn legacy(
         revision: session.revision,
         client: session.client.clone(),
         caller: Caller {
-            principal: principal.id.to_string(),
+            principal: principal.id.as_str().into(),
             client_info: session.client_info.clone(),
-            ..Caller::default()
+            capabilities: session.capabilities.clone(),
+            abilities: session.abilities,
+            logs: *session.logs.lock(),
         },
+        session: Some(Arc::clone(session)),
         transport,
     }
 }
@@ -83,6 +86,7 @@ fn modern(
             revision,
             client,
             caller,
+            session: None,
             transport,
         }),
         Err(rejection) => Err(Box::new(Unfit { request, rejection })),
@@ -100,14 +104,23 @@ fn caller(meta: &Meta<'_>, principal: &Principal) -> Result<Caller, Rejection> {
         .get(meta::CLIENT_CAPABILITIES)
         .filter(|raw| raw.starts_with('{'))
         .ok_or(Rejection::MissingMeta(meta::CLIENT_CAPABILITIES))?;
+    let logs = match meta.get(meta::LOG_LEVEL) {
+        None => Logs::Off,
+        Some(_) => meta
+            .text(meta::LOG_LEVEL)
+            .and_then(|word| Level::parse(&word))
+            .map(Logs::From)
+            .ok_or_else(|| Rejection::BadParams("unknown log level".to_owned()))?,
+    };
     Ok(Caller {
-        principal: principal.id.to_string(),
+        principal: principal.id.as_str().into(),
         client_info: meta
             .get(meta::CLIENT_INFO)
             .filter(|raw| raw.starts_with('{'))
             .map(str::to_owned),
         capabilities: Some(capabilities.to_owned()),
-        log_level: meta.get(meta::LOG_LEVEL).map(str::to_owned),
+        abilities: Abilities::read(capabilities.as_bytes()),
+        logs,
     })
 }
 
@@ -140,6 +153,7 @@ fn client_label(info: &str) -> String {
 struct Hello {
     revision: Revision,
     client_info: Option<String>,
+    capabilities: Option<String>,
 }
 
 impl Hello {
@@ -160,12 +174,15 @@ impl Hello {
         let revision = Revision::parse(&wish)
             .filter(|revision| revision.era() == wire::Era::Legacy)
             .unwrap_or(Revision::LATEST_LEGACY);
-        let client_info = find("clientInfo")
-            .map(|raw| raw.get().to_owned())
-            .filter(|raw| raw.starts_with('{') && raw.len() <= CLIENT_INFO_MAX);
+        let object = |name: &str| {
+            find(name)
+                .map(|raw| raw.get().to_owned())
+                .filter(|raw| raw.starts_with('{') && raw.len() <= CLIENT_INFO_MAX)
+        };
         Ok(Self {
             revision,
-            client_info,
+            client_info: object("clientInfo"),
+            capabilities: object("capabilities"),
         })
     }
 
@@ -175,18 +192,27 @@ impl Hello {
             .as_deref()
             .map(client_label)
             .unwrap_or_default();
-        Session::new(
-            principal.id.clone(),
-            self.revision,
-            self.client_info,
-            client,
-        )
+        let abilities = self
+            .capabilities
+            .as_deref()
+            .map(|capabilities| Abilities::read(capabilities.as_bytes()))
+            .unwrap_or_default();
+        let mut session = Session::new(principal.id.clone(), self.revision);
+        session.client_info = self.client_info;
+        session.client = client;
+        session.capabilities = self.capabilities;
+        session.abilities = abilities;
+        session
     }
 }
 
-/// An event as a message.
-fn event_message(event: &Event) -> Vec<u8> {
-    wire::encode::notification(&event.method, &event.params)
+/// What a client is told of an event: a notification as it is, a question as a request of ours. Modern clients are
+/// asked in results, so that none is left for them here.
+fn event_message(event: Event, session: Option<&Session>) -> Option<Vec<u8>> {
+    match event {
+        Event::Told(notice) => Some(wire::encode::notification(&notice.method, &notice.params)),
+        Event::Asked(ask) => session.and_then(|session| session.asked.ask(ask)),
+    }
 }
 
 /// Joins the replies of a batch.

@@ -12,7 +12,10 @@ use store::Outcome;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wire::{Body, Fault, Frame, MethodName, Notification, Request, Revision, encode, method};
+use upstream::Event;
+use wire::{
+    Body, Fault, Frame, MethodName, Notification, Request, Response, Revision, encode, method,
+};
 
 use super::changes::{Filter, Listener, Subscription};
 use super::{EVENTS_MAX, Hello, Unfit, batch, event_message, is_modern, legacy, modern};
@@ -133,8 +136,7 @@ impl Pipe {
                 }
             }
             Ok(Frame::Notification(note)) => self.hear(&note),
-            // An answer to a request of ours; we have sent none.
-            Ok(Frame::Response(_)) => {}
+            Ok(Frame::Response(response)) => self.settle(&response),
             Err(fault) => self.refuse(Rejection::NotMcp(fault), bytes_in).await,
         }
     }
@@ -162,7 +164,7 @@ impl Pipe {
             None if request.method.as_str() == method::PING.name => {
                 let revision = Revision::LATEST_LEGACY;
                 let id = self.principal.id.clone();
-                let session = Session::new(id, revision, None, String::new());
+                let session = Arc::new(Session::new(id, revision));
                 Ok(legacy(request, &session, &self.principal, self.transport))
             }
             None => {
@@ -232,7 +234,7 @@ impl Pipe {
         let reply = loop {
             tokio::select! {
                 biased;
-                Some(event) = events.recv() => self.send(event_message(&event).into()).await,
+                Some(event) = events.recv() => self.tell(event, &asked).await,
                 reply = &mut answer => break reply,
                 // A cancelled request gets no answer.
                 () = token.cancelled() => return,
@@ -244,7 +246,7 @@ impl Pipe {
             }
         };
         while let Ok(event) = events.try_recv() {
-            self.send(event_message(&event).into()).await;
+            self.tell(event, &asked).await;
         }
         self.send(reply.body).await;
     }
@@ -287,6 +289,21 @@ impl Pipe {
             }
         }
         self.send(subscription.ended()).await;
+    }
+
+    /// Passes an event of a call on.
+    async fn tell(&self, event: Event, asked: &Asked) {
+        if let Some(message) = event_message(event, asked.session.as_deref()) {
+            self.send(message.into()).await;
+        }
+    }
+
+    /// Takes the client's answer to a request of ours.
+    fn settle(&self, response: &Response) {
+        let session = self.session.lock().clone();
+        if let Some(session) = session {
+            session.asked.settle(response);
+        }
     }
 
     fn hear(&self, note: &Notification) {
@@ -332,7 +349,10 @@ impl Pipe {
                     pipe.hear(&note);
                     None
                 }
-                Ok(Frame::Response(_)) => None,
+                Ok(Frame::Response(response)) => {
+                    pipe.settle(&response);
+                    None
+                }
                 Err(fault) => Some(pipe.refusal(Rejection::NotMcp(fault), bytes_in).await),
             };
             let replies: Vec<Bytes> = join_all(frames.into_iter().map(one))

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use policy::UpstreamId;
 use policy::config::Complaints;
-use upstream::{Kind, Spec, native};
+use upstream::{Kind, Sharing, Spec, native};
 use url::Url;
 
 use super::check::{Checker, prefix, wait};
-use super::raw::{Builtin, RawNative, RawUpstream, Secret};
+use super::raw::{Builtin, RawNative, RawSharing, RawUpstream, Secret};
 
 /// Headers that belong to the protocol and the connection, not to whoever writes a config.
 const HEADERS_OURS: &[&str] = &[
@@ -59,6 +59,7 @@ impl Checker<'_> {
                         prefix_of.insert(id.clone(), prefix(own));
                     }
                     if raw.enabled {
+                        let sharing = sharing(raw.sessions, &kind);
                         specs.insert(
                             id.clone(),
                             Spec {
@@ -66,6 +67,7 @@ impl Checker<'_> {
                                 kind,
                                 timeout,
                                 timeout_connect,
+                                sharing,
                             },
                         );
                     }
@@ -89,6 +91,7 @@ impl Checker<'_> {
                         kind: Kind::Native(kind),
                         timeout,
                         timeout_connect,
+                        sharing: Sharing::Shared,
                     },
                 );
             }
@@ -339,6 +342,14 @@ pub(crate) fn is_header_ours(name: &str) -> bool {
 }
 
 // A setting that does nothing is a mistake that nobody would notice.
+/// A process has one state and is costly; a session is neither.
+fn sharing(raw: Option<RawSharing>, kind: &Kind) -> Sharing {
+    match (raw, kind) {
+        (Some(RawSharing::Shared), _) | (None, Kind::Stdio(_) | Kind::Native(_)) => Sharing::Shared,
+        (Some(RawSharing::PerClient), _) | (None, Kind::Http(_)) => Sharing::PerClient,
+    }
+}
+
 fn foreign_keys(raw: &RawUpstream, complaints: &mut Complaints) {
     let files = raw.native == Some(RawNative::Files);
     let fetch = raw.native == Some(RawNative::Fetch);

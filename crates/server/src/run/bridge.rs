@@ -422,6 +422,7 @@ fn mirror(headers: &mut HeaderMap, request: &Request) {
     let name = match method.mirror {
         Some(method::Mirror::Name) => params.name.as_deref(),
         Some(method::Mirror::Uri) => params.uri.as_deref(),
+        Some(method::Mirror::TaskId) => params.task_id.as_deref(),
         None => None,
     };
     if let Some(name) = name {

@@ -150,7 +150,7 @@ impl<'a> Shell<'a> {
             bar.set_message(method.to_owned());
             bar
         });
-        let heard = |event: &upstream::Event| {
+        let heard = |event: &upstream::Notice| {
             let Ok(params) = serde_json::from_slice::<Value>(&event.params) else {
                 return;
             };

@@ -9,10 +9,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use wire::Params;
+use wire::{Abilities, Params};
 
 use super::*;
-use crate::peer::Peer;
+use crate::peer::{Carrier, Peer};
 use crate::request::{Caller, Request};
 
 /// A legacy server: the number of the session it knows, and the ids that were sent to it.
@@ -121,7 +121,7 @@ impl World {
         let connection = Arc::new(connection);
         let driven = Arc::clone(&connection);
         tasks.spawn(async move { drop(driven.run(driver, std::future::pending()).await) });
-        let peer = Peer::Http(Arc::clone(&connection));
+        let peer = Peer::new(Carrier::Http(Arc::clone(&connection)), Abilities::default());
         Box::pin(peer.greet(Some(Era::Legacy)))
             .await
             .expect("a greeting");
@@ -145,13 +145,12 @@ impl World {
             method: &method::TOOLS_CALL,
             params,
             name: None,
+            task_id: None,
+            input: None,
+            mirrored: Vec::new(),
             caller: Caller::default(),
         };
-        let (events, _heard) = mpsc::channel(1);
-        self.peer
-            .call(&request, Some(&events))
-            .await
-            .expect("an answer")
+        self.peer.call(&request, None).await.expect("an answer")
     }
 }
 
@@ -188,7 +187,8 @@ async fn an_answer_counts_also_when_others_could_not_reach_the_server() {
     let world = Box::pin(World::start()).await;
     let connection = &world.connection;
     let id = connection.inbox.next_id();
-    let exchange = connection.exchange(id, "tools/call", b"{}", None, None);
+    let params = Bytes::from_static(b"{}");
+    let exchange = connection.exchange(Outgoing::own(id, "tools/call", params));
     let close = async { connection.inbox.close() };
     let (answer, ()) = tokio::join!(exchange, close);
     assert_eq!(answer.expect("an answer"), result(0));

@@ -5,7 +5,7 @@ use super::*;
 /// What the open call 1 gets when that line comes.
 fn after(line: &'static [u8]) -> Result<Answer, oneshot::error::TryRecvError> {
     let inbox = Inbox::default();
-    let mut ticket = inbox.open(1, None).expect("an open inbox");
+    let mut ticket = inbox.open(1, None, None).expect("an open inbox");
     let line = Bytes::from_static(line);
     let fault = Frame::decode(&line).expect_err("no message");
     inbox.refuse(&line, &fault);

@@ -17,7 +17,7 @@ async fn a_call_does_not_wait_for_more_than_the_broken_answer_it_got() {
     let (connection, driver) = start(&id, &spec, None).expect("a child");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let call = async {
-        let exchange = connection.exchange(1, "tools/call", b"{}", None);
+        let exchange = connection.exchange(Outgoing::own(1, "tools/call", "{}".into()));
         let answer = tokio::time::timeout(Duration::from_secs(20), exchange).await;
         drop(stop);
         answer.expect("in time")

@@ -12,7 +12,7 @@ fn a_new_name_and_meta_leave_the_rest_alone() {
         r#"{ "name":"files.read","arguments":{"n":1.0},"x":[ ] ,"_meta":{"progressToken":7,"a/b":1}}"#,
     );
     let meta = params.meta().unwrap().rewrite(Some("42"), &[]).unwrap();
-    let text = params.rewrite(Subject::Tool, Some("read"), Some(&meta));
+    let text = params.rewrite(Subject::Tool, Rewrite::named("read"), Some(&meta));
     assert_eq!(
         text,
         r#"{ "name":"read","arguments":{"n":1.0},"x":[ ] ,"_meta":{"progressToken":42,"a/b":1}}"#
@@ -35,14 +35,17 @@ fn modern_keys_are_replaced_or_dropped() {
 #[test]
 fn meta_is_added_where_there_was_none() {
     assert_eq!(
-        read(r#"{"uri":"a:b"}"#).rewrite(Subject::Resource, None, Some("{\"k\":1}")),
+        read(r#"{"uri":"a:b"}"#).rewrite(Subject::Resource, Rewrite::default(), Some("{\"k\":1}")),
         r#"{"_meta":{"k":1},"uri":"a:b"}"#
     );
     assert_eq!(
-        read("{}").rewrite(Subject::Resource, None, Some("{\"k\":1}")),
+        read("{}").rewrite(Subject::Resource, Rewrite::default(), Some("{\"k\":1}")),
         r#"{"_meta":{"k":1}}"#
     );
-    assert_eq!(read("{}").rewrite(Subject::Resource, None, None), "{}");
+    assert_eq!(
+        read("{}").rewrite(Subject::Resource, Rewrite::default(), None),
+        "{}"
+    );
 }
 
 #[test]
@@ -52,7 +55,7 @@ fn a_completion_names_a_prompt_or_a_template() {
     );
     assert_eq!(params.reference, Some(Reference::Prompt("up.greet".into())));
     assert_eq!(
-        params.rewrite(Subject::Reference, Some("greet"), None),
+        params.rewrite(Subject::Reference, Rewrite::named("greet"), None),
         r#"{"ref":{"type":"ref/prompt","name":"greet"},"argument":{"name":"who","value":"a"}}"#
     );
 }
@@ -61,11 +64,11 @@ fn a_completion_names_a_prompt_or_a_template() {
 fn what_was_authorized_is_renamed_whatever_stands_beside_it() {
     let params = read(r#"{"name":"x","ref":{"type":"ref/prompt","name":"up.greet"}}"#);
     assert_eq!(
-        params.rewrite(Subject::Reference, Some("greet"), None),
+        params.rewrite(Subject::Reference, Rewrite::named("greet"), None),
         r#"{"name":"x","ref":{"type":"ref/prompt","name":"greet"}}"#
     );
     assert_eq!(
-        params.rewrite(Subject::Tool, Some("y"), None),
+        params.rewrite(Subject::Tool, Rewrite::named("y"), None),
         r#"{"name":"y","ref":{"type":"ref/prompt","name":"up.greet"}}"#
     );
 }
