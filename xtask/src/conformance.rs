@@ -66,8 +66,9 @@ pub(crate) fn conformance(tree: &Tree, options: &Options) -> Result<()> {
     }
     let mut outcomes = Vec::new();
     for leg in legs {
-        let found = step(leg.name, || one(tree, &installed, leg, options))?;
-        outcomes.push((leg, found));
+        // A leg that breaks is told in the table; the others run all the same.
+        let found = step(leg.name, || one(tree, &installed, leg, options));
+        outcomes.push((leg, found.unwrap_or_else(|error| Outcome::broken(&error))));
     }
     let verdict = baseline.judge(&outcomes, options.scenario.is_none());
     let text = table::table(&outcomes, &verdict);
@@ -165,7 +166,12 @@ fn one(tree: &Tree, installed: &Installed, leg: &Leg, options: &Options) -> Resu
             }
         }
     }
-    rig.alive()?;
+    if let Err(error) = rig.alive() {
+        outcome.breaks(&error);
+    }
+    if outcome.scenarios.is_empty() {
+        bail!("the suite has no such scenario in this leg");
+    }
     if options.keep {
         println!("    {rig}\n    Enter ends this leg");
         stdin().read_line(&mut String::new())?;

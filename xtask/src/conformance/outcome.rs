@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde::Deserialize;
 
 use super::legs::Required;
@@ -84,6 +84,23 @@ impl Outcome {
                 .insert(name.to_owned(), Scenario::of(scored, checks));
         }
         Ok(outcome)
+    }
+
+    /// A leg that could not be run.
+    pub(super) fn broken(error: &Error) -> Self {
+        let mut outcome = Self::default();
+        outcome.breaks(error);
+        outcome
+    }
+
+    /// Notes what is wrong with the leg as a whole.
+    pub(super) fn breaks(&mut self, error: &Error) {
+        let leg = self.scenarios.entry("leg".to_owned()).or_default();
+        leg.missed.push(Missed {
+            check: "broke".to_owned(),
+            skipped: false,
+            why: format!("{error:#}"),
+        });
     }
 
     /// Notes that the client that drove a scenario ended badly, which may be all that is wrong with it.
