@@ -8,6 +8,7 @@ use policy::{Schema, SubjectKind, UpstreamId};
 use upstream::{Item, Link, Snapshot, State};
 use wire::Template;
 
+use crate::dialect::{self, Family};
 use crate::settings::{CatalogSettings, Prefix};
 use crate::uri;
 
@@ -51,6 +52,8 @@ pub(crate) struct Entry {
     pub(crate) link: Arc<Link>,
     /// The definition that clients see.
     pub(crate) text: Bytes,
+    /// For whom it was written.
+    family: Family,
     input_schema: OnceLock<Result<Option<Schema>, String>>,
     template: Option<Template>,
 }
@@ -217,15 +220,21 @@ fn section(
             } else {
                 item.key.clone()
             };
+            let key = if source.kind == SubjectKind::Tool {
+                dialect::name(key, settings.dialect.names)
+            } else {
+                key
+            };
             if let Some(first) = entries.get(&key) {
                 tracing::warn!(key, kept = %first.link.id(), left_out = %link.id(), "two upstreams offer the same; the first keeps it");
                 continue;
             }
-            let unchanged = old
-                .get(&key)
-                .filter(|old| Arc::ptr_eq(&old.link, link) && old.item == *item);
+            let family = settings.dialect.schemas;
+            let unchanged = old.get(&key).filter(|old| {
+                Arc::ptr_eq(&old.link, link) && old.item == *item && old.family == family
+            });
             let entry = unchanged.map_or_else(
-                || Arc::new(Entry::new(source, key.clone(), item, link)),
+                || Arc::new(Entry::new(source, key.clone(), item, link, family)),
                 Arc::clone,
             );
             entries.insert(key, entry);
@@ -250,10 +259,15 @@ fn section(
 }
 
 impl Entry {
-    fn new(source: Source, key: String, item: &Item, link: &Arc<Link>) -> Self {
+    fn new(source: Source, key: String, item: &Item, link: &Arc<Link>, family: Family) -> Self {
+        let text = item.renamed(&key);
         Self {
             kind: source.kind,
-            text: item.renamed(&key),
+            text: match source.kind {
+                SubjectKind::Tool => dialect::tool(text, family),
+                SubjectKind::Prompt | SubjectKind::Resource => text,
+            },
+            family,
             template: source.is_template.then(|| Template::new(&item.key)),
             key,
             item: item.clone(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use policy::{Limit, Rules, UpstreamId};
 
+use crate::dialect::Dialect;
+
 /// Everything the stages read.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -42,6 +44,8 @@ pub struct CatalogSettings {
     pub page_size: usize,
     /// How long a list waits for upstreams that are still starting.
     pub list_deadline: Duration,
+    /// How tools are presented to clients.
+    pub dialect: Dialect,
 }
 
 /// When a name gets its upstream's alias in front.

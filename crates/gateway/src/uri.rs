@@ -27,7 +27,7 @@ pub(crate) fn climbs(uri: &str) -> bool {
 }
 
 /// The text with its `%XX` decoded; `None` if it has none.
-fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     let mut found = false;

@@ -17,8 +17,8 @@ use url::Url;
 
 use super::layers::Origins;
 use super::raw::{
-    Listen, Raw, RawHttp, RawLimit, RawLog, RawLogFormat, RawPrefix, RawRole, RawSeparator, Size,
-    Span,
+    Listen, Raw, RawFamily, RawHttp, RawLimit, RawLog, RawLogFormat, RawNames, RawPrefix, RawRole,
+    RawSeparator, Size, Span,
 };
 use super::shape::nearest;
 use super::{Environment, Http, Loaded, Log, LogFormat};
@@ -116,6 +116,18 @@ impl Checker<'_> {
                     },
                     page_size: count(raw.catalog.page_size),
                     list_deadline: list_deadline?,
+                    dialect: gateway::Dialect {
+                        schemas: match raw.catalog.schemas {
+                            RawFamily::Faithful => gateway::Family::Faithful,
+                            RawFamily::OpenAi => gateway::Family::OpenAi,
+                            RawFamily::Gemini => gateway::Family::Gemini,
+                            RawFamily::Plain => gateway::Family::Plain,
+                        },
+                        names: match raw.catalog.names {
+                            RawNames::Full => gateway::Names::Full,
+                            RawNames::Short => gateway::Names::Short,
+                        },
+                    },
                 },
                 sessions: gateway::SessionSettings {
                     max: count(raw.sessions.max),

@@ -179,6 +179,39 @@ pub(super) struct RawCatalog {
     pub page_size: u32,
     /// How long a list waits for upstreams that are still starting.
     pub list_deadline: Span,
+    /// For clients that read less than all of JSON Schema: tool schemas are rewritten to what `openai` or `gemini` functions accept, or to `plain` types, properties and enums. `faithful` changes nothing. Arguments are held against the original whatever stands here.
+    pub schemas: RawFamily,
+    /// `64` for clients that accept no longer tool names and only `a-z`, `A-Z`, `0-9`, `_` and `-`: others are cut and end in a hash. Best with `separator = "__"`.
+    pub names: RawNames,
+}
+
+/// What tool schemas may consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawFamily {
+    Faithful,
+    OpenAi,
+    Gemini,
+    Plain,
+}
+
+/// How long tool names may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum RawNames {
+    #[serde(rename = "full")]
+    Full,
+    #[serde(rename = "64")]
+    Short,
+}
+
+/// Who shares a conversation with a legacy server.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawSharing {
+    /// Everybody.
+    Shared,
+    /// Clients of one principal that can do the same.
+    PerClient,
 }
 
 /// When a name gets its upstream's alias in front.
@@ -231,6 +264,10 @@ pub(super) struct RawUpstream {
     pub connect_timeout: Span,
     /// Replaces `catalog.prefix` for this upstream.
     pub prefix: Option<RawPrefix>,
+    /// Who shares a conversation with a server of a revision before 2026-07-28, which is told once what its client can
+    /// do: `shared` (one process or session for all; the default with `stdio`) or `per-client` (one for all clients of
+    /// a principal that can do the same; the default with `url`).
+    pub sessions: Option<RawSharing>,
     /// With `stdio`: variables for the process, which otherwise gets a scrubbed environment.
     pub env: Option<BTreeMap<String, Secret>>,
     /// With `stdio`: the folder it starts in.
