@@ -25,7 +25,7 @@ use crate::{Error, Reach, Sent, Stage};
 mod tests;
 
 /// Longest time a request can be given; keeps clock arithmetic away from its end.
-const TIMEOUT_MAX: Duration = Duration::from_hours(24);
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
 /// How the client treats its connections.
 #[derive(Debug, Clone, Copy)]
@@ -79,8 +79,8 @@ pub struct Response {
 /// The way out. Clones share one pool of connections.
 #[derive(Clone)]
 pub struct Client {
-    timeout_connect: Duration,
-    tls: TlsConnector,
+    pub(crate) timeout_connect: Duration,
+    pub(crate) tls: TlsConnector,
     pool: Arc<Pool>,
 }
 

@@ -30,12 +30,25 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// Where an HTTP request goes.
     pub(crate) fn of(url: &Url, reach: Reach) -> Result<Self, Error> {
-        let tls = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(Error::Url("its scheme is neither http nor https")),
-        };
+        match url.scheme() {
+            "https" => Self::new(true, url, reach),
+            "http" => Self::new(false, url, reach),
+            _ => Err(Error::Url("its scheme is neither http nor https")),
+        }
+    }
+
+    /// Where a WebSocket leads.
+    pub(crate) fn of_socket(url: &Url, reach: Reach) -> Result<Self, Error> {
+        match url.scheme() {
+            "wss" => Self::new(true, url, reach),
+            "ws" => Self::new(false, url, reach),
+            _ => Err(Error::Url("its scheme is neither ws nor wss")),
+        }
+    }
+
+    fn new(tls: bool, url: &Url, reach: Reach) -> Result<Self, Error> {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(Error::Url("it has no host"));
         };

@@ -67,6 +67,20 @@ pub enum Error {
         /// What HTTP said.
         source: hyper::Error,
     },
+    /// The server was asked for a WebSocket and opened none.
+    #[error("the server answered HTTP {status} and opened no WebSocket")]
+    NoWebSocket {
+        /// The status.
+        status: u16,
+    },
+    /// A WebSocket broke, or is none.
+    #[error("the WebSocket failed")]
+    WebSocket {
+        /// Whether a message may have left.
+        sent: Sent,
+        /// What the protocol said.
+        source: Box<tokio_tungstenite::tungstenite::Error>,
+    },
     /// The response body is larger than the caller wants.
     #[error("the response is larger than {max} bytes")]
     TooLarge {
@@ -121,10 +135,11 @@ impl Error {
             | Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Tls { .. }
+            | Self::NoWebSocket { .. }
             | Self::Timeout {
                 stage: Stage::Resolve | Stage::Connect | Stage::Tls,
             } => Sent::No,
-            Self::Closed { sent, .. } => *sent,
+            Self::Closed { sent, .. } | Self::WebSocket { sent, .. } => *sent,
             Self::Timeout {
                 stage: Stage::Head | Stage::Body,
             }

@@ -1,8 +1,8 @@
 //! The only door out: HTTP client, TLS, DNS, address guard.
 //!
-//! Everything that talks to the network outside goes through [`Client::send`]. It resolves, checks every
-//! address with [`guard`], connects to an address that was checked, and speaks HTTP/1.1 over connections
-//! that it keeps alive. Redirects, content codings, cookies and retries of calls are the caller's: this
+//! Everything that talks to the network outside goes through [`Client::send`], or [`Client::websocket`] for a
+//! connection that stays. Both resolve, check every address with [`guard`], and connect to an address that was
+//! checked; the first speaks HTTP/1.1 over connections that it keeps alive. Redirects, content codings, cookies and retries of calls are the caller's: this
 //! room sends what it is given at most once.
 
 mod body;
@@ -12,8 +12,10 @@ mod error;
 pub mod guard;
 mod link;
 mod pool;
+mod websocket;
 
 pub use body::Body;
 pub use client::{Client, Request, Response, Settings};
 pub use error::{Error, Sent, Stage};
 pub use guard::Reach;
+pub use websocket::{Dial, Heard, WebSocketReceiver, WebSocketSender};

@@ -282,7 +282,11 @@ fn told(error: &net::Error) -> Failure {
             "The host did not answer in time. Try again later, or another source."
         }
         net::Error::Closed { .. } => "The host broke off. Try again, or another source.",
-        net::Error::Protocol { .. } => "The host did not answer in good HTTP. Try another source.",
+        net::Error::Protocol { .. }
+        | net::Error::NoWebSocket { .. }
+        | net::Error::WebSocket { .. } => {
+            "The host did not answer in good HTTP. Try another source."
+        }
         net::Error::TooLarge { .. } => "The page is larger than 2 MiB. Try a more specific URL.",
     })
 }
