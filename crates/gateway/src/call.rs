@@ -28,10 +28,15 @@ pub(crate) struct Asked {
     /// Name and version of the client, for the record.
     pub(crate) client: String,
     pub(crate) caller: Caller,
+    /// What its headers say of its arguments; `None` where there are no headers.
+    pub(crate) mirrored: Option<SaidOfArguments>,
     /// The legacy conversation that it belongs to.
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) transport: &'static str,
 }
+
+/// `Mcp-Param-…` headers: the name in lower case, and the decoded value; `Err` for what cannot be read.
+pub(crate) type SaidOfArguments = Vec<(String, Result<String, ()>)>;
 
 /// What one call sees of the world, the same from start to end.
 #[derive(Debug)]
@@ -258,6 +263,25 @@ fn validate(call: &Call<'_>, record: &mut CallRecord) -> Result<Option<Yield>, R
     if call.method.subject != Subject::Tool {
         return Ok(None);
     }
+    if let Some(said) = &call.asked.mirrored
+        && call.entry.is_faithful()
+    {
+        let look_up = |name: &str| {
+            let mut found = said
+                .iter()
+                .filter(|(said, _)| said.eq_ignore_ascii_case(name));
+            match (found.next(), found.next()) {
+                (None, _) => Ok(None),
+                (Some((_, value)), None) => value.clone().map(Some),
+                (Some(_), Some(_)) => Err(()),
+            }
+        };
+        let disagrees = |name: &str| Rejection::HeaderMismatch(format!("Mcp-Param-{name}").into());
+        call.entry
+            .mirrored()
+            .check(&value, look_up)
+            .map_err(disagrees)?;
+    }
     let schema = call
         .entry
         .input_schema()
@@ -282,12 +306,7 @@ fn validate(call: &Call<'_>, record: &mut CallRecord) -> Result<Option<Yield>, R
         call.entry.key
     ));
     let text = format!("{{\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"isError\":true}}");
-    let text = translate::result(
-        call.asked.revision.era(),
-        call.method,
-        text.into(),
-        Era::Legacy,
-    );
+    let text = translate::result(call.asked.revision.era(), call.method, text.into());
     Ok(Some(Yield::Result {
         text,
         is_tool_error: true,
@@ -356,7 +375,7 @@ async fn dispatch(
         name: is_named.then(|| entry.item.key.clone()),
         task_id: None,
         input: None,
-        mirrored: Vec::new(),
+        mirrored: mirrored(entry, params),
         caller: asked.caller.clone(),
     };
     desk.exchange(Exchange {
@@ -369,6 +388,18 @@ async fn dispatch(
         now,
     })
     .await
+}
+
+/// The headers that repeat arguments, for a modern upstream over HTTP.
+fn mirrored(entry: &Entry, params: &Params) -> Vec<(String, String)> {
+    let mirrored = entry.mirrored();
+    if mirrored.is_empty() {
+        return Vec::new();
+    }
+    let arguments = params.arguments();
+    json::strict_value(arguments.as_deref().unwrap_or(b"{}"))
+        .map(|arguments| mirrored.values(&arguments))
+        .unwrap_or_default()
 }
 
 /// What came back, made fit for the client: its shape is checked and put into the client's era.
@@ -399,7 +430,7 @@ fn screen(authorized: &Authorized<'_>, reply: upstream::Reply) -> Result<Yield, 
     let is_tool_error = members
         .iter()
         .any(|(key, raw)| key == "isError" && raw.get() == "true");
-    let text = translate::result(era, method, text.clone(), reply.era);
+    let text = translate::result(era, method, text.clone());
     Ok(Yield::Result {
         text,
         is_tool_error,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use policy::{Schema, SubjectKind, UpstreamId};
 use upstream::{Item, Link, Snapshot, State};
-use wire::Template;
+use wire::{Mirrored, Template};
 
 use crate::dialect::{self, Family};
 use crate::settings::{CatalogSettings, Prefix};
@@ -55,6 +55,7 @@ pub(crate) struct Entry {
     /// For whom it was written.
     family: Family,
     input_schema: OnceLock<Result<Option<Schema>, String>>,
+    mirrored: OnceLock<Mirrored>,
     template: Option<Template>,
 }
 
@@ -69,6 +70,22 @@ impl Entry {
             .as_ref()
             .map(Option::as_ref)
             .map_err(Clone::clone)
+    }
+
+    /// Whether clients see the schema as its upstream wrote it, header annotations included.
+    pub(crate) fn is_faithful(&self) -> bool {
+        self.family == Family::Faithful
+    }
+
+    /// Which arguments an HTTP request repeats in headers. An annotation that is wrong counts as none: who must leave
+    /// such a tool out has done so.
+    pub(crate) fn mirrored(&self) -> &Mirrored {
+        self.mirrored.get_or_init(|| {
+            let schema = self.item.member("inputSchema");
+            schema
+                .and_then(|schema| Mirrored::read(schema).ok())
+                .unwrap_or_default()
+        })
     }
 
     fn compile(&self, text: &str) -> Result<Schema, String> {
@@ -273,6 +290,7 @@ impl Entry {
             item: item.clone(),
             link: Arc::clone(link),
             input_schema: OnceLock::new(),
+            mirrored: OnceLock::new(),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::limits::Counters;
 use crate::record::{CallRecord, Opening};
 use crate::seal::Seal;
 use crate::session::Sessions;
-use crate::{Rejection, Settings};
+use crate::{Rejection, Settings, translate};
 
 /// How long an upstream that was taken out of the config may go on with the calls it is at.
 const RETIRE_MAX: Duration = Duration::from_secs(60);
@@ -436,9 +436,10 @@ impl Gate {
                         .and_then(|raw| raw.get().parse().ok());
                     row.reason = Some("the upstream answered with an error".to_owned());
                 });
-                record.close(Outcome::Failed, 200, body.len());
+                let status = translate::error_status(asked.revision.era(), &error);
+                record.close(Outcome::Failed, status, body.len());
                 Reply {
-                    status: 200,
+                    status,
                     body,
                     retry_after: None,
                 }

@@ -44,7 +44,7 @@ pub enum Rejection {
     MissingMeta(&'static str),
     /// A header and the body disagree.
     #[error("header `{0}` and the body disagree")]
-    HeaderMismatch(&'static str),
+    HeaderMismatch(Cow<'static, str>),
     /// A revision that is not spoken here.
     #[error("revision `{0}` is not spoken here")]
     UnsupportedRevision(String),
@@ -535,7 +535,7 @@ fn samples() -> Vec<Rejection> {
         Rejection::UnknownMethod("tools/fly".into()),
         Rejection::BadParams("`name` must be a string".into()),
         Rejection::MissingMeta(wire::meta::CLIENT_CAPABILITIES),
-        Rejection::HeaderMismatch("mcp-name"),
+        Rejection::HeaderMismatch("mcp-name".into()),
         Rejection::UnsupportedRevision("1900-01-01".into()),
         Rejection::UnknownTool("files.fly".into()),
         Rejection::UnknownPrompt("files.fly".into()),

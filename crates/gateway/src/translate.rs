@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use wire::{Era, Method, Revision, Splice, code, json};
 
-/// A result of an upstream of era `from` for a client of era `to`. Legacy clients ignore what they do not know.
-pub(crate) fn result(to: Era, method: &Method, text: Bytes, from: Era) -> Bytes {
+/// An upstream's result for a client of era `to`. Legacy clients ignore what they do not know; a result that lacks what
+/// a modern one must have is completed, whoever wrote it.
+pub(crate) fn result(to: Era, method: &Method, text: Bytes) -> Bytes {
     if to == Era::Legacy {
         return text;
     }
@@ -13,9 +14,6 @@ pub(crate) fn result(to: Era, method: &Method, text: Bytes, from: Era) -> Bytes 
     } else {
         text
     };
-    if from == Era::Modern {
-        return text;
-    }
     let members = json::members(&text).unwrap_or_default();
     let lacks = |name: &str| !members.iter().any(|(key, _)| key == name);
     let mut extra = String::new();
@@ -26,6 +24,9 @@ pub(crate) fn result(to: Era, method: &Method, text: Bytes, from: Era) -> Bytes 
             }
             extra.push_str(&format_member(name, &value));
         }
+    }
+    if extra.is_empty() {
+        return text;
     }
     json::with_members(&text, &extra).into()
 }
@@ -65,21 +66,42 @@ pub(crate) fn format_member(name: &str, value: &str) -> String {
 
 /// An upstream's error object for a client: the code for an unknown resource moved between the eras.
 pub(crate) fn error(revision: Revision, method: &Method, error: Bytes) -> Bytes {
-    if method.name != wire::method::RESOURCES_READ.name || revision.era() == Era::Legacy {
+    if method.name != wire::method::RESOURCES_READ.name {
         return error;
     }
     let Ok(Some(raw)) = json::member(&error, "code") else {
         return error;
     };
-    if raw.get() != code::RESOURCE_NOT_FOUND.to_string() {
-        return error;
-    }
-    let Some(at) = wire::Span::of(raw.get().as_bytes(), &error) else {
+    let is_code = |code: code::Code| raw.get() == code.to_string();
+    let is_unknown = match revision.era() {
+        Era::Modern => is_code(code::RESOURCE_NOT_FOUND),
+        // Other parameters can be wrong as well; an unknown resource names its URI.
+        Era::Legacy => is_code(code::INVALID_PARAMS) && names_uri(&error),
+    };
+    let at = wire::Span::of(raw.get().as_bytes(), &error).filter(|_| is_unknown);
+    let Some(at) = at else {
         return error;
     };
     let mut splice = Splice::new(&error);
-    splice.replace(at, code::INVALID_PARAMS.to_string().into_bytes());
+    splice.replace(at, revision.resource_not_found().to_string().into_bytes());
     splice.finish().into()
+}
+
+fn names_uri(error: &[u8]) -> bool {
+    let data = json::member(error, "data").ok().flatten();
+    data.is_some_and(|data| json::text(data.get().as_bytes(), "uri").is_some())
+}
+
+/// The HTTP status that goes with an upstream's error: what the client's request lacked shows there as well
+/// (2026-07-28, "Streamable HTTP").
+pub(crate) fn error_status(era: Era, error: &[u8]) -> u16 {
+    let code = json::member(error, "code").ok().flatten();
+    let is_missing = code.is_some_and(|code| code.get() == code::MISSING_CAPABILITY.to_string());
+    if is_missing && era == Era::Modern {
+        400
+    } else {
+        200
+    }
 }
 
 #[cfg(test)]
@@ -90,11 +112,9 @@ mod tests {
     fn what_an_upstream_calls_public_is_private_behind_the_gate() {
         let method = &wire::method::RESOURCES_READ;
         let said = Bytes::from_static(br#"{"contents":[],"cacheScope":"public","ttlMs":9}"#);
-        let told: &[u8] = br#"{"contents":[],"cacheScope":"private","ttlMs":9}"#;
-        assert_eq!(result(Era::Modern, method, said.clone(), Era::Modern), told);
-        assert_eq!(result(Era::Legacy, method, said.clone(), Era::Modern), said);
+        assert_eq!(result(Era::Legacy, method, said.clone()), said);
         let told: &[u8] =
             br#"{"resultType":"complete","contents":[],"cacheScope":"private","ttlMs":9}"#;
-        assert_eq!(result(Era::Modern, method, said, Era::Legacy), told);
+        assert_eq!(result(Era::Modern, method, said), told);
     }
 }

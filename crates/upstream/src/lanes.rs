@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -32,6 +33,14 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// For everybody.
+    pub(crate) fn shared(abilities: Abilities) -> Self {
+        Self {
+            principal: None,
+            abilities,
+        }
+    }
+
     pub(crate) fn of(caller: &Caller) -> Self {
         // Whether tasks can be answered is settled call by call.
         let abilities = Abilities {
@@ -97,6 +106,8 @@ impl Lane {
 pub(crate) struct Lanes {
     open: Mutex<HashMap<Key, Arc<Lane>>>,
     pub(crate) tasks: TaskTracker,
+    /// A modern server that knows no handshake: it needs no lane, whoever asks.
+    pub(crate) are_refused: AtomicBool,
     /// Ends every lane.
     end: CancellationToken,
 }

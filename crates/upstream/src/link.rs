@@ -227,10 +227,9 @@ impl Link {
             let base = self.live.load_full().ok_or_else(|| Error::Down {
                 state: self.snapshot().state.as_str(),
             })?;
-            let peer = if self.is_shared(&base) {
-                base
-            } else {
-                Box::pin(self.lane(&request.caller)).await?
+            let peer = match self.lane_key(&base, &request.caller) {
+                None => base,
+                Some(key) => Box::pin(self.lane(key, base)).await?,
             };
             let outcome = peer.call(request, line).await?;
             Ok(Reply {
@@ -250,15 +249,30 @@ impl Link {
         }
     }
 
-    /// Whether the connection that lists come over carries calls as well. With a modern server always: it learns with
-    /// each request who is asking.
-    fn is_shared(&self, base: &Peer) -> bool {
-        self.spec.sharing == Sharing::Shared || base.revision().era() == Era::Modern
+    /// Which conversation carries a client's calls; `None` for the connection that lists come over.
+    ///
+    /// A modern server learns with each request who is asking, so it needs no conversation; but if it speaks the legacy
+    /// era as well, a legacy client that can be asked is best served in its own.
+    fn lane_key(&self, base: &Peer, caller: &Caller) -> Option<Key> {
+        let is_shared = self.spec.sharing == Sharing::Shared;
+        match base.revision().era() {
+            Era::Legacy if is_shared => None,
+            Era::Legacy => Some(Key::of(caller)),
+            Era::Modern
+                if caller.era == Era::Modern
+                    || !caller.abilities.any()
+                    || self.lanes.are_refused.load(Ordering::Relaxed) =>
+            {
+                None
+            }
+            Era::Modern if is_shared => Some(Key::shared(self.declared())),
+            Era::Modern => Some(Key::of(caller)),
+        }
     }
 
-    /// The conversation for clients like this one; opened if there is none.
-    async fn lane(self: &Arc<Self>, caller: &Caller) -> Result<Arc<Peer>, Error> {
-        let (lane, is_new) = self.lanes.enter(Key::of(caller), self.parts.clock.now())?;
+    /// The conversation of that key, opened if there is none; `base` where the server takes up none.
+    async fn lane(self: &Arc<Self>, key: Key, base: Arc<Peer>) -> Result<Arc<Peer>, Error> {
+        let (lane, is_new) = self.lanes.enter(key, self.parts.clock.now())?;
         if is_new {
             let Some(home) = self.home.get() else {
                 return Err(Error::Down { state: "starting" });
@@ -268,7 +282,25 @@ impl Link {
                 .tasks
                 .spawn_on(async move { link.keep_lane(&lane).await }, home);
         }
-        lane.peer().await
+        match lane.peer().await {
+            Err(_) if base.revision().era() == Era::Modern => {
+                self.lanes.are_refused.store(true, Ordering::Relaxed);
+                Ok(base)
+            }
+            peer => peer,
+        }
+    }
+
+    /// What a conversation for everybody declares: all that any client might do.
+    fn declared(&self) -> Abilities {
+        Abilities {
+            roots: self.spec.sharing == Sharing::PerClient,
+            sampling: true,
+            sampling_tools: true,
+            form: true,
+            url: true,
+            tasks: false,
+        }
     }
 
     /// Opens a lane and carries it until it ends, is no longer used, or the upstream is stopped.
@@ -353,16 +385,7 @@ impl Link {
     /// One connection from its start to its end; tells why it ended.
     async fn live_once(&self, stop: &CancellationToken) -> String {
         let end = CancellationToken::new();
-        // Every client's lists come from here, so it declares all that any of them might do.
-        let declared = Abilities {
-            roots: self.spec.sharing == Sharing::PerClient,
-            sampling: true,
-            sampling_tools: true,
-            form: true,
-            url: true,
-            tasks: false,
-        };
-        match self.open(declared, &end) {
+        match self.open(self.declared(), &end) {
             Ok((peer, drive)) => Box::pin(self.serve(peer, drive, &end, stop)).await,
             Err(error) => chain(&error),
         }
@@ -381,7 +404,7 @@ impl Link {
             Kind::Stdio(spec) => {
                 let supervisor = self.parts.supervisor.as_deref();
                 let (connection, driver) = stdio::start(self.id(), spec, supervisor)?;
-                (Carrier::Stdio(connection), Box::pin(driver.run(end)))
+                (Carrier::Stream(connection), Box::pin(driver.run(end)))
             }
             Kind::Http(spec) => {
                 let client = self.parts.client.clone();
@@ -492,6 +515,8 @@ impl Link {
             "upstream ready"
         );
         self.live.store(Some(Arc::clone(peer)));
+        // It may be another server now.
+        self.lanes.are_refused.store(false, Ordering::Relaxed);
         self.publish(|next| {
             next.state = State::Ready;
             next.revision = Some(revision);

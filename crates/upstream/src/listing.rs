@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wire::method::{self, Method};
-use wire::{Outcome, Span, json};
+use wire::{Mirrored, Outcome, Span, json};
 
 use crate::Error;
 use crate::peer::Peer;
@@ -123,6 +123,9 @@ pub(crate) async fn fetch(peer: &Peer, offers: Offers) -> Result<Listing, Error>
     };
     if offers.tools {
         listing.tools = fetch_list(peer, &method::TOOLS_LIST, "tools", "name").await?;
+        if peer.mirrors() {
+            listing.tools.retain(is_mirrorable);
+        }
     }
     if offers.prompts {
         listing.prompts = fetch_list(peer, &method::PROMPTS_LIST, "prompts", "name").await?;
@@ -140,6 +143,15 @@ pub(crate) async fn fetch(peer: &Peer, offers: Offers) -> Result<Listing, Error>
         .unwrap_or_default();
     }
     Ok(listing)
+}
+
+/// A tool whose header annotations are wrong is left out where requests have headers (2026-07-28, Streamable HTTP).
+fn is_mirrorable(tool: &Item) -> bool {
+    let read = tool.member("inputSchema").map(Mirrored::read);
+    if let Some(Err(why)) = &read {
+        tracing::warn!(tool = tool.key, why, "a tool was left out");
+    }
+    !matches!(read, Some(Err(_)))
 }
 
 async fn fetch_list(

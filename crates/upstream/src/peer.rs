@@ -10,7 +10,7 @@ use wire::{Abilities, Era, Level, Outcome, Revision, json, method};
 use crate::inbox::{Inbox, Line};
 use crate::listing::{Offers, error_message};
 use crate::request::{OUR_INFO, Outgoing, own_params};
-use crate::{Error, Logs, Request, http, stdio};
+use crate::{Error, Logs, Request, http, stream};
 
 /// How long a server may think about `server/discover` before it is taken for a legacy one that ignores it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,9 +34,9 @@ pub(crate) struct Peer {
 /// What carries the messages.
 #[derive(Debug)]
 pub(crate) enum Carrier {
-    /// A child process.
-    Stdio(stdio::Connection),
-    /// An endpoint.
+    /// One stream for all calls.
+    Stream(stream::Connection),
+    /// An endpoint with an exchange for each call.
     Http(Arc<http::Connection>),
 }
 
@@ -139,6 +139,11 @@ impl Peer {
         Box::pin(self.send(again)).await
     }
 
+    /// Whether requests repeat arguments in headers.
+    pub(crate) fn mirrors(&self) -> bool {
+        matches!(self.carrier, Carrier::Http(_)) && self.era() == Era::Modern
+    }
+
     /// Has a legacy server log from `level` on, unless it does; each client is told what it wants of it.
     async fn be_as_loud_as(&self, level: Level) {
         {
@@ -188,7 +193,7 @@ impl Peer {
 
     fn session_id(&self) -> Option<::http::HeaderValue> {
         match &self.carrier {
-            Carrier::Stdio(_) => None,
+            Carrier::Stream(_) => None,
             Carrier::Http(connection) => connection.session_id(),
         }
     }
@@ -196,14 +201,14 @@ impl Peer {
     /// Where its answers and notices arrive.
     pub(crate) fn inbox(&self) -> &Inbox {
         match &self.carrier {
-            Carrier::Stdio(connection) => &connection.inbox,
+            Carrier::Stream(connection) => &connection.inbox,
             Carrier::Http(connection) => &connection.inbox,
         }
     }
 
     async fn send(&self, outgoing: Outgoing<'_>) -> Result<Outcome<Bytes>, Error> {
         match &self.carrier {
-            Carrier::Stdio(connection) => connection.exchange(outgoing).await,
+            Carrier::Stream(connection) => connection.exchange(outgoing).await,
             Carrier::Http(connection) => connection.exchange(outgoing).await,
         }
     }
@@ -211,7 +216,7 @@ impl Peer {
     pub(crate) async fn notify(&self, method: &str, params: &[u8]) -> Result<(), Error> {
         let message = wire::encode::notification(method, params);
         match &self.carrier {
-            Carrier::Stdio(connection) => connection.tell(message),
+            Carrier::Stream(connection) => connection.tell(message),
             Carrier::Http(connection) => connection.tell(message).await,
         }
     }
@@ -219,7 +224,7 @@ impl Peer {
     /// The revision spoken on this connection; until the handshake says otherwise the newest.
     pub(crate) fn revision(&self) -> Revision {
         match &self.carrier {
-            Carrier::Stdio(connection) => connection.revision(),
+            Carrier::Stream(connection) => connection.revision(),
             Carrier::Http(connection) => connection.revision(),
         }
     }
@@ -230,7 +235,7 @@ impl Peer {
 
     fn speak(&self, revision: Revision) {
         match &self.carrier {
-            Carrier::Stdio(connection) => connection.speak(revision),
+            Carrier::Stream(connection) => connection.speak(revision),
             Carrier::Http(connection) => connection.speak(revision),
         }
     }

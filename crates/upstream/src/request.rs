@@ -48,6 +48,8 @@ pub struct Caller {
     pub abilities: Abilities,
     /// What it wants to hear of logs.
     pub logs: Logs,
+    /// The era that it speaks. An upstream that speaks both is spoken to in the same.
+    pub era: Era,
 }
 
 /// What a client wants to hear of an upstream's logs.

@@ -18,11 +18,12 @@ pub enum Revision {
 }
 
 /// How a revision opens a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Era {
     /// Handshake and sessions: up to 2025-11-25.
     Legacy,
     /// Every request carries what it needs: from 2026-07-28 on.
+    #[default]
     Modern,
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{Stream, unfold};
@@ -24,7 +24,7 @@ use wire::{
 
 use super::changes::{Filter, Listener, Subscription};
 use super::{EVENTS_MAX, Hello, Unfit, batch, event_message, is_modern, legacy, modern};
-use crate::call::Asked;
+use crate::call::{Asked, SaidOfArguments};
 use crate::gate::{Reply, known_name, unrecorded};
 use crate::record::Opening;
 use crate::session::Session;
@@ -236,7 +236,14 @@ impl Gate {
         headers: &HeaderMap,
         request: Request,
     ) -> HttpReply {
-        let checked = modern(request, principal, TRANSPORT).and_then(|asked| {
+        let checked = modern(
+            request,
+            principal,
+            TRANSPORT,
+            header(headers, mcp::PROTOCOL_VERSION),
+        );
+        let checked = checked.and_then(|mut asked| {
+            asked.mirrored = Some(said_of_arguments(headers));
             match mirrored(&asked, headers) {
                 Ok(()) => Ok(asked),
                 Err(rejection) => Err(Box::new(Unfit {
@@ -670,6 +677,21 @@ fn has_token(request: &Request) -> bool {
         .is_ok_and(|meta| meta.progress_token().is_some())
 }
 
+/// The headers that repeat arguments; the tool's schema says later which must be there.
+fn said_of_arguments(headers: &HeaderMap) -> SaidOfArguments {
+    let read = |value: &HeaderValue| {
+        let decoded = value.to_str().ok().and_then(mcp::decode);
+        decoded.map(std::borrow::Cow::into_owned).ok_or(())
+    };
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix(mcp::PARAM_PREFIX)?;
+            Some((name.to_owned(), read(value)))
+        })
+        .collect()
+}
+
 /// Headers repeat the body, so that what an intermediary decided on is what we do (2026-07-28, "Transports").
 fn mirrored(asked: &Asked, headers: &HeaderMap) -> Result<(), Rejection> {
     let once = |name: &'static str| {
@@ -678,13 +700,13 @@ fn mirrored(asked: &Asked, headers: &HeaderMap) -> Result<(), Rejection> {
         value
             .filter(|_| values.next().is_none())
             .and_then(mcp::decode)
-            .ok_or(Rejection::HeaderMismatch(name))
+            .ok_or(Rejection::HeaderMismatch(name.into()))
     };
     let agree = |name: &'static str, body: &str| {
         if once(name)? == body {
             Ok(())
         } else {
-            Err(Rejection::HeaderMismatch(name))
+            Err(Rejection::HeaderMismatch(name.into()))
         }
     };
     agree(mcp::PROTOCOL_VERSION, asked.revision.as_str())?;
@@ -704,7 +726,7 @@ fn mirrored(asked: &Asked, headers: &HeaderMap) -> Result<(), Rejection> {
     // A missing name is the resolver's to complain about; a header without one is a disagreement.
     match value {
         Some(value) => agree(mcp::NAME, value),
-        None if headers.contains_key(mcp::NAME) => Err(Rejection::HeaderMismatch(mcp::NAME)),
+        None if headers.contains_key(mcp::NAME) => Err(Rejection::HeaderMismatch(mcp::NAME.into())),
         None => Ok(()),
     }
 }

@@ -67,7 +67,7 @@ impl Gate {
         let Ok(Frame::Request(request)) = Frame::decode(&message) else {
             return Err(AskError::broken("the request cannot be read"));
         };
-        let asked = modern(request, principal, "local").map_err(|unfit| {
+        let asked = modern(request, principal, "local", None).map_err(|unfit| {
             let response = Rejection::response(&unfit.rejection, Revision::LATEST);
             AskError {
                 code: response.code,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use policy::Principal;
 use upstream::{Caller, Event, Logs};
-use wire::{Abilities, Level, Meta, Params, Request, Revision, json, meta};
+use wire::{Abilities, Era, Level, Meta, Params, Request, Revision, json, meta};
 
 use crate::Rejection;
 use crate::call::Asked;
@@ -49,17 +49,21 @@ fn legacy(
             capabilities: session.capabilities.clone(),
             abilities: session.abilities,
             logs: *session.logs.lock(),
+            era: Era::Legacy,
         },
+        mirrored: None,
         session: Some(Arc::clone(session)),
         transport,
     }
 }
 
-/// A modern request, if it carries what it must (2026-07-28, "Request envelope").
+/// A modern request, if it carries what it must (2026-07-28, "Request envelope"). `header` is the revision that a header
+/// names beside it.
 fn modern(
     request: Request,
     principal: &Arc<Principal>,
     transport: &'static str,
+    header: Option<&str>,
 ) -> Result<Asked, Box<Unfit>> {
     let read = || {
         let params = request.read_params().map_err(Rejection::NotMcp)?;
@@ -67,6 +71,12 @@ fn modern(
         let version = meta
             .text(meta::PROTOCOL_VERSION)
             .ok_or(Rejection::MissingMeta(meta::PROTOCOL_VERSION))?;
+        // First that both say the same, then whether it is spoken here.
+        if header.is_some_and(|header| header != version) {
+            return Err(Rejection::HeaderMismatch(
+                wire::header::PROTOCOL_VERSION.into(),
+            ));
+        }
         let revision = Revision::parse(&version)
             .filter(|revision| revision.era() == wire::Era::Modern)
             .ok_or_else(|| Rejection::UnsupportedRevision(version.clone().into_owned()))?;
@@ -86,6 +96,7 @@ fn modern(
             revision,
             client,
             caller,
+            mirrored: None,
             session: None,
             transport,
         }),
@@ -121,6 +132,7 @@ fn caller(meta: &Meta<'_>, principal: &Principal) -> Result<Caller, Rejection> {
         capabilities: Some(capabilities.to_owned()),
         abilities: Abilities::read(capabilities.as_bytes()),
         logs,
+        era: Era::Modern,
     })
 }
 

@@ -144,7 +144,7 @@ impl Pipe {
     /// Puts a request into the client's era; `Err` is the answer that is there already.
     async fn ask(self: &Arc<Self>, request: Request) -> Result<Asked, Bytes> {
         if is_modern(&request) {
-            return match modern(request, &self.principal, self.transport) {
+            return match modern(request, &self.principal, self.transport, None) {
                 Ok(asked) => Ok(asked),
                 Err(unfit) => {
                     let Unfit { request, rejection } = *unfit;
