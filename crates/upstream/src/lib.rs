@@ -14,6 +14,7 @@ mod peer;
 mod request;
 mod spec;
 mod stdio;
+mod stream;
 
 pub use error::{Error, chain};
 pub use link::{Link, Parts, Reply, Snapshot, State};

@@ -1,35 +1,31 @@
 //! An MCP server in a child process: newline-delimited messages on its stdin and stdout, its stderr in our log.
 //!
-//! One task drives a connection (see [`Driver::run`]); calls put a line into its queue and wait for their answer
-//! in the [`Inbox`]. A child is the leader of a process group of its own, so that what it started ends with it.
+//! One task drives a connection (see [`Driver::run`]); what calls do with it is in `stream`. A child is the leader of a
+//! process group of its own, so that what it started ends with it.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::Stdio as Pipe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use parking_lot::Mutex;
 use policy::UpstreamId;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
-use wire::{Frame, Lines, Outcome, Revision, encode};
+use wire::{Lines, encode};
 
-use crate::inbox::{Due, Inbox};
-use crate::request::Outgoing;
+use crate::stream::{self, Ear, Ends};
 use crate::{Error, Stdio};
 
 /// The word by which our own binary becomes the supervisor of a child.
 pub const SUPERVISE: &str = "__supervise";
 
-/// Messages that may wait to be written.
-const QUEUE_MAX: usize = 256;
+/// Bytes that are written at once if they wait together.
+const BATCH_MAX: usize = 64 * 1024;
 /// The longest message taken from a child, in bytes.
 const LINE_MAX: usize = 16 * 1024 * 1024;
 /// The longest line of its stderr that is logged whole, in bytes.
@@ -59,26 +55,16 @@ const ENVIRONMENT: [&str; 18] = [
     "NODE_EXTRA_CA_CERTS",
 ];
 
-/// The side of a connection that calls use.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) inbox: Arc<Inbox>,
-    outgoing: mpsc::Sender<Bytes>,
-    revision: Mutex<Revision>,
-}
-
 /// The side of a connection that its task runs.
 #[derive(Debug)]
 pub(crate) struct Driver {
     id: UpstreamId,
-    inbox: Arc<Inbox>,
+    ends: Ends,
     child: Child,
     group: Pid,
     stdin: ChildStdin,
     stdout: ChildStdout,
     stderr: ChildStderr,
-    queue: mpsc::Receiver<Bytes>,
-    answers: mpsc::Sender<Bytes>,
 }
 
 /// Starts the child; under `supervisor` if there is one, which outlives us for as long as it takes to end the child
@@ -87,7 +73,7 @@ pub(crate) fn start(
     id: &UpstreamId,
     spec: &Stdio,
     supervisor: Option<&Path>,
-) -> Result<(Connection, Driver), Error> {
+) -> Result<(stream::Connection, Driver), Error> {
     let failed = |cause| Error::Spawn {
         program: spec.program.clone(),
         cause,
@@ -128,26 +114,17 @@ pub(crate) fn start(
     let stdin = child.stdin.take().ok_or_else(lost)?;
     let stdout = child.stdout.take().ok_or_else(lost)?;
     let stderr = child.stderr.take().ok_or_else(lost)?;
-    let (outgoing, queue) = mpsc::channel(QUEUE_MAX);
-    let inbox = Arc::new(Inbox::default());
-    let answers = outgoing.clone();
-    let connection = Connection {
-        inbox: Arc::clone(&inbox),
-        outgoing,
-        revision: Mutex::new(Revision::LATEST),
-    };
+    let (connection, ends) = stream::open(id);
     Ok((
         connection,
         Driver {
             id: id.clone(),
-            inbox,
+            ends,
             child,
             group,
             stdin,
             stdout,
             stderr,
-            queue,
-            answers,
         },
     ))
 }
@@ -199,89 +176,28 @@ fn die_with_us(command: &mut Command, supervised: bool) {
 #[cfg(not(target_os = "linux"))]
 fn die_with_us(_: &mut Command, _: bool) {}
 
-impl Connection {
-    /// Sends a request and waits for its answer. Dropped while waiting, it tells the upstream so.
-    pub(crate) async fn exchange(&self, outgoing: Outgoing<'_>) -> Result<Outcome<Bytes>, Error> {
-        let Outgoing {
-            id, method, params, ..
-        } = outgoing;
-        let ticket = self
-            .inbox
-            .open(id, outgoing.principal, outgoing.line)
-            .ok_or(Error::Down { state: "down" })?;
-        self.tell(encode::request(&id.to_string(), method, &params))?;
-        let mut guard = Cancel {
-            connection: self,
-            ticket,
-            is_open: true,
-        };
-        let answer = (&mut guard.ticket.reply).await;
-        guard.is_open = false;
-        answer.unwrap_or(Err(Error::Gone))
-    }
-
-    /// Puts one message into the queue.
-    pub(crate) fn tell(&self, mut message: Vec<u8>) -> Result<(), Error> {
-        encode::onto_one_line(&mut message);
-        message.push(b'\n');
-        self.outgoing
-            .try_send(message.into())
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Error::Full,
-                mpsc::error::TrySendError::Closed(_) => Error::Down { state: "down" },
-            })
-    }
-
-    pub(crate) fn revision(&self) -> Revision {
-        *self.revision.lock()
-    }
-
-    pub(crate) fn speak(&self, revision: Revision) {
-        *self.revision.lock() = revision;
-    }
-}
-
-/// Tells the upstream that an answer is no longer wanted, unless it came.
-struct Cancel<'a> {
-    connection: &'a Connection,
-    ticket: crate::inbox::Ticket<'a>,
-    is_open: bool,
-}
-
-impl Drop for Cancel<'_> {
-    fn drop(&mut self) {
-        if self.is_open {
-            let params = format!(
-                "{{\"requestId\":{},\"reason\":\"the client cancelled\"}}",
-                self.ticket.id
-            );
-            let message =
-                encode::notification(wire::method::notification::CANCELLED, params.as_bytes());
-            // If the queue is full or closed there is no one to tell.
-            drop(self.connection.tell(message));
-        }
-    }
-}
-
 impl Driver {
     /// Carries messages until the child or its stdout ends, or `stop` comes; then sees to it that the child and
     /// all it started are gone. Tells why it ended.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> String {
         let Self {
             id,
-            inbox,
+            ends,
             mut child,
             group,
             stdin,
             stdout,
             stderr,
-            queue,
-            answers,
         } = self;
-        let (due, questions) = mpsc::channel(QUEUE_MAX);
+        let Ends {
+            inbox,
+            queue,
+            ear,
+            mouth,
+        } = ends;
         let why = tokio::select! {
-            why = read(&id, stdout, &inbox, due) => why,
-            () = answer(questions, &answers) => "its stdin was closed".to_owned(),
+            why = read(stdout, ear) => why,
+            () = mouth.answer() => "its stdin was closed".to_owned(),
             () = write(stdin, queue) => "its stdin was closed".to_owned(),
             why = log(&id, stderr) => why,
             status = child.wait() => status.map_or_else(|e| e.to_string(), |status| format!("it ended with {status}")),
@@ -316,42 +232,11 @@ fn signal(group: Pid, signal: Signal) {
     }
 }
 
-async fn read(
-    upstream: &UpstreamId,
-    mut stdout: ChildStdout,
-    inbox: &Inbox,
-    due: mpsc::Sender<Due>,
-) -> String {
+async fn read(mut stdout: ChildStdout, mut ear: Ear) -> String {
     let mut lines = Lines::new(LINE_MAX);
-    let mut garbage = 0_u64;
     loop {
         while let Some(line) = lines.next_line() {
-            let frame = line.map_err(|error| error.to_string()).and_then(|line| {
-                Frame::decode(&line).map_err(|fault| {
-                    inbox.refuse(&line, &fault);
-                    let start = line.get(..line.len().min(80)).unwrap_or_default();
-                    format!("{fault}: {:?}", String::from_utf8_lossy(start))
-                })
-            });
-            match frame {
-                Ok(frame) => {
-                    if let Some(answer) = inbox.take(frame, None) {
-                        // A full queue: the upstream does not read, so it does not miss this answer either.
-                        drop(due.try_send(answer));
-                    }
-                }
-                Err(error) => {
-                    garbage += 1;
-                    // Powers of two: loud enough to be seen, quiet enough to bear.
-                    if garbage.is_power_of_two() {
-                        tracing::warn!(
-                            %upstream,
-                            garbage,
-                            "the upstream wrote something that is not MCP: {error}"
-                        );
-                    }
-                }
-            }
+            ear.hear(line.map_err(|error| error.to_string()));
         }
         match stdout.read_buf(lines.buffer()).await {
             Ok(0) => return "its stdout was closed".to_owned(),
@@ -361,48 +246,24 @@ async fn read(
     }
 }
 
-/// Gives the upstream the answers to its own requests, each when it is there.
-async fn answer(mut questions: mpsc::Receiver<Due>, answers: &mpsc::Sender<Bytes>) {
-    let mut open = FuturesUnordered::new();
-    loop {
-        let message = tokio::select! {
-            Some(due) = questions.recv() => match due {
-                Due::Message(message) => message,
-                Due::Answer(answering) => {
-                    open.push(answering.message());
-                    continue;
-                }
-            },
-            Some(message) = open.next() => match message {
-                Some(message) => message,
-                None => continue,
-            },
-            else => return,
-        };
-        let mut message = message;
-        encode::onto_one_line(&mut message);
-        message.push(b'\n');
-        drop(answers.try_send(message.into()));
-    }
-}
-
 async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Bytes>) {
     let mut batch = BytesMut::new();
+    let add = |batch: &mut BytesMut, message: &[u8]| {
+        let start = batch.len();
+        batch.extend_from_slice(message);
+        encode::onto_one_line(batch.get_mut(start..).unwrap_or_default());
+        batch.extend_from_slice(b"\n");
+    };
     while let Some(message) = queue.recv().await {
-        let written = if queue.is_empty() {
-            stdin.write_all(&message).await
-        } else {
-            // What waits together leaves together.
-            batch.clear();
-            batch.extend_from_slice(&message);
-            while batch.len() < 64 * 1024
-                && let Ok(message) = queue.try_recv()
-            {
-                batch.extend_from_slice(&message);
-            }
-            stdin.write_all(&batch).await
-        };
-        if written.is_err() {
+        batch.clear();
+        add(&mut batch, &message);
+        // What waits together leaves together.
+        while batch.len() < BATCH_MAX
+            && let Ok(message) = queue.try_recv()
+        {
+            add(&mut batch, &message);
+        }
+        if stdin.write_all(&batch).await.is_err() {
             return;
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::request::Outgoing;
 
 #[tokio::test]
 async fn a_call_does_not_wait_for_more_than_the_broken_answer_it_got() {
