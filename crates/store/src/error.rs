@@ -39,6 +39,9 @@ pub enum Error {
         /// Which migration.
         version: u32,
     },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
     /// No place in the writer's queue in time: the disk is slow, full or locked.
     #[error("no place to write within {0:?}")]
     Full(Duration),

@@ -8,6 +8,7 @@ mod error;
 mod keys;
 mod list;
 mod migrate;
+mod node;
 mod notes;
 mod store;
 mod time;

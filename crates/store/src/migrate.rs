@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::Error;
 
 /// All migrations, in order; the first is number 1. One that was released is never changed, only followed.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_node.sql"),
+];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {

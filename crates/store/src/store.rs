@@ -1,6 +1,6 @@
 //! The database file: opened once, written by one thread, read by a few connections.
 //!
-//! How writing goes is `writer`; the tables are in `audit`, `keys` and `notes`.
+//! How writing goes is `writer`; the tables are in `audit`, `keys` and `notes`, and the installation's own key in `node`.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -18,6 +18,7 @@ use tracing::error;
 
 use crate::Error;
 use crate::migrate::migrate;
+use crate::node;
 use crate::writer::{self, Awaited, Job, Shared};
 
 /// Most jobs that wait for the writer, reserved places included.
@@ -45,6 +46,7 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
     shared: Arc<Shared>,
+    node_key: node::NodeKey,
 }
 
 impl Store {
@@ -80,6 +82,7 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "normal")?;
         migrate(&mut connection)?;
+        let node_key = node::key(&connection)?;
 
         let shared = Arc::new(Shared::default());
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
@@ -91,8 +94,16 @@ impl Store {
                 writer: Mutex::new(Some(writer)),
                 readers: Mutex::new(Vec::new()),
                 shared,
+                node_key,
             }),
         })
+    }
+
+    /// Random bytes that are this installation's own, the same after every start: what is sealed with them can be
+    /// opened again here and nowhere else.
+    #[must_use]
+    pub fn node_key(&self) -> &[u8; node::KEY_LEN] {
+        &self.inner.node_key.0
     }
 
     /// Whether a record written now would be kept: open, the last commit worked, and there is room.

@@ -37,6 +37,17 @@ async fn what_was_written_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn an_installation_keeps_its_own_key() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    let key = *Store::open(&path).unwrap().node_key();
+    assert_eq!(*Store::open(&path).unwrap().node_key(), key);
+    let other = Store::open(&folder.path().join("other.db")).unwrap();
+    assert_ne!(*other.node_key(), key);
+    assert!(!format!("{other:?}").contains(&format!("{:?}", other.node_key())));
+}
+
+#[tokio::test]
 async fn nobody_else_may_read_the_files() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("new/gate.db");
@@ -79,7 +90,7 @@ async fn a_newer_or_altered_database_is_refused() {
             error,
             Error::Newer {
                 found: 99,
-                known: 1
+                known: 2
             }
         ),
         "{error}"
