@@ -1,8 +1,10 @@
 //! What the tests need from outside: other teams' servers and clients, pinned, under `target/peers/`.
 //!
-//! Installed once; a stamp holds a hash of the pins, so a changed pin installs anew. Nothing is retried and
+//! Installed once, the protocol's JSON Schemas by [`schemas`]; a stamp holds a hash of the pins, so a changed pin installs anew. Nothing is retried and
 //! nothing is skipped: what cannot be installed is told with the line that installs it. `testkit::fixtures`
 //! finds what is put here.
+
+mod schemas;
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -66,7 +68,11 @@ const TOOLS: &[Tool] = &[
 pub(crate) fn setup(tree: &Tree) -> Result<()> {
     let peers = tree.target.join("peers");
     let _lock = lock(&peers)?;
+    peers_from_others(tree, &peers)?;
+    schemas::install(tree, &peers)
+}
 
+fn peers_from_others(tree: &Tree, peers: &Path) -> Result<()> {
     let pins = tree.root.join("crates/testkit/peers");
     let pinned: Vec<_> = PINS.iter().map(|pin| pins.join(pin)).collect();
     let wanted = hash(&pinned)?;

@@ -42,9 +42,8 @@ pub(super) fn install(tree: &Tree) -> Result<Installed> {
     let folder = peers.join("conformance");
     let _lock = setup::lock(&peers)?;
     let pins = tree.root.join("crates/testkit/peers/conformance");
-    let schemas = tree.root.join("conformance/schemas.mjs");
     let mut pinned: Vec<_> = NPM.iter().map(|pin| pins.join(pin)).collect();
-    pinned.extend([pins.join(SDIST), schemas.clone()]);
+    pinned.push(pins.join(SDIST));
     let wanted = setup::hash(&pinned)?;
     let stamp = folder.join("stamp");
     if !fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
@@ -52,11 +51,6 @@ pub(super) fn install(tree: &Tree) -> Result<Installed> {
         fs::create_dir_all(&folder)?;
         suite(tree, &pins, &folder)?;
         sources(tree, &pins.join(SDIST), &folder, &peers.join("py/bin/pip"))?;
-        let installed = located(&peers)?;
-        run(tree
-            .command(&installed.node)
-            .args([&schemas, &installed.suite])
-            .arg(folder.join("schemas")))?;
         fs::write(&stamp, wanted).context("writing the stamp")?;
     }
     located(&peers)
