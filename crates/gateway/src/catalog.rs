@@ -37,6 +37,8 @@ pub(crate) struct Section {
     by_key: HashMap<String, usize>,
     /// Another number, another list.
     pub(crate) stamp: u64,
+    /// Changes that upstreams announced.
+    announced: u64,
 }
 
 /// One entry.
@@ -148,6 +150,7 @@ impl Section {
 struct Source {
     kind: SubjectKind,
     items: fn(&upstream::Listing) -> &Vec<Item>,
+    announced: fn(&upstream::Announced) -> u64,
     /// Whether keys are names, which get prefixes, or URIs, which never do.
     is_named: bool,
     is_template: bool,
@@ -156,24 +159,28 @@ struct Source {
 const TOOLS: Source = Source {
     kind: SubjectKind::Tool,
     items: |l| &l.tools,
+    announced: |a| a.tools,
     is_named: true,
     is_template: false,
 };
 const PROMPTS: Source = Source {
     kind: SubjectKind::Prompt,
     items: |l| &l.prompts,
+    announced: |a| a.prompts,
     is_named: true,
     is_template: false,
 };
 const RESOURCES: Source = Source {
     kind: SubjectKind::Resource,
     items: |l| &l.resources,
+    announced: |a| a.resources,
     is_named: false,
     is_template: false,
 };
 const TEMPLATES: Source = Source {
     kind: SubjectKind::Resource,
     items: |l| &l.templates,
+    announced: |a| a.resources,
     is_named: false,
     is_template: true,
 };
@@ -257,6 +264,10 @@ fn section(
             entries.insert(key, entry);
         }
     }
+    let announced = snapshots
+        .iter()
+        .map(|(_, snapshot)| (source.announced)(&snapshot.announced))
+        .sum();
     let entries: Vec<Arc<Entry>> = entries.into_values().collect();
     let is_same = entries.len() == old.entries.len()
         && entries
@@ -271,7 +282,12 @@ fn section(
     Section {
         entries,
         by_key,
-        stamp: if is_same { old.stamp } else { old.stamp + 1 },
+        stamp: if is_same && announced == old.announced {
+            old.stamp
+        } else {
+            old.stamp + 1
+        },
+        announced,
     }
 }
 

@@ -1,19 +1,22 @@
 //! Which answer belongs to which open call, on a connection that many calls share; and whom an upstream means when it
 //! asks something itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, broadcast, oneshot};
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::method::notification;
-use wire::{Abilities, Fault, Frame, Level, Outcome, Response, Span, Splice, code, encode, json};
+use wire::{
+    Abilities, Fault, Frame, Level, Outcome, Response, Span, Splice, code, encode, json, meta,
+};
 
-use crate::{Ask, Error, Event, Events, Logs, Notice};
+use crate::{Ask, Error, Event, Events, Logs, Notice, Told};
 
 /// What a call comes to.
 pub(crate) type Answer = Result<Outcome<Bytes>, Error>;
@@ -24,6 +27,8 @@ const ASKS_MAX: usize = 64;
 const ASK_MAX: Duration = Duration::from_secs(15 * 60);
 /// Notifications that concern no call and wait for a slow listener.
 const TOLD_MAX: usize = 256;
+/// Pages that people were sent to, and which may be done with later.
+const PAGES_MAX: usize = 256;
 
 /// The open calls of one connection, by the id we gave them, and what the upstream told unasked.
 #[derive(Debug)]
@@ -34,8 +39,17 @@ pub(crate) struct Inbox {
     asked: Arc<Mutex<HashMap<String, CancellationToken>>>,
     /// Something in a list changed.
     pub(crate) changed: Notify,
+    announced: Mutex<Announced>,
     /// What concerns no call: changed resources, finished elicitations, tasks.
-    pub(crate) told: broadcast::Sender<Notice>,
+    pub(crate) told: broadcast::Sender<Told>,
+    /// Another number, another session: the server has forgotten what it was told in the one before.
+    pub(crate) sessions: watch::Sender<u64>,
+    /// The stream that it tells on was gone for a while.
+    pub(crate) missed: Notify,
+    /// Streams of changes that are being opened.
+    acknowledged: Mutex<HashMap<u64, oneshot::Sender<Bytes>>>,
+    /// Which principal was sent to which page: `elicitationId` and whose call it was, oldest first.
+    pages: Mutex<VecDeque<(String, Arc<str>)>>,
     is_closed: AtomicBool,
 }
 
@@ -50,6 +64,8 @@ struct Open {
 /// The way back to the client of a call, while the call is open.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
+    /// Whose call it is.
+    pub(crate) principal: Arc<str>,
     pub(crate) events: Events,
     /// The client's progress token as it wrote it.
     pub(crate) token: Option<String>,
@@ -57,6 +73,18 @@ pub(crate) struct Line {
     pub(crate) logs: Logs,
     /// How many questions of the upstream are open.
     pub(crate) asking: Arc<AtomicUsize>,
+}
+
+/// How often an upstream said that a list of its changed. It is passed on even if the list then reads the same: it may
+/// have changed and changed back, and who keeps a copy has to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Announced {
+    /// Tools.
+    pub tools: u64,
+    /// Prompts.
+    pub prompts: u64,
+    /// Resources and their templates.
+    pub resources: u64,
 }
 
 /// What a message of the upstream demands of whoever drives the connection.
@@ -127,7 +155,12 @@ impl Default for Inbox {
             open: Mutex::default(),
             asked: Arc::default(),
             changed: Notify::default(),
+            announced: Mutex::default(),
             told: broadcast::channel(TOLD_MAX).0,
+            sessions: watch::channel(0).0,
+            missed: Notify::default(),
+            acknowledged: Mutex::default(),
+            pages: Mutex::default(),
             is_closed: AtomicBool::default(),
         }
     }
@@ -168,6 +201,47 @@ impl Inbox {
         })
     }
 
+    /// An id for a `subscriptions/listen`, and where its acknowledgement comes: what is honoured.
+    pub(crate) fn expect_acknowledgement(&self) -> (u64, oneshot::Receiver<Bytes>) {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        let mut expected = self.acknowledged.lock();
+        // Whoever expected it may have gone without a word.
+        expected.retain(|_, sender| !sender.is_closed());
+        expected.insert(id, sender);
+        (id, receiver)
+    }
+
+    /// The server took us up anew: what it says later of what it was told before is lost.
+    pub(crate) fn session_began(&self) {
+        self.sessions.send_modify(|count| *count += 1);
+        // What it offers may be something else now.
+        self.changed.notify_one();
+    }
+
+    /// A principal was sent to pages by an error (`-32042` of 2025-11-25).
+    pub(crate) fn note_pages(&self, error: &[u8], principal: &Arc<str>) {
+        for id in pages_to_open(error).unwrap_or_default() {
+            self.note_page(id, principal);
+        }
+    }
+
+    fn note_page(&self, id: String, principal: &Arc<str>) {
+        let mut pages = self.pages.lock();
+        if pages.len() >= PAGES_MAX {
+            pages.pop_front();
+        }
+        pages.push_back((id, Arc::clone(principal)));
+    }
+
+    /// Whose page is done with.
+    fn take_page(&self, params: &[u8]) -> Option<Arc<str>> {
+        let id = json::text(params, "elicitationId")?;
+        let mut pages = self.pages.lock();
+        let at = pages.iter().position(|(other, _)| *other == id)?;
+        pages.remove(at).map(|(_, principal)| principal)
+    }
+
     /// The connection has ended: every open call learns it at once.
     pub(crate) fn close(&self) {
         let mut open = self.open.lock();
@@ -205,6 +279,15 @@ impl Inbox {
             .and_then(|id| self.close_call(id))
         {
             drop(call.reply.send(Err(Error::Protocol(fault.to_string()))));
+        }
+    }
+
+    /// A message of ours was not accepted. If it was a request, its call has no answer to wait for.
+    pub(crate) fn fail(&self, message: &Bytes, error: Error) {
+        if let Ok(Frame::Request(request)) = Frame::decode(message)
+            && let Some(call) = self.close_call(request.id())
+        {
+            drop(call.reply.send(Err(error)));
         }
     }
 
@@ -255,6 +338,9 @@ impl Inbox {
             tracing::debug!(method, "the upstream asked for what was not offered");
             return refuse(code::METHOD_NOT_FOUND, "Method not found");
         };
+        if let Some(page) = json::text(&params, "elicitationId") {
+            self.note_page(page, &line.principal);
+        }
         let (ask, answer) = Ask::new(method, params);
         let withdrawn = CancellationToken::new();
         {
@@ -278,7 +364,18 @@ impl Inbox {
         Due::Answer(answering)
     }
 
-    fn hear(&self, method: &str, params: &Bytes, own: Option<u64>) {
+    fn announce(&self, list: fn(&mut Announced) -> &mut u64) {
+        *list(&mut self.announced.lock()) += 1;
+        self.changed.notify_one();
+    }
+
+    /// How often changes were announced so far.
+    pub(crate) fn announced(&self) -> Announced {
+        *self.announced.lock()
+    }
+
+    /// Takes a notification. `own` is the call on whose stream it came.
+    pub(crate) fn hear(&self, method: &str, params: &Bytes, own: Option<u64>) {
         match method {
             notification::PROGRESS => {
                 let Some((id, at)) = progress_token(params) else {
@@ -292,10 +389,10 @@ impl Inbox {
                     tell(&line, method, retokened(params, at, &token));
                 }
             }
-            notification::TOOLS_CHANGED
-            | notification::PROMPTS_CHANGED
-            | notification::RESOURCES_CHANGED => {
-                self.changed.notify_one();
+            notification::TOOLS_CHANGED => self.announce(|announced| &mut announced.tools),
+            notification::PROMPTS_CHANGED => self.announce(|announced| &mut announced.prompts),
+            notification::RESOURCES_CHANGED => {
+                self.announce(|announced| &mut announced.resources);
             }
             notification::MESSAGE => {
                 let level = json::text(params, "level");
@@ -315,12 +412,28 @@ impl Inbox {
                     withdrawn.cancel();
                 }
             }
+            notification::ACKNOWLEDGED => {
+                let id = subscription_id(params);
+                let expected = id.and_then(|id| self.acknowledged.lock().remove(&id));
+                if let Some(expected) = expected {
+                    let honoured = json::member(params, "notifications").ok().flatten();
+                    let honoured = honoured.map_or("{}", |raw| raw.get());
+                    // Whoever opened it may be gone.
+                    drop(expected.send(Bytes::copy_from_slice(honoured.as_bytes())));
+                }
+            }
             notification::RESOURCE_UPDATED
             | notification::ELICITATION_COMPLETE
             | notification::TASK_STATUS
             | notification::TASKS => {
+                let principal = (method == notification::ELICITATION_COMPLETE)
+                    .then(|| self.take_page(params))
+                    .flatten();
                 // Nobody listens: nobody subscribed.
-                drop(self.told.send(Notice::new(method, params.clone())));
+                drop(self.told.send(Told {
+                    principal,
+                    notice: Notice::new(method, params.clone()),
+                }));
             }
             _ => tracing::trace!(method, "a notification that concerns no call"),
         }
@@ -333,6 +446,26 @@ fn tell(line: &Line, method: &str, params: Bytes) {
         line.events
             .try_send(Event::Told(Notice::new(method, params))),
     );
+}
+
+/// Which `subscriptions/listen` a notification belongs to.
+fn subscription_id(params: &[u8]) -> Option<u64> {
+    let meta = json::member(params, "_meta").ok()??;
+    let id = json::member(meta.get().as_bytes(), meta::SUBSCRIPTION_ID).ok()??;
+    id.get().parse().ok()
+}
+
+/// The ids of the pages that an error has people open; `None` if it is no such error.
+fn pages_to_open(error: &[u8]) -> Option<Vec<String>> {
+    let is_one = json::member(error, "code").ok()??.get() == code::URL_ELICITATION.to_string();
+    let data = json::member(error, "data").ok()??;
+    let all = json::member(data.get().as_bytes(), "elicitations").ok()??;
+    let all: Vec<&RawValue> = serde_json::from_str(all.get()).ok()?;
+    is_one.then(|| {
+        all.iter()
+            .filter_map(|one| json::text(one.get().as_bytes(), "elicitationId"))
+            .collect()
+    })
 }
 
 /// Which call a progress notification is about, and where its token stands.

@@ -11,18 +11,20 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use policy::{Clock, Instant, UpstreamId};
 use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wire::method::notification;
 use wire::{Abilities, Era, Outcome, Revision};
 
 use crate::error::chain;
-use crate::inbox::Line;
+use crate::inbox::{Announced, Inbox, Line};
 use crate::lanes::{Key, Lane, Lanes};
 use crate::listing::{self, Item, Listing, Offers};
 use crate::native::{self, Native};
 use crate::peer::{Carrier, Greeting, Peer};
-use crate::{Caller, Error, Events, Kind, Request, Sharing, Spec, http, stdio};
+use crate::{Caller, Error, Events, Http, Kind, Provider, Request, Sharing, Spec, Transport, http, http_sse, stdio, websocket};
 
 /// The first pause before a restart; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -71,6 +73,8 @@ pub struct Snapshot {
     pub since: Instant,
     /// What it offers. Kept while it restarts, so that a call says "restarting" and not "unknown tool".
     pub listing: Arc<Listing>,
+    /// How often it announced changes of its lists, this connection.
+    pub announced: Announced,
     /// The revision spoken with it.
     pub revision: Option<Revision>,
     /// How often it was started again.
@@ -86,6 +90,19 @@ pub struct Reply {
     pub outcome: Outcome<Bytes>,
     /// The era spoken with it.
     pub era: Era,
+}
+
+/// Whether an endpoint that was taken for Streamable HTTP speaks HTTP+SSE (2025-03-26, "Backwards compatibility").
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fallback {
+    /// Nothing says so.
+    No,
+    /// It refused the handshake as such servers do.
+    Refused,
+    /// It is tried, because of this refusal.
+    Trying(String),
+    /// It does.
+    Yes,
 }
 
 /// What carries a connection's messages; comes to why it ended.
@@ -121,6 +138,8 @@ pub struct Link {
     calls: TaskTracker,
     /// The era found last time, so that a restart needs no probe.
     era: Mutex<Option<Era>>,
+    /// Whether an endpoint turned out to speak HTTP+SSE.
+    fallback: Mutex<Fallback>,
     /// Conversations with a legacy server.
     lanes: Lanes,
     /// The runtime that it lives on; calls come from others.
@@ -143,12 +162,13 @@ impl Link {
     pub fn new(spec: Spec, parts: Parts) -> Result<Self, Error> {
         let native = match &spec.kind {
             Kind::Native(pack) => Some(Native::new(pack.clone(), &parts.native)?),
-            Kind::Stdio(_) | Kind::Http(_) => None,
+            Kind::Provider(_) | Kind::Stdio(_) | Kind::Http(_) => None,
         };
         let mut snapshot = Snapshot {
             state: State::Starting,
             since: parts.clock.now(),
             listing: Arc::default(),
+            announced: Announced::default(),
             revision: None,
             restarts: 0,
             last_error: None,
@@ -157,6 +177,11 @@ impl Link {
             snapshot.state = State::Ready;
             snapshot.revision = Some(Revision::LATEST);
             snapshot.listing = Arc::new(native_listing(native));
+        }
+        if let Kind::Provider(provider) = &spec.kind {
+            snapshot.state = State::Ready;
+            snapshot.revision = Some(Revision::LATEST);
+            snapshot.listing = Arc::new(provider.listing());
         }
         let (snapshot, _) = watch::channel(Arc::new(snapshot));
         Ok(Self {
@@ -167,6 +192,7 @@ impl Link {
             snapshot,
             calls: TaskTracker::new(),
             era: Mutex::new(None),
+            fallback: Mutex::new(Fallback::No),
             lanes: Lanes::default(),
             home: OnceLock::new(),
         })
@@ -223,6 +249,13 @@ impl Link {
         let call = async {
             if let Some(native) = &self.native {
                 return call_native(native, request).await;
+            }
+            if let Kind::Provider(provider) = &self.spec.kind {
+                let outcome = provider.call(request, events).await?;
+                return Ok(Reply {
+                    outcome,
+                    era: Era::Modern,
+                });
             }
             let base = self.live.load_full().ok_or_else(|| Error::Down {
                 state: self.snapshot().state.as_str(),
@@ -355,6 +388,12 @@ impl Link {
         if self.native.is_some() {
             stop.cancelled().await;
         }
+        if let Kind::Provider(provider) = &self.spec.kind {
+            tokio::select! {
+                () = self.heed(&**provider) => {}
+                () = stop.cancelled() => {}
+            }
+        }
         let mut pause = PAUSE_FIRST;
         while !stop.is_cancelled() {
             let started = self.parts.clock.now();
@@ -363,6 +402,9 @@ impl Link {
             if stop.is_cancelled() {
                 break;
             }
+            let Some(why) = self.without_fallback(why) else {
+                continue;
+            };
             if self.parts.clock.now().since(started) > HEALTHY_AFTER {
                 pause = PAUSE_FIRST;
             }
@@ -382,6 +424,39 @@ impl Link {
         self.publish(|next| next.state = State::Stopped);
     }
 
+    /// Hears what a provider tells, and takes over its lists whenever they changed. Never ends.
+    async fn heed(&self, provider: &dyn Provider) {
+        let inbox = Inbox::default();
+        let mut told = provider.told();
+        let hear = async {
+            let nothing = Bytes::from_static(b"{}");
+            loop {
+                match told.recv().await {
+                    Ok(notice) => inbox.hear(&notice.method, &notice.params, None),
+                    // What was missed may have been about any of them.
+                    Err(RecvError::Lagged(_)) => {
+                        inbox.hear(notification::TOOLS_CHANGED, &nothing, None);
+                        inbox.hear(notification::PROMPTS_CHANGED, &nothing, None);
+                        inbox.hear(notification::RESOURCES_CHANGED, &nothing, None);
+                    }
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let relist = async {
+            loop {
+                let announced = inbox.announced();
+                self.publish_listing(provider.listing(), announced);
+                inbox.changed.notified().await;
+                tokio::time::sleep(CHANGES_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = hear => {}
+            () = relist => {}
+        }
+    }
+
     /// One connection from its start to its end; tells why it ended.
     async fn live_once(&self, stop: &CancellationToken) -> String {
         let end = CancellationToken::new();
@@ -399,25 +474,42 @@ impl Link {
     ) -> Result<(Arc<Peer>, Drive), Error> {
         let end = end.clone().cancelled_owned();
         let (carrier, drive): (Carrier, Drive) = match &self.spec.kind {
-            // A pack is not connected to.
-            Kind::Native(_) => return Err(Error::Down { state: "built in" }),
+            // What is in this process is not connected to.
+            Kind::Native(_) | Kind::Provider(_) => return Err(Error::Down { state: "built in" }),
             Kind::Stdio(spec) => {
                 let supervisor = self.parts.supervisor.as_deref();
                 let (connection, driver) = stdio::start(self.id(), spec, supervisor)?;
                 (Carrier::Stream(connection), Box::pin(driver.run(end)))
             }
-            Kind::Http(spec) => {
-                let client = self.parts.client.clone();
-                let (connection, driver) = http::start(client, spec, self.spec.timeout);
-                let connection = Arc::new(connection);
-                let drive = {
-                    let connection = Arc::clone(&connection);
-                    async move { connection.run(driver, end).await }
-                };
-                (Carrier::Http(connection), Box::pin(drive))
-            }
+            Kind::Http(spec) => self.open_endpoint(spec, end),
         };
         Ok((Arc::new(Peer::new(carrier, declared)), drive))
+    }
+
+    fn open_endpoint(
+        &self,
+        spec: &Http,
+        end: impl Future<Output = ()> + Send + 'static,
+    ) -> (Carrier, Drive) {
+        let client = self.parts.client.clone();
+        match self.transport(spec.transport) {
+            Transport::Http => {
+                let (connection, driver) = http::start(client, spec, self.spec.timeout);
+                let connection = Arc::new(connection);
+                let driven = Arc::clone(&connection);
+                let drive = async move { driven.run(driver, end).await };
+                (Carrier::Http(connection), Box::pin(drive))
+            }
+            Transport::Sse => {
+                let (connection, driver) = http_sse::start(self.id(), client, spec);
+                (Carrier::Stream(connection), Box::pin(driver.run(end)))
+            }
+            Transport::WebSocket => {
+                let timeout = self.spec.timeout_connect;
+                let (connection, driver) = websocket::start(self.id(), client, spec, timeout);
+                (Carrier::Stream(connection), Box::pin(driver.run(end)))
+            }
+        }
     }
 
     async fn serve(
@@ -453,8 +545,9 @@ impl Link {
             loop {
                 inbox.changed.notified().await;
                 tokio::time::sleep(CHANGES_PAUSE).await;
+                let announced = inbox.announced();
                 match tokio::time::timeout(LISTS_TIMEOUT, listing::fetch(peer, offers)).await {
-                    Ok(Ok(listing)) => self.publish_listing(listing),
+                    Ok(Ok(listing)) => self.publish_listing(listing, announced),
                     Ok(Err(error)) => {
                         tracing::warn!(upstream = %self.id(), error = chain(&error), "the lists changed but cannot be read");
                     }
@@ -473,7 +566,13 @@ impl Link {
     async fn connect(&self, peer: &Arc<Peer>) -> Result<Offers, Error> {
         let waited = self.spec.timeout_connect;
         let silent = |_| Error::Silent { waited };
-        let known = *self.era.lock();
+        let known = match &self.spec.kind {
+            // Who still speaks it is of the first revision.
+            Kind::Http(spec) if self.transport(spec.transport) == Transport::Sse => {
+                Some(Era::Legacy)
+            }
+            _ => *self.era.lock(),
+        };
         if matches!(self.spec.kind, Kind::Stdio(_)) {
             // If the child dies of the probe, the next start leaves it out.
             *self.era.lock() = Some(Era::Legacy);
@@ -482,12 +581,17 @@ impl Link {
             .await
             .map_err(silent)?
         {
-            // It lives and refuses the legacy handshake: the next start asks anew what it is.
-            Err(error @ Error::Refused { .. }) => {
-                *self.era.lock() = None;
+            Err(error) => {
+                // It lives and refuses the legacy handshake: the next start asks anew what it is.
+                if matches!(error, Error::Refused { .. }) {
+                    *self.era.lock() = None;
+                }
+                if peer.is_refused() && *self.fallback.lock() == Fallback::No {
+                    *self.fallback.lock() = Fallback::Refused;
+                }
                 return Err(error);
             }
-            greeted => greeted?,
+            Ok(greeting) => greeting,
         };
         // An endpoint may be another server the next time; asking again costs it one request.
         *self.era.lock() =
@@ -526,12 +630,15 @@ impl Link {
         Ok(offers)
     }
 
-    fn publish_listing(&self, mut listing: Listing) {
+    fn publish_listing(&self, mut listing: Listing, announced: Announced) {
         let old = self.snapshot();
         listing.server.clone_from(&old.listing.server);
         listing.instructions.clone_from(&old.listing.instructions);
-        if listing != *old.listing {
-            self.publish(|next| next.listing = Arc::new(listing));
+        if listing != *old.listing || announced != old.announced {
+            self.publish(|next| {
+                next.listing = Arc::new(listing);
+                next.announced = announced;
+            });
         }
     }
 
