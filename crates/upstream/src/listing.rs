@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wire::method::{self, Method};
-use wire::{Mirrored, Outcome, Span, json};
+use wire::{Abilities, Mirrored, Outcome, Span, json};
 
 use crate::Error;
 use crate::peer::Peer;
@@ -27,6 +27,8 @@ pub struct Listing {
     pub templates: Vec<Item>,
     /// Whether it completes arguments.
     pub completes: bool,
+    /// Whether it tells of changes of a resource to who subscribes.
+    pub subscribes: bool,
     /// What it tells models about itself.
     pub instructions: Option<String>,
     /// Its name and version, as said.
@@ -89,6 +91,23 @@ pub(crate) struct Offers {
     pub(crate) logging: bool,
     /// Whether it tells of changes of a resource.
     pub(crate) subscribe: bool,
+    /// Of which lists it says when they change.
+    pub(crate) changes: Changes,
+}
+
+/// Some of the lists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) tools: bool,
+    pub(crate) prompts: bool,
+    pub(crate) resources: bool,
+}
+
+impl Changes {
+    /// Whether there is any.
+    pub(crate) fn any(self) -> bool {
+        self.tools || self.prompts || self.resources
+    }
 }
 
 impl Offers {
@@ -100,17 +119,25 @@ impl Offers {
                 .iter()
                 .any(|(key, raw)| key == name && raw.get().starts_with('{'))
         };
+        let says = |name: &str, what: &str| {
+            members
+                .iter()
+                .find(|(key, _)| key == name)
+                .and_then(|(_, raw)| json::member(raw.get().as_bytes(), what).ok()?)
+                .is_some_and(|raw| raw.get() == "true")
+        };
         Self {
             tools: has("tools"),
             prompts: has("prompts"),
             resources: has("resources"),
             completions: has("completions"),
             logging: has("logging"),
-            subscribe: members
-                .iter()
-                .find(|(key, _)| key == "resources")
-                .and_then(|(_, raw)| json::member(raw.get().as_bytes(), "subscribe").ok()?)
-                .is_some_and(|raw| raw.get() == "true"),
+            subscribe: says("resources", "subscribe"),
+            changes: Changes {
+                tools: says("tools", "listChanged"),
+                prompts: says("prompts", "listChanged"),
+                resources: says("resources", "listChanged"),
+            },
         }
     }
 }
@@ -119,6 +146,8 @@ impl Offers {
 pub(crate) async fn fetch(peer: &Peer, offers: Offers) -> Result<Listing, Error> {
     let mut listing = Listing {
         completes: offers.completions,
+        tasks: offers.tasks,
+        subscribes: offers.subscribe,
         ..Listing::default()
     };
     if offers.tools {

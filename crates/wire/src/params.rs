@@ -69,7 +69,11 @@ pub enum Reference {
 }
 
 impl Params {
-    pub(crate) fn read(text: Bytes) -> Result<Self, String> {
+    /// Reads the text of `params`.
+    ///
+    /// # Errors
+    /// If it is no object, names a member twice, or has a member of the wrong type.
+    pub fn read(text: Bytes) -> Result<Self, String> {
         let (mut name_at, mut name, mut uri, mut cursor) = (None, None, None, None);
         let (mut reference, mut reference_name_at, mut arguments, mut meta) =
             (None, None, None, None);

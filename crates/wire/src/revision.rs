@@ -78,6 +78,12 @@ impl Revision {
         matches!(self, Self::V2024_11_05 | Self::V2025_03_26)
     }
 
+    /// Whether a tool call can become a task: in the core of 2025-11-25, by an extension of 2026-07-28.
+    #[must_use]
+    pub const fn has_tasks(self) -> bool {
+        matches!(self, Self::V2025_11_25 | Self::V2026_07_28)
+    }
+
     /// The code for an unknown resource (the meaning moved in 2026-07-28).
     #[must_use]
     pub const fn resource_not_found(self) -> crate::code::Code {
