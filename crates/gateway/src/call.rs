@@ -3,7 +3,9 @@
 //! `accept` and `decode` happened at the door, `authenticate` made the principal; `record` and `reply` are around
 //! it in [`Gate::answer`](crate::Gate).
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use crate::exchange::{Desk, Exchange};
 use crate::limits::{Counters, Permit};
 use crate::record::CallRecord;
 use crate::session::Session;
-use crate::{Rejection, Settings, lists, translate, uri};
+use crate::{Rejection, Settings, heartbeat, lists, translate, uri};
 
 /// A request and all that is known about who sent it, in modern form whatever the client speaks.
 #[derive(Debug)]
@@ -94,7 +96,8 @@ pub(crate) async fn run(
     let authorized = authorize(call, view, record)?;
     let authorized = consent(authorized);
     let now = record.opened();
-    let answer = dispatch(&authorized, permit, desk, events, now).await?;
+    let every = view.settings.calls.heartbeat;
+    let answer = dispatch(&authorized, permit, desk, events, every, now).await?;
     screen(&authorized, answer)
 }
 
@@ -344,12 +347,13 @@ fn consent(authorized: Authorized<'_>) -> Authorized<'_> {
     authorized
 }
 
-/// Has the upstream do it. The permit is held until the answer is here.
+/// Has the upstream do it, with a heartbeat for the client. The permit is held until the answer is here.
 async fn dispatch(
     authorized: &Authorized<'_>,
     _permit: Permit,
     desk: &Desk,
     events: Option<&Events>,
+    every: Option<Duration>,
     now: Instant,
 ) -> Result<upstream::Reply, Rejection> {
     let Call {
@@ -378,16 +382,17 @@ async fn dispatch(
         mirrored: mirrored(entry, params),
         caller: asked.caller.clone(),
     };
-    desk.exchange(Exchange {
+    let (events, heartbeat) = heartbeat::between(every, request.progress_token(), events);
+    let exchange = pin!(desk.exchange(Exchange {
         link: &entry.link,
         request,
         principal: &asked.principal.id,
         era: asked.revision.era(),
         key: &entry.key,
-        events,
+        events: events.as_ref(),
         now,
-    })
-    .await
+    }));
+    heartbeat::over(heartbeat, exchange).await
 }
 
 /// The headers that repeat arguments, for a modern upstream over HTTP.

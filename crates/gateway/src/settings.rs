@@ -18,6 +18,8 @@ pub struct Settings {
     pub catalog: CatalogSettings,
     /// Legacy sessions.
     pub sessions: SessionSettings,
+    /// Calls that take long or yield much.
+    pub calls: CallSettings,
 }
 
 /// Rate limits per principal, and the bound on calls at once.
@@ -57,6 +59,16 @@ pub enum Prefix {
     OnCollision,
     /// Never; of two with the same name the upstream first in order keeps it.
     Never,
+}
+
+/// Calls that take long or yield much.
+#[derive(Debug, Clone, Copy)]
+pub struct CallSettings {
+    /// How long an upstream may say nothing before the gate tells the client that the call is under way; `None`: for
+    /// ever.
+    pub heartbeat: Option<Duration>,
+    /// A tool's result with more bytes of text is kept for its reader, who gets a link; `None`: none is.
+    pub result_max: Option<usize>,
 }
 
 /// Bounds on legacy sessions.

@@ -18,13 +18,18 @@ use url::Url;
 use super::layers::Origins;
 use super::raw::{
     Listen, Raw, RawFamily, RawHttp, RawLimit, RawLog, RawLogFormat, RawNames, RawPrefix, RawRole,
-    RawSeparator, Size, Span,
+    RawSeparator, Size, SizeOrOff, Span, SpanOrOff,
 };
 use super::shape::nearest;
 use super::{Environment, Http, Loaded, Log, LogFormat};
 
 /// Largest request body that may be configured.
 const BODY_BYTES_MAX: u64 = 1 << 30;
+
+/// Smallest result that may be replaced by a link to it.
+const RESULT_BYTES_MIN: u64 = 4 * 1024;
+/// What is written where something can be switched off.
+const OFF: &str = "off";
 
 /// What a check may look at besides the value.
 pub(super) struct Checker<'a> {
@@ -91,6 +96,14 @@ impl Checker<'_> {
         let idle = complaints.at("sessions", |complaints| {
             wait(&raw.sessions.idle, "idle", complaints)
         });
+        let calls = complaints.at("calls", |complaints| {
+            let heartbeat = heartbeat(&raw.calls.heartbeat, complaints);
+            let result_max = result_max(&raw.calls.result_max, complaints);
+            Some(gateway::CallSettings {
+                heartbeat: heartbeat?,
+                result_max: result_max?,
+            })
+        });
 
         Some(Loaded {
             listen: listen?,
@@ -134,6 +147,7 @@ impl Checker<'_> {
                     per_principal: count(raw.sessions.per_principal),
                     idle: idle?,
                 },
+                calls: calls?,
             },
             upstreams: upstreams?,
             files,
@@ -161,6 +175,34 @@ pub(super) fn wait(raw: &Span, key: &str, complaints: &mut Complaints) -> Option
 
 fn span(raw: &Span, key: &str, complaints: &mut Complaints) -> Option<Duration> {
     complaints.at(key, |complaints| complaints.keep(duration(&raw.0), ""))
+}
+
+// `Some(None)`: off, and nothing wrong with it.
+fn heartbeat(raw: &SpanOrOff, complaints: &mut Complaints) -> Option<Option<Duration>> {
+    if raw.0.trim() == OFF {
+        return Some(None);
+    }
+    complaints.at("heartbeat", |complaints| {
+        let long = complaints.keep(duration(&raw.0), "or write \"off\"")?;
+        Some(Some(long).filter(|long| !long.is_zero()))
+    })
+}
+
+fn result_max(raw: &SizeOrOff, complaints: &mut Complaints) -> Option<Option<usize>> {
+    if raw.0.trim() == OFF {
+        return Some(None);
+    }
+    complaints.at("result_max", |complaints| {
+        let bytes = complaints.keep(size(&raw.0), "or write \"off\"")?;
+        if bytes < RESULT_BYTES_MIN {
+            complaints.add(
+                format!("`{}` is less than what a link comes with", raw.0),
+                "write at least \"4KiB\"",
+            );
+            return None;
+        }
+        Some(usize::try_from(bytes).ok())
+    })
 }
 
 pub(super) fn prefix(raw: RawPrefix) -> gateway::Prefix {

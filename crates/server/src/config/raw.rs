@@ -42,6 +42,8 @@ pub(super) struct Raw {
     pub catalog: RawCatalog,
     /// Bounds on the sessions of clients older than revision 2026-07-28.
     pub sessions: RawSessions,
+    /// Calls that take long or yield much.
+    pub calls: RawCalls,
     /// What stands behind the gate, by alias; each has exactly one of `stdio`, `url` and `native`.
     #[serde(default)]
     pub upstreams: BTreeMap<String, RawUpstream>,
@@ -246,6 +248,16 @@ pub(super) struct RawSessions {
     pub idle: Span,
 }
 
+/// Calls that take long or yield much.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCalls {
+    /// A client that asked for progress is told that its call is still under way, each time its upstream has said nothing for so long; `off` for never. An upstream that reports progress itself is left to it.
+    pub heartbeat: SpanOrOff,
+    /// A tool's result with more text than this is kept for ten minutes, and its reader gets the beginning and a link to the whole; `off` for never. Clients of revisions before 2025-06-18, which have no such links, get all of it.
+    pub result_max: SizeOrOff,
+}
+
 /// One upstream.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -313,6 +325,16 @@ pub(super) struct Span(pub String);
 #[serde(transparent)]
 pub(super) struct Size(pub String);
 
+/// A duration with its unit, or `off`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct SpanOrOff(pub String);
+
+/// A size with its unit, or `off`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct SizeOrOff(pub String);
+
 /// A date and time with its zone.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
@@ -348,6 +370,24 @@ impl JsonSchema for Size {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(B|kB|MB|GB|KiB|MiB|GiB)\\s*$", "x-kind": "size" })
+    }
+}
+
+impl JsonSchema for SpanOrOff {
+    fn schema_name() -> Cow<'static, str> {
+        "DurationOrOff".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^\\s*([0-9]+\\s*(ms|s|m|min|h|d)|off)\\s*$", "x-kind": "duration" })
+    }
+}
+
+impl JsonSchema for SizeOrOff {
+    fn schema_name() -> Cow<'static, str> {
+        "SizeOrOff".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^\\s*([0-9]+\\s*(B|kB|MB|GB|KiB|MiB|GiB)|off)\\s*$", "x-kind": "size" })
     }
 }
 

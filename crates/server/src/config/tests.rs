@@ -118,7 +118,7 @@ fn unknown_keys_are_told_with_the_nearest_known_one() {
         "1: lisen: there is no such key; did you mean `listen`?
 3: limits.tool_calls: there is no such key; did you mean `tool_call`?
 5: catalog.page-size: there is no such key; did you mean `page_size`?
-6: catalog.zzz: there is no such key; possible are `prefix`, `separator`, `page_size` and `list_deadline`",
+6: catalog.zzz: there is no such key; possible are `prefix`, `separator`, `page_size`, `list_deadline`, `schemas` and `names`",
     );
     check(
         "mcpServers = {}",
