@@ -4,6 +4,7 @@
 //! `subscriptions/listen`. Sources: MCP 2025-11-25 and 2026-07-28, "Transports".
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub(crate) struct Connection {
     aftermath: mpsc::Sender<Due>,
     tails: mpsc::Sender<net::Body>,
     unreachable: Notify,
+    /// The handshake was refused in a way in which servers of the first revision refuse it.
+    is_refused: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +94,7 @@ pub(crate) fn start(client: net::Client, spec: &Http, timeout: Duration) -> (Con
         aftermath,
         tails,
         unreachable: Notify::new(),
+        is_refused: AtomicBool::new(false),
     };
     (
         connection,
@@ -119,6 +123,11 @@ impl Connection {
             session.is_lost = true;
         }
         seen.is_some()
+    }
+
+    /// Whether the server may be one of the first revision, which has another transport.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_session_lost(&self) -> bool {
@@ -199,6 +208,10 @@ impl Connection {
             && let Some(id) = response.headers.get(mcp::SESSION_ID)
         {
             self.session.lock().id = Some(id.clone());
+        }
+        if method == method::INITIALIZE.name {
+            let is_refused = matches!(response.status.as_u16(), 400 | 404 | 405);
+            self.is_refused.store(is_refused, Ordering::Relaxed);
         }
         if is_event_stream(&response.headers) && response.status.is_success() {
             return self.follow(response.body, ticket).await;
@@ -577,7 +590,7 @@ fn mirror_param(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), 
     Ok(())
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

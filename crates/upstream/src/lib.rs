@@ -1,4 +1,4 @@
-//! What stands behind the gate: MCP servers over stdio and Streamable HTTP, the built-in tool packs, and providers of
+//! What stands behind the gate: MCP servers over stdio, Streamable HTTP, HTTP+SSE and WebSockets, the built-in tool packs, and providers of
 //! other rooms.
 //!
 //! A [`Link`] is one configured upstream and its whole life: start, probe of the era, lists, calls,

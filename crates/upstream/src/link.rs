@@ -24,7 +24,10 @@ use crate::lanes::{Key, Lane, Lanes};
 use crate::listing::{self, Item, Listing, Offers};
 use crate::native::{self, Native};
 use crate::peer::{Carrier, Greeting, Peer};
-use crate::{Caller, Error, Events, Http, Kind, Provider, Request, Sharing, Spec, Transport, http, http_sse, stdio, websocket};
+use crate::{
+    Caller, Error, Events, Http, Kind, Provider, Request, Sharing, Spec, Transport, http, http_sse,
+    stdio, websocket,
+};
 
 /// The first pause before a restart; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -454,6 +457,36 @@ impl Link {
         tokio::select! {
             () = hear => {}
             () = relist => {}
+        }
+    }
+
+    /// Looks at how a connection ended. `None` if another transport is to be tried at once.
+    fn without_fallback(&self, why: String) -> Option<String> {
+        let was_ready = self.snapshot().state == State::Ready;
+        let mut fallback = self.fallback.lock();
+        let (next, why) = match (fallback.clone(), was_ready) {
+            (Fallback::Refused, _) => (Fallback::Trying(why), None),
+            (Fallback::Trying(_) | Fallback::Yes, true) => (Fallback::Yes, Some(why)),
+            (Fallback::Trying(refusal), false) => {
+                let why = format!("{refusal}; nor does it speak HTTP+SSE: {why}");
+                (Fallback::No, Some(why))
+            }
+            // It may be another server by now.
+            (Fallback::Yes, false) | (Fallback::No, _) => (Fallback::No, Some(why)),
+        };
+        *fallback = next;
+        why
+    }
+
+    /// What carries messages to an endpoint, as far as is known.
+    fn transport(&self, said: Transport) -> Transport {
+        let falls_back = match &*self.fallback.lock() {
+            Fallback::Trying(_) | Fallback::Yes => true,
+            Fallback::No | Fallback::Refused => false,
+        };
+        match said {
+            Transport::Http if falls_back => Transport::Sse,
+            said => said,
         }
     }
 

@@ -191,6 +191,14 @@ impl Peer {
         }
     }
 
+    /// Whether the server refused the handshake as one does that speaks another transport.
+    pub(crate) fn is_refused(&self) -> bool {
+        match &self.carrier {
+            Carrier::Stream(_) => false,
+            Carrier::Http(connection) => connection.is_refused(),
+        }
+    }
+
     fn session_id(&self) -> Option<::http::HeaderValue> {
         match &self.carrier {
             Carrier::Stream(_) => None,

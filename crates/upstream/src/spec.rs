@@ -42,7 +42,7 @@ pub enum Sharing {
 pub enum Kind {
     /// A child process that speaks MCP on its stdin and stdout.
     Stdio(Stdio),
-    /// A server that speaks Streamable HTTP.
+    /// A server at a URL.
     Http(Http),
     /// A tool pack in this binary.
     Native(native::Spec),
@@ -68,6 +68,19 @@ pub struct Http {
     pub url: Url,
     /// Headers sent with every request, credentials among them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What carries messages to it.
+    pub transport: Transport,
+}
+
+/// What carries messages to a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Streamable HTTP; HTTP+SSE if the server refuses the handshake as servers of the first revision do.
+    Http,
+    /// HTTP+SSE, the transport of revision 2024-11-05.
+    Sse,
+    /// A WebSocket.
+    WebSocket,
 }
 
 // Values may be secrets; only the names are shown.
@@ -86,6 +99,7 @@ impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http")
             .field("url", &self.url.as_str())
+            .field("transport", &self.transport)
             .field(
                 "headers",
                 &self

@@ -115,6 +115,7 @@ impl World {
         let spec = Http {
             url: url.parse().expect("a URL"),
             headers: Vec::new(),
+            transport: crate::Transport::Http,
         };
         let client = net::Client::new(net::Settings::default());
         let (connection, driver) = start(client, &spec, Duration::from_secs(20));
