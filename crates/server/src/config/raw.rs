@@ -264,7 +264,8 @@ pub(super) struct RawCalls {
 pub(super) struct RawUpstream {
     /// The command of a server that speaks MCP on stdin and stdout, and its arguments. No shell is involved.
     pub stdio: Option<Vec<String>>,
-    /// The endpoint of a server that speaks MCP over HTTP.
+    /// The endpoint of a server that speaks MCP over HTTP (`http://…`, `https://…`) or a WebSocket (`ws://…`,
+    /// `wss://…`).
     pub url: Option<String>,
     /// A tool pack in this binary.
     pub native: Option<RawNative>,
@@ -286,12 +287,23 @@ pub(super) struct RawUpstream {
     pub cwd: Option<String>,
     /// With `url`: headers sent with every request.
     pub headers: Option<BTreeMap<String, Secret>>,
+    /// With an `http` or `https` `url`: `http` (Streamable HTTP, and HTTP+SSE with servers that know only that; so it
+    /// is unless said) or `sse` (HTTP+SSE, the transport of revision 2024-11-05, without asking).
+    pub transport: Option<RawTransport>,
     /// With `native = "files"`: folders it may read.
     pub roots: Option<Vec<String>>,
     /// With `native = "files"`: whether it may also write; `false` unless said.
     pub write: Option<bool>,
     /// With `native = "fetch"`: whether private and loopback addresses may be fetched; `false` unless said.
     pub private: Option<bool>,
+}
+
+/// What carries messages to an HTTP endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawTransport {
+    Http,
+    Sse,
 }
 
 /// The tool packs in this binary.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use policy::UpstreamId;
 use policy::config::Complaints;
-use upstream::{Kind, Sharing, Spec, native};
+use upstream::{Kind, Sharing, Spec, Transport, native};
 use url::Url;
 
 use super::check::{Checker, prefix, wait};
-use super::raw::{Builtin, RawNative, RawSharing, RawUpstream, Secret};
+use super::raw::{Builtin, RawNative, RawSharing, RawTransport, RawUpstream, Secret};
 
 /// Headers that belong to the protocol and the connection, not to whoever writes a config.
 const HEADERS_OURS: &[&str] = &[
@@ -25,6 +25,11 @@ const HEADERS_OURS: &[&str] = &[
     "keep-alive",
     "last-event-id",
     "proxy-connection",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
     "te",
     "trailer",
     "transfer-encoding",
@@ -220,7 +225,8 @@ impl Checker<'_> {
         let url = complaints.at("url", |complaints| {
             let hint = "write for example \"https://tools.example.com/mcp\"";
             let url = complaints.keep(Url::parse(text), hint)?;
-            if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            let is_known = matches!(url.scheme(), "http" | "https" | "ws" | "wss");
+            if !is_known || url.host().is_none() {
                 complaints.add(
                     format!("`{}` is not the scheme of an MCP endpoint", url.scheme()),
                     hint,
@@ -260,9 +266,22 @@ impl Checker<'_> {
                 },
             )
         });
+        let url = url?;
+        let transport = match (url.scheme(), raw.transport) {
+            ("ws" | "wss", None) => Transport::WebSocket,
+            ("ws" | "wss", Some(_)) => {
+                complaints.at("transport", |complaints| {
+                    complaints.add("goes only with an http or https `url`", "leave it out");
+                });
+                return None;
+            }
+            (_, Some(RawTransport::Sse)) => Transport::Sse,
+            (_, Some(RawTransport::Http) | None) => Transport::Http,
+        };
         Some(Kind::Http(upstream::Http {
-            url: url?,
+            url,
             headers: headers?,
+            transport,
         }))
     }
 
@@ -357,6 +376,12 @@ fn foreign_keys(raw: &RawUpstream, complaints: &mut Complaints) {
         ("env", raw.env.is_some(), raw.stdio.is_some(), "`stdio`"),
         ("cwd", raw.cwd.is_some(), raw.stdio.is_some(), "`stdio`"),
         ("headers", raw.headers.is_some(), raw.url.is_some(), "`url`"),
+        (
+            "transport",
+            raw.transport.is_some(),
+            raw.url.is_some(),
+            "`url`",
+        ),
         ("roots", raw.roots.is_some(), files, "`native = \"files\"`"),
         ("write", raw.write.is_some(), files, "`native = \"files\"`"),
         (
