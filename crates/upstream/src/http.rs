@@ -17,7 +17,7 @@ use wire::header as mcp;
 use wire::{Era, Frame, Outcome, Revision, method, sse};
 
 use crate::inbox::{Due, Inbox, Ticket};
-use crate::request::{Outgoing, own_params};
+use crate::request::Outgoing;
 use crate::{Error, Http};
 
 /// The largest answer or event taken, in bytes.
@@ -48,6 +48,8 @@ pub(crate) struct Connection {
     aftermath: mpsc::Sender<Due>,
     tails: mpsc::Sender<net::Body>,
     unreachable: Notify,
+    /// The stream of what concerns no call was asked for.
+    pub(crate) heard: Notify,
     /// The handshake was refused in a way in which servers of the first revision refuse it.
     is_refused: AtomicBool,
 }
@@ -94,6 +96,7 @@ pub(crate) fn start(client: net::Client, spec: &Http, timeout: Duration) -> (Con
         aftermath,
         tails,
         unreachable: Notify::new(),
+        heard: Notify::new(),
         is_refused: AtomicBool::new(false),
     };
     (
@@ -137,8 +140,7 @@ impl Connection {
     /// A new session is there, its handshake done.
     pub(crate) fn session_renewed(&self) {
         self.session.lock().is_lost = false;
-        // What the server offers may be something else now.
-        self.inbox.changed.notify_one();
+        self.inbox.session_began();
     }
 
     pub(crate) fn session_id(&self) -> Option<HeaderValue> {
@@ -457,15 +459,13 @@ impl Connection {
         drop(self.client.send(request).await);
     }
 
-    /// Listens for list changes for as long as the server offers a stream for it.
+    /// Listens to what a legacy server tells outside of calls, for as long as it offers a stream for it.
     pub(crate) async fn watch(&self) -> Deaf {
         let mut was_open = false;
         loop {
             let seen = self.session_id();
-            let opened = match self.revision().era() {
-                Era::Legacy => self.open_get_stream(None).await,
-                Era::Modern => self.open_listen_stream().await,
-            };
+            let opened = self.open_get_stream(None).await;
+            self.heard.notify_one();
             match opened {
                 Ok(Opened::Stream(mut body)) => {
                     was_open = true;
@@ -478,6 +478,7 @@ impl Connection {
                     }
                     // Changes may have come while nobody listened.
                     self.inbox.changed.notify_one();
+                    self.inbox.missed.notify_one();
                 }
                 // Without a stream before it, 404 is how some servers say that they have none.
                 Ok(Opened::Not(StatusCode::NOT_FOUND))
@@ -517,16 +518,6 @@ impl Connection {
         // Some servers send the head only with the first event: a late head is a stream that is silent so far,
         // and asking again would only take it away.
         let response = self.client.send(request).await?;
-        Ok(Opened::of(response))
-    }
-
-    async fn open_listen_stream(&self) -> Result<Opened, Error> {
-        let filter = br#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}}"#;
-        let id = self.inbox.next_id().to_string();
-        let message = wire::encode::request(&id, method::LISTEN.name, &own_params(filter));
-        let mut headers = self.headers();
-        mirror(&mut headers, method::LISTEN.name, None)?;
-        let response = self.post(message.into(), headers, TELL_TIMEOUT).await?;
         Ok(Opened::of(response))
     }
 }

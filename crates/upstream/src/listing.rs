@@ -29,6 +29,8 @@ pub struct Listing {
     pub completes: bool,
     /// Whether it tells of changes of a resource to who subscribes.
     pub subscribes: bool,
+    /// Whether calls can go on as tasks, in the form of its era.
+    pub tasks: bool,
     /// What it tells models about itself.
     pub instructions: Option<String>,
     /// Its name and version, as said.
@@ -91,6 +93,8 @@ pub(crate) struct Offers {
     pub(crate) logging: bool,
     /// Whether it tells of changes of a resource.
     pub(crate) subscribe: bool,
+    /// Whether calls can go on as tasks: the core feature of 2025-11-25, or the extension of 2026-07-28.
+    pub(crate) tasks: bool,
     /// Of which lists it says when they change.
     pub(crate) changes: Changes,
 }
@@ -133,6 +137,7 @@ impl Offers {
             completions: has("completions"),
             logging: has("logging"),
             subscribe: says("resources", "subscribe"),
+            tasks: has("tasks") || Abilities::read(capabilities).tasks,
             changes: Changes {
                 tools: says("tools", "listChanged"),
                 prompts: says("prompts", "listChanged"),

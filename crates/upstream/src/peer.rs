@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use wire::{Abilities, Era, Level, Outcome, Revision, json, method};
+use wire::{Abilities, Era, Level, Outcome, Revision, code, json, method};
 
 use crate::inbox::{Inbox, Line};
 use crate::listing::{Offers, error_message};
@@ -77,7 +77,7 @@ impl Peer {
         params: Bytes,
     ) -> Result<Outcome<Bytes>, Error> {
         let params = if self.era() == Era::Modern {
-            own_params(&params)
+            own_params(&params, self.declared)
         } else {
             params
         };
@@ -115,14 +115,40 @@ impl Peer {
                 line: line.clone(),
             })
         };
-        if let Carrier::Http(connection) = &self.carrier
-            && connection.is_session_lost()
-        {
-            Box::pin(self.renew(connection)).await?;
-        }
         if let Logs::From(level) = request.caller.logs {
+            self.have_session().await?;
             self.be_as_loud_as(level).await;
         }
+        self.insist(outgoing).await
+    }
+
+    /// As [`Peer::ask`], and in a new session if the server forgot the one before.
+    pub(crate) async fn ask_in_session(
+        &self,
+        method: &'static str,
+        params: Bytes,
+    ) -> Result<Outcome<Bytes>, Error> {
+        self.insist(|| {
+            let id = self.inbox().next_id();
+            Ok(Outgoing::own(id, method, params.clone()))
+        })
+        .await
+    }
+
+    /// Has a modern server tell of changes until it ends that, or the connection ends; or until dropped.
+    pub(crate) async fn listen(&self, id: u64, filter: &str) -> Result<Outcome<Bytes>, Error> {
+        let params = format!("{{\"notifications\":{filter}}}");
+        let params = own_params(params.as_bytes(), self.declared);
+        self.send(Outgoing::own(id, method::LISTEN.name, params))
+            .await
+    }
+
+    /// Sends a request, and once more in a new session if the server forgot the one before.
+    async fn insist<'a>(
+        &self,
+        outgoing: impl Fn() -> Result<Outgoing<'a>, Error>,
+    ) -> Result<Outcome<Bytes>, Error> {
+        self.have_session().await?;
         let session = self.session_id();
         let answer = self.send(outgoing()?).await;
         // 404 means that the server knows no such session, so it has not looked at the call: it may be sent again.
@@ -164,6 +190,15 @@ impl Peer {
         }
     }
 
+    async fn have_session(&self) -> Result<(), Error> {
+        if let Carrier::Http(connection) = &self.carrier
+            && connection.is_session_lost()
+        {
+            Box::pin(self.renew(connection)).await?;
+        }
+        Ok(())
+    }
+
     /// Makes a session anew that the server forgot.
     async fn renew(&self, connection: &http::Connection) -> Result<(), Error> {
         if !connection.is_session_lost() {
@@ -177,7 +212,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Listens for list changes for as long as the server offers a stream for it.
+    /// Listens to what a legacy server tells outside of calls, for as long as it offers a stream for it.
     pub(crate) async fn watch(&self) {
         let Carrier::Http(connection) = &self.carrier else {
             return;
@@ -188,6 +223,13 @@ impl Peer {
                 // The next call tries again and says why not.
                 return;
             }
+        }
+    }
+
+    /// Waits until the stream of what concerns no call is there or refused: what is asked on it before would be lost.
+    pub(crate) async fn is_heard(&self) {
+        if let Carrier::Http(connection) = &self.carrier {
+            connection.heard.notified().await;
         }
     }
 
@@ -256,7 +298,7 @@ impl Peer {
             return self.initialize().await;
         }
         self.speak(Revision::LATEST);
-        let probe = self.ask(method::DISCOVER.name, Bytes::from_static(b"{}"));
+        let probe = self.probe();
         tokio::pin!(probe);
         if let Ok(answer) = tokio::time::timeout(PROBE_TIMEOUT, &mut probe).await {
             return match judge(answer)? {
@@ -278,6 +320,15 @@ impl Peer {
                 None => handshake.await,
             },
             greeting = &mut handshake => greeting,
+        }
+    }
+
+    /// Asks what a modern server would answer; twice if it says that it does not speak our revision and that it does.
+    async fn probe(&self) -> Result<Outcome<Bytes>, Error> {
+        let ask = || self.ask(method::DISCOVER.name, Bytes::from_static(b"{}"));
+        match ask().await {
+            Ok(Outcome::Error(error)) if contradicts_itself(&error) => ask().await,
+            answer => answer,
         }
     }
 
@@ -327,6 +378,23 @@ fn judge(answer: Result<Outcome<Bytes>, Error>) -> Result<Option<Greeting>, Erro
         Err(Error::Net(error)) if error.sent() == net::Sent::No => Err(Error::Net(error)),
         Ok(_) | Err(_) => Ok(None),
     }
+}
+
+/// Whether an error says that our revision is not spoken, and names it among those that are.
+fn contradicts_itself(error: &[u8]) -> bool {
+    let member = |object: &[u8], name: &str| {
+        let raw = json::member(object, name).ok().flatten();
+        raw.map(|raw| raw.get().to_owned())
+    };
+    let is_version = member(error, "code") == Some(code::UNSUPPORTED_VERSION.to_string());
+    let supported = member(error, "data").and_then(|data| member(data.as_bytes(), "supported"));
+    let supported: Vec<String> = supported
+        .and_then(|list| serde_json::from_str(&list).ok())
+        .unwrap_or_default();
+    is_version
+        && supported
+            .iter()
+            .any(|revision| revision == Revision::LATEST.as_str())
 }
 
 fn speaks_latest(discovered: &[u8]) -> bool {

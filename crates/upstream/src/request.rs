@@ -114,6 +114,15 @@ impl Notice {
     }
 }
 
+/// What an upstream tells outside of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Whom it concerns, if that is one principal.
+    pub principal: Option<Arc<str>>,
+    /// What is told.
+    pub notice: Notice,
+}
+
 /// Something an upstream wants of the client: sampling, elicitation, roots. Dropped without an answer, the upstream is
 /// told that there is none.
 #[derive(Debug)]
@@ -150,10 +159,9 @@ impl Ask {
         drop(self.answer.send(outcome));
     }
 
-    /// Whether the answer is no longer wanted.
-    #[must_use]
-    pub fn is_withdrawn(&self) -> bool {
-        self.answer.is_closed()
+    /// Ends when the answer is no longer wanted.
+    pub async fn withdrawn(&mut self) {
+        self.answer.closed().await;
     }
 }
 
@@ -173,9 +181,21 @@ impl Request {
     /// # Errors
     /// If `_meta` cannot be read.
     pub(crate) fn params_for(&self, era: Era, token: u64) -> Result<Bytes, String> {
+        let token = token.to_string();
+        self.write_params(era, Some(&token))
+    }
+
+    /// The parameters as a modern server in this process reads them, the client's own progress token among them.
+    ///
+    /// # Errors
+    /// If `_meta` cannot be read.
+    pub fn modern_params(&self) -> Result<Bytes, String> {
+        self.write_params(Era::Modern, None)
+    }
+
+    fn write_params(&self, era: Era, other_token: Option<&str>) -> Result<Bytes, String> {
         let meta = self.params.meta()?;
-        let ours = token.to_string();
-        let token = meta.progress_token().map(|_| ours.as_str());
+        let token = meta.progress_token().map(|own| other_token.unwrap_or(own));
         let mut extra = String::new();
         let (text, state) = match era {
             Era::Legacy => (meta.rewrite(token, &[]), None),
@@ -259,15 +279,15 @@ impl Outgoing<'_> {
     }
 }
 
-/// The parameters of a request of our own to a modern upstream.
-pub(crate) fn own_params(params: &[u8]) -> Bytes {
+/// The parameters of a request of our own to a modern upstream, which is told that clients can do `declared`.
+pub(crate) fn own_params(params: &[u8], declared: Abilities) -> Bytes {
     let meta = json::object([
         (
             meta::PROTOCOL_VERSION,
             format!("\"{}\"", Revision::LATEST).as_str(),
         ),
         (meta::CLIENT_INFO, OUR_INFO),
-        (meta::CLIENT_CAPABILITIES, "{}"),
+        (meta::CLIENT_CAPABILITIES, declared.declare().as_str()),
     ]);
     json::with_members(params, &format!("\"_meta\":{meta}")).into()
 }
