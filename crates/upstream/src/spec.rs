@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use policy::UpstreamId;
 use url::Url;
 
-use crate::native;
+use crate::{Provider, native};
 
 /// One upstream as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub enum Kind {
     Http(Http),
     /// A tool pack in this binary.
     Native(native::Spec),
+    /// A server in this process.
+    Provider(Arc<dyn Provider>),
 }
 
 /// A child process. Never a shell: the program and its arguments, as they are.

@@ -364,7 +364,8 @@ pub(crate) fn is_header_ours(name: &str) -> bool {
 /// A process has one state and is costly; a session is neither.
 fn sharing(raw: Option<RawSharing>, kind: &Kind) -> Sharing {
     match (raw, kind) {
-        (Some(RawSharing::Shared), _) | (None, Kind::Stdio(_) | Kind::Native(_)) => Sharing::Shared,
+        (Some(RawSharing::Shared), _)
+        | (None, Kind::Stdio(_) | Kind::Native(_) | Kind::Provider(_)) => Sharing::Shared,
         (Some(RawSharing::PerClient), _) | (None, Kind::Http(_)) => Sharing::PerClient,
     }
 }

@@ -1,0 +1,1 @@
+//! A provider as the rest of the room meets it.
