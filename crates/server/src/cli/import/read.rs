@@ -213,14 +213,18 @@ impl Reader<'_> {
         let kind = match (text("command"), address) {
             (Some(command), None) => self.stdio(command, entry)?,
             (None, Some(url)) => {
-                match said.as_deref() {
-                    None | Some("http" | "streamable-http" | "streamablehttp" | "streamable_http") => {}
-                    Some("sse") => self.notes.push(
-                        "speaks HTTP+SSE of 2024-11-05, by its entry; many such servers speak Streamable HTTP too, under another path: \
-                         `portcullis check` tells"
-                            .to_owned(),
-                    ),
-                    Some(other) => return Err(format!("speaks `{other}`, which the gate does not")),
+                // Which of them it is, the address and the server's answer tell better than the entry.
+                const SPOKEN: [&str; 7] = [
+                    "http",
+                    "streamable-http",
+                    "streamablehttp",
+                    "streamable_http",
+                    "sse",
+                    "ws",
+                    "websocket",
+                ];
+                if let Some(other) = said.filter(|said| !SPOKEN.contains(&said.as_str())) {
+                    return Err(format!("speaks `{other}`, which the gate does not"));
                 }
                 self.http(name, url, entry)?
             }
@@ -293,9 +297,9 @@ impl Reader<'_> {
         if self.gate.answers_at(&parsed) {
             return Err(ITSELF.to_owned());
         }
-        if !matches!(parsed.scheme(), "http" | "https") {
+        if !matches!(parsed.scheme(), "http" | "https" | "ws" | "wss") {
             return Err(format!(
-                "has an address that is no HTTP: `{}`",
+                "has an address that is neither HTTP nor a WebSocket: `{}`",
                 parsed.scheme()
             ));
         }

@@ -145,7 +145,6 @@ url = "https://mcp.sentry.dev/sse"
             "sentry: set $SENTRY_AUTHORIZATION to what Authorization is as a whole, which was \"Bearer ${SENTRY_TOKEN}\"",
             "sentry: needs $SENTRY_AUTHORIZATION, which is not set here",
             "db: ${DSN:-postgres://localhost/shop} was replaced by its value",
-            "sentry: speaks HTTP+SSE of 2024-11-05, by its entry; many such servers speak Streamable HTTP too, under another path: `portcullis check` tells",
         ]
     );
 }
@@ -159,6 +158,7 @@ fn cursor() {
   "local": { "command": "node", "args": ["${workspaceFolder}/mcp.js", "${userHome}/x"], "env": { "PORT": 8123, "DEBUG": true }, "envFile": "${workspaceFolder}/.env" },
   "old": { "url": "https://old.example/mcp", "disabled": true },
   "socket": { "type": "ws", "url": "wss://x.example" },
+  "pigeon": { "type": "post", "url": "https://x.example" },
   "login": { "url": "https://ada:pw@x.example/mcp" }
 }}"#,
         &[("LINEAR_KEY", "k")],
@@ -176,6 +176,9 @@ env = { PORT = "8123", DEBUG = "true" }
 [upstreams.old]
 url = "https://old.example/mcp"
 enabled = false
+
+[upstreams.socket]
+url = "wss://x.example"
 "#
     );
     assert_eq!(
@@ -183,7 +186,7 @@ enabled = false
         [
             "local: not taken over: `envFile`",
             "old: was switched off, and stays so (enabled = false)",
-            "socket left out: speaks `ws`, which the gate does not",
+            "pigeon left out: speaks `post`, which the gate does not",
             "login left out: carries a password in its address; write it as a header",
         ]
     );
