@@ -19,7 +19,7 @@ mod spec;
 mod stdio;
 mod stream;
 mod subscriptions;
-mod watch;
+mod watching;
 mod websocket;
 
 pub use error::{Error, chain};

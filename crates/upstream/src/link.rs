@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use policy::{Clock, Instant, UpstreamId};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wire::method::notification;
+use wire::method::{self, notification};
 use wire::{Abilities, Era, Outcome, Revision};
 
 use crate::error::chain;
@@ -24,9 +24,10 @@ use crate::lanes::{Key, Lane, Lanes};
 use crate::listing::{self, Item, Listing, Offers};
 use crate::native::{self, Native};
 use crate::peer::{Carrier, Greeting, Peer};
+use crate::subscriptions::{Standing, Subscription, Table, Updates};
 use crate::{
-    Caller, Error, Events, Http, Kind, Provider, Request, Sharing, Spec, Transport, http, http_sse,
-    stdio, websocket,
+    Caller, Error, Events, Http, Kind, Provider, Request, Sharing, Spec, Told, Transport, http,
+    http_sse, stdio, watching, websocket,
 };
 
 /// The first pause before a restart; it doubles up to the longest.
@@ -36,6 +37,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(30);
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// A storm of list changes is answered once in so much time.
 const CHANGES_PAUSE: Duration = Duration::from_millis(100);
+/// How long a new conversation waits for its stream of what belongs to no call.
+const HEARD_MAX: Duration = Duration::from_millis(500);
 /// How often an open conversation is looked at whether anybody still uses it.
 const IDLE_LOOK: Duration = Duration::from_secs(30);
 /// How long asking for all lists may take.
@@ -122,6 +125,8 @@ pub struct Parts {
     pub supervisor: Option<PathBuf>,
     /// What the built-in packs need.
     pub native: native::Parts,
+    /// Where goes what upstreams tell of a principal's affairs outside of a call.
+    pub told: broadcast::Sender<Told>,
 }
 
 impl std::fmt::Debug for Parts {
@@ -145,6 +150,8 @@ pub struct Link {
     fallback: Mutex<Fallback>,
     /// Conversations with a legacy server.
     lanes: Lanes,
+    /// The resources that clients watch.
+    watched: Arc<Table>,
     /// The runtime that it lives on; calls come from others.
     home: OnceLock<Handle>,
 }
@@ -188,6 +195,7 @@ impl Link {
         }
         let (snapshot, _) = watch::channel(Arc::new(snapshot));
         Ok(Self {
+            watched: Arc::new(Table::new(spec.id.clone())),
             spec,
             parts,
             native,
@@ -231,6 +239,36 @@ impl Link {
         self.calls.wait().await;
     }
 
+    /// Has `updates` hear of a resource for as long as what this returns is kept, over all connections; the upstream is
+    /// subscribed to once, however many want to hear.
+    ///
+    /// # Errors
+    /// If the upstream is away or does not tell of that resource.
+    pub async fn subscribe(&self, uri: &str, updates: &Updates) -> Result<Subscription, Error> {
+        let refused = |message: &str| Error::Refused {
+            method: method::SUBSCRIBE.name,
+            message: message.to_owned(),
+        };
+        let snapshot = self.snapshot();
+        if snapshot.state != State::Ready {
+            let state = snapshot.state.as_str();
+            return Err(Error::Down { state });
+        }
+        if !snapshot.listing.subscribes {
+            return Err(refused("it tells of no resource"));
+        }
+        let subscription = self.watched.enter(uri, updates)?;
+        if let Kind::Provider(_) = &self.spec.kind {
+            return Ok(subscription);
+        }
+        let waited = self.spec.timeout;
+        match tokio::time::timeout(waited, subscription.settled()).await {
+            Ok(Standing::Refused(why)) => Err(refused(&why)),
+            Ok(Standing::Asked | Standing::Honoured) => Ok(subscription),
+            Err(_) => Err(Error::Silent { waited }),
+        }
+    }
+
     /// Makes a call. Dropped while it waits, the upstream is told that the answer is no longer wanted.
     ///
     /// # Errors
@@ -243,6 +281,7 @@ impl Link {
         let _open = self.calls.token();
         let asking = Arc::new(AtomicUsize::new(0));
         let line = events.map(|events| Line {
+            principal: Arc::clone(&request.caller.principal),
             events: events.clone(),
             token: request.progress_token(),
             abilities: request.caller.abilities,
@@ -268,6 +307,9 @@ impl Link {
                 Some(key) => Box::pin(self.lane(key, base)).await?,
             };
             let outcome = peer.call(request, line).await?;
+            if let Outcome::Error(error) = &outcome {
+                peer.inbox().note_pages(error, &request.caller.principal);
+            }
             Ok(Reply {
                 outcome,
                 era: peer.revision().era(),
@@ -348,7 +390,7 @@ impl Link {
                     let waited = self.spec.timeout_connect;
                     let greet = Box::pin(peer.greet(Some(Era::Legacy)));
                     match tokio::time::timeout(waited, greet).await {
-                        Ok(Ok(_)) => lane.opened(&peer),
+                        Ok(Ok(_)) => {}
                         Ok(Err(error)) => return chain(&error),
                         Err(_) => return chain(&Error::Silent { waited }),
                     }
@@ -358,13 +400,25 @@ impl Link {
                         }
                         std::future::pending::<()>().await;
                     };
+                    tokio::pin!(watch);
+                    if lane.key.abilities.any() {
+                        // Some servers ask on the stream that belongs to no call, and forget what they asked before
+                        // there was one; others send its head with the first event only.
+                        tokio::select! {
+                            () = &mut watch => {}
+                            () = peer.is_heard() => {}
+                            () = tokio::time::sleep(HEARD_MAX) => {}
+                        }
+                    }
+                    lane.opened(&peer);
                     let unused = async {
                         while !lane.is_stale(self.parts.clock.now()) {
                             tokio::time::sleep(IDLE_LOOK).await;
                         }
                     };
                     tokio::select! {
-                        () = watch => String::new(),
+                        () = &mut watch => String::new(),
+                        () = self.pass_on(peer.inbox().told.subscribe()) => String::new(),
                         () = unused => "unused".to_owned(),
                     }
                 };
@@ -441,6 +495,7 @@ impl Link {
                         inbox.hear(notification::TOOLS_CHANGED, &nothing, None);
                         inbox.hear(notification::PROMPTS_CHANGED, &nothing, None);
                         inbox.hear(notification::RESOURCES_CHANGED, &nothing, None);
+                        self.watched.tell_all();
                     }
                     Err(RecvError::Closed) => std::future::pending().await,
                 }
@@ -456,6 +511,7 @@ impl Link {
         };
         tokio::select! {
             () = hear => {}
+            () = self.pass_on(inbox.told.subscribe()) => {}
             () = relist => {}
         }
     }
@@ -570,7 +626,7 @@ impl Link {
             Err(error) => return error,
         };
         let watch = async {
-            peer.watch().await;
+            watching::keep(peer, offers, &self.watched).await;
             std::future::pending::<()>().await;
         };
         let relist = async {
@@ -592,7 +648,23 @@ impl Link {
         };
         tokio::select! {
             () = watch => Error::Gone,
+            () = self.pass_on(peer.inbox().told.subscribe()) => Error::Gone,
             error = relist => error,
+        }
+    }
+
+    /// Passes on what the server tells outside of calls, for as long as the connection lasts.
+    async fn pass_on(&self, mut told: broadcast::Receiver<Told>) {
+        loop {
+            match told.recv().await {
+                Ok(told) if told.notice.method == notification::RESOURCE_UPDATED => {
+                    self.watched.tell(&told.notice.params);
+                }
+                // Nobody listens if no client is there.
+                Ok(told) => drop(self.parts.told.send(told)),
+                Err(RecvError::Lagged(_)) => self.watched.tell_all(),
+                Err(RecvError::Closed) => return,
+            }
         }
     }
 

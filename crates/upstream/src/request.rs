@@ -159,6 +159,12 @@ impl Ask {
         drop(self.answer.send(outcome));
     }
 
+    /// Whether the answer is no longer wanted.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.answer.is_closed()
+    }
+
     /// Ends when the answer is no longer wanted.
     pub async fn withdrawn(&mut self) {
         self.answer.closed().await;

@@ -164,8 +164,7 @@ impl Table {
     }
 
     /// What the upstream should tell of, as far as it did not refuse; and when that may be less.
-    pub(crate) fn wanted(&self) -> (BTreeSet<String>, Option<Instant>) {
-        let now = Instant::now();
+    pub(crate) fn wanted(&self, now: Instant) -> (BTreeSet<String>, Option<Instant>) {
         let mut all = self.watched.lock();
         all.retain(|_, watched| watched.left.is_none_or(|left| now < left + GRACE));
         let wanted = all

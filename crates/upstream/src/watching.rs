@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wire::{Era, Outcome, json, method};
 
 use crate::Error;
@@ -63,7 +63,7 @@ async fn subscribe(peer: &Peer, table: &Table) {
             held.clear();
             table.begin_again();
         }
-        let (wanted, next) = table.wanted();
+        let (wanted, next) = table.wanted(Instant::now());
         // A server that goes on telling of what is let go tells nobody.
         let over = held.difference(&wanted).cloned().collect();
         drop(about_each(peer, method::UNSUBSCRIBE.name, over).await);
@@ -107,7 +107,12 @@ async fn about_each(
 /// One request about one resource; `Err` says why it is refused.
 async fn about(peer: &Peer, method: &'static str, uri: &str) -> Result<(), String> {
     let params = Bytes::from(format!("{{\"uri\":{}}}", json::string(uri)));
-    match timeout(ANSWER_TIMEOUT, Box::pin(peer.ask_in_session(method, params))).await {
+    match timeout(
+        ANSWER_TIMEOUT,
+        Box::pin(peer.ask_in_session(method, params)),
+    )
+    .await
+    {
         Ok(Ok(Outcome::Result(_))) => Ok(()),
         Ok(Ok(Outcome::Error(error))) => Err(error_message(&error)),
         Ok(Err(error)) => Err(chain(&error)),
@@ -115,7 +120,7 @@ async fn about(peer: &Peer, method: &'static str, uri: &str) -> Result<(), Strin
     }
 }
 
-async fn at(time: Option<tokio::time::Instant>) {
+async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
@@ -145,7 +150,7 @@ async fn listen(peer: &Peer, offers: Offers, table: &Table) {
     let mut current: Option<Listening<'_>> = None;
     loop {
         changes.mark_unchanged();
-        let (mut wanted, next) = table.wanted();
+        let (mut wanted, next) = table.wanted(Instant::now());
         if !offers.subscribe {
             wanted.clear();
         }
@@ -268,7 +273,10 @@ fn read(honoured: &[u8], wanted: &BTreeSet<String>) -> (BTreeSet<String>, bool) 
         .find(|(name, _)| name == "resourceSubscriptions")
         .and_then(|(_, raw)| serde_json::from_str(raw.get()).ok())
         .unwrap_or_default();
-    let held: BTreeSet<String> = uris.into_iter().filter(|uri| wanted.contains(uri)).collect();
+    let held: BTreeSet<String> = uris
+        .into_iter()
+        .filter(|uri| wanted.contains(uri))
+        .collect();
     let has_any = !held.is_empty() || members.iter().any(|(_, raw)| raw.get() == "true");
     (held, has_any)
 }
