@@ -26,6 +26,8 @@ pub(crate) struct Catalog {
     pub(crate) instructions: Vec<(UpstreamId, String)>,
     /// Upstreams whose lists are not known (yet).
     pub(crate) missing: Vec<UpstreamId>,
+    /// Whether the tool calls of some upstream can become tasks.
+    pub(crate) tasks: bool,
     /// Whether one of them is still on its way for the first time.
     pub(crate) is_settling: bool,
 }
@@ -104,6 +106,13 @@ impl Entry {
 }
 
 impl Catalog {
+    /// Who serves a resource: the one that lists it, else the first whose template it fits.
+    pub(crate) fn serving(&self, uri: &str) -> Option<&Arc<Entry>> {
+        self.resources
+            .get(uri)
+            .or_else(|| self.templates.matching(uri))
+    }
+
     /// Every entry of every list.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         [&self.tools, &self.prompts, &self.resources, &self.templates]
@@ -115,6 +124,13 @@ impl Catalog {
 impl Section {
     pub(crate) fn get(&self, key: &str) -> Option<&Arc<Entry>> {
         self.by_key.get(key).and_then(|at| self.entries.get(*at))
+    }
+
+    /// The entry that this upstream knows under that name.
+    pub(crate) fn served(&self, upstream: &str, key: &str) -> Option<&Arc<Entry>> {
+        self.entries
+            .iter()
+            .find(|entry| entry.item.key == key && entry.link.id().as_str() == upstream)
     }
 
     /// The first template that `uri` fits. None does if it is longer than a URI is, or climbs: rules speak of the
@@ -205,6 +221,7 @@ impl Catalog {
                 .filter(|(_, s)| never_listed(s))
                 .map(|(l, _)| l.id().clone())
                 .collect(),
+            tasks: snapshots.iter().any(|(_, s)| s.listing.tasks),
             is_settling: snapshots.iter().any(|(_, s)| s.state == State::Starting),
         }
     }

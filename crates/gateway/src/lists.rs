@@ -39,6 +39,7 @@ pub(crate) fn answer(
         name if name == method::DISCOVER.name => Ok(discover(&asked.principal, view)),
         name if name == method::PING.name => Ok(Bytes::from_static(b"{}")),
         name if name == method::SET_LEVEL.name => set_level(asked, params),
+        name if name == method::UNSUBSCRIBE.name => unsubscribe(asked, params),
         // The door answers the handshake and subscriptions; here they are in no conversation that has them.
         name => Err(Rejection::UnknownMethod(name.to_owned())),
     }
@@ -53,6 +54,18 @@ fn set_level(asked: &Asked, params: &Params) -> Result<Bytes, Rejection> {
         .ok_or_else(|| Rejection::BadParams("`level` is no log level".to_owned()))?;
     if let Some(session) = &asked.session {
         *session.logs.lock() = Logs::From(level);
+    }
+    Ok(Bytes::from_static(b"{}"))
+}
+
+/// No longer tells a legacy client of a resource; one that it was not told of is no mistake.
+fn unsubscribe(asked: &Asked, params: &Params) -> Result<Bytes, Rejection> {
+    let uri = params
+        .uri
+        .as_deref()
+        .ok_or_else(|| Rejection::BadParams("`uri` is missing".to_owned()))?;
+    if let Some(session) = &asked.session {
+        session.subscriptions.remove(uri);
     }
     Ok(Bytes::from_static(b"{}"))
 }
@@ -131,17 +144,33 @@ pub(crate) const SERVER_INFO: &str = concat!(
 /// What we can do for any client: what upstreams may offer, as far as we route it.
 ///
 /// The same for any set of upstreams: they come and go, a handshake stays.
-const CAPABILITIES: &str = "{\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
-     \"resources\":{\"listChanged\":true},\"completions\":{},\"logging\":{}}";
+const CAPABILITIES: &str = "\"tools\":{\"listChanged\":true},\"prompts\":{\"listChanged\":true},\
+     \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}";
+/// Tasks as 2025-11-25 declares them.
+const TASKS: &str = ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}";
+/// Tasks as an extension of 2026-07-28.
+const TASKS_EXTENSION: &str = ",\"extensions\":{\"io.modelcontextprotocol/tasks\":{}}";
+
+/// The capabilities that a client of this revision is told. Tasks only where they are to be had: a client that waits for
+/// none has less to do.
+fn capabilities(view: &View, revision: Revision) -> String {
+    let tasks = match revision.era() {
+        _ if !view.catalog.tasks || !revision.has_tasks() => "",
+        Era::Legacy => TASKS,
+        Era::Modern => TASKS_EXTENSION,
+    };
+    format!("{{{CAPABILITIES}{tasks}}}")
+}
 
 fn discover(principal: &Principal, view: &View) -> Bytes {
     let instructions = instructions(principal, view);
+    let capabilities = capabilities(view, Revision::LATEST);
     let common: String = modern_members(&method::DISCOVER, LIST_TTL_MS)
         .iter()
         .map(|(n, v)| format_member(n, v) + ",")
         .collect();
     format!(
-        "{{{common}\"supportedVersions\":[\"{}\"],\"capabilities\":{CAPABILITIES}{instructions},\"_meta\":{{\"{}\":{SERVER_INFO}}}}}",
+        "{{{common}\"supportedVersions\":[\"{}\"],\"capabilities\":{capabilities}{instructions},\"_meta\":{{\"{}\":{SERVER_INFO}}}}}",
         Revision::LATEST,
         wire::meta::SERVER_INFO,
     )
@@ -151,7 +180,8 @@ fn discover(principal: &Principal, view: &View) -> Bytes {
 /// The result of a legacy handshake.
 pub(crate) fn initialized(principal: &Principal, view: &View, revision: Revision) -> String {
     format!(
-        "{{\"protocolVersion\":\"{revision}\",\"capabilities\":{CAPABILITIES},\"serverInfo\":{SERVER_INFO}{}}}",
+        "{{\"protocolVersion\":\"{revision}\",\"capabilities\":{},\"serverInfo\":{SERVER_INFO}{}}}",
+        capabilities(view, revision),
         instructions(principal, view),
     )
 }

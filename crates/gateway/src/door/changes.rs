@@ -1,172 +1,365 @@
-//! List changes, told to whoever listens: a legacy GET stream, a pipe, a modern `subscriptions/listen`.
+//! What is told outside of calls, to whoever listens: a legacy session's GET stream, a pipe, a modern
+//! `subscriptions/listen`. Lists that changed, resources that changed, pages that people are done with.
+//!
+//! A [`Listener`] yields whole messages; how they are framed, and when a stream ends early, is the door's.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
-use wire::method::notification;
-use wire::{json, meta};
+use futures_util::stream::{self, StreamExt as _};
+use policy::Principal;
+use store::Outcome;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Sleep, sleep};
+use upstream::{Notice, Told, Update};
+use wire::method::{self, notification};
+use wire::{Revision, encode, json, meta};
 
-use crate::Gate;
-use crate::Rejection;
+use crate::call::{Asked, readable};
+use crate::gate::{Reply, unrecorded};
+use crate::record::Opening;
+use crate::session::Session;
+use crate::subscriptions::{SUBSCRIPTIONS_MAX, Subscriptions};
+use crate::{Gate, Rejection};
 
-/// Which lists somebody wants to hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Filter {
-    pub(crate) tools: bool,
-    pub(crate) prompts: bool,
-    pub(crate) resources: bool,
+/// Changes of lists are told at once, and then not again for so long: a storm of them is a few.
+const LISTS_PAUSE: Duration = Duration::from_millis(500);
+/// How many resources of one filter are subscribed to at once.
+const SUBSCRIBED_AT_ONCE: usize = 16;
+
+/// Somebody who hears of changes.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    principal: Arc<Principal>,
+    whose: Whose,
+    lists: Lists,
+    told: broadcast::Receiver<Told>,
+    waiting: VecDeque<Bytes>,
+    is_over: bool,
+}
+
+/// Whose ear it is.
+#[derive(Debug)]
+enum Whose {
+    /// A legacy session's.
+    Session(Arc<Session>),
+    /// That of one `subscriptions/listen`, by its raw id, which tags everything.
+    Listen(String, Box<Subscriptions>),
+}
+
+impl Gate {
+    /// Opens what `subscriptions/listen` asks for. What the listener yields first is what is honoured, and if that is
+    /// nothing, the end follows. One record is kept, of the beginning.
+    pub(super) async fn open_listener(&self, asked: &Asked) -> Result<Listener, Reply> {
+        let id = Some(asked.request.id());
+        let opening = Opening {
+            principal: Some(&asked.principal),
+            client: asked.client.clone(),
+            transport: asked.transport,
+            revision: asked.revision.as_str(),
+            method: method::LISTEN.name,
+            bytes_in: asked.request.bytes().len(),
+        };
+        let record = match self.open_record(opening).await {
+            Ok(record) => record,
+            Err(full) => return Err(unrecorded(id, asked.revision, &full)),
+        };
+        match Listener::of_request(self, asked).await {
+            Ok(listener) => {
+                record.close(
+                    Outcome::Ok,
+                    200,
+                    listener.waiting.iter().map(Bytes::len).sum(),
+                );
+                Ok(listener)
+            }
+            Err(rejection) => Err(self.reject(record, id, asked.revision, &rejection)),
+        }
+    }
+}
+
+impl Listener {
+    /// Hears, from now on, all that a legacy client gets: it subscribes to resources one by one, and to lists by being
+    /// there.
+    pub(super) fn of_session(
+        gate: &Gate,
+        session: &Arc<Session>,
+        principal: &Arc<Principal>,
+    ) -> Self {
+        let lists = Lists::new(gate, [true; 3]);
+        Self::new(gate, principal, Whose::Session(Arc::clone(session)), lists)
+    }
+
+    async fn of_request(gate: &Gate, asked: &Asked) -> Result<Self, Rejection> {
+        let filter = Filter::read(&asked.request.params())?;
+        // Before the rest: a change meanwhile is one to tell of.
+        let lists = Lists::new(gate, filter.lists);
+        let subscriptions = Box::new(Subscriptions::default());
+        if !filter.uris.is_empty() {
+            let _permit = gate.enter()?;
+            gate.settle().await;
+            let view = gate.view();
+            stream::iter(&filter.uris)
+                .for_each_concurrent(SUBSCRIBED_AT_ONCE, |uri| async {
+                    // What the principal may not read looks like what cannot be subscribed to.
+                    let Some(entry) = readable(&asked.principal, uri, &view) else {
+                        return;
+                    };
+                    if let Err(error) = subscriptions.add(&entry.link, uri).await {
+                        tracing::debug!(%error, "a subscription is not honoured");
+                    }
+                })
+                .await;
+        }
+        let is_deaf = filter.lists == [false; 3] && subscriptions.uris().is_empty();
+        let whose = Whose::Listen(asked.request.id().to_owned(), subscriptions);
+        let mut listener = Self::new(gate, &asked.principal, whose, lists);
+        listener.waiting.extend(listener.acknowledged());
+        if is_deaf {
+            listener.end();
+        }
+        Ok(listener)
+    }
+
+    fn new(gate: &Gate, principal: &Arc<Principal>, whose: Whose, lists: Lists) -> Self {
+        Self {
+            principal: Arc::clone(principal),
+            whose,
+            lists,
+            told: gate.told(),
+            waiting: VecDeque::new(),
+            is_over: false,
+        }
+    }
+
+    /// The next message; `None` after the last one. Safe to drop while it waits.
+    pub(super) async fn next(&mut self, gate: &Gate) -> Option<Bytes> {
+        loop {
+            if let Some(message) = self.waiting.pop_front() {
+                return Some(message);
+            }
+            if self.is_over {
+                return None;
+            }
+            tokio::select! {
+                names = self.lists.next(gate) => {
+                    let params = self.whose.tagged(&[]);
+                    self.waiting.extend(names.iter().map(|name| message(name, &params)));
+                }
+                update = self.whose.subscriptions().next(gate, &self.principal) => {
+                    let params = self.whose.updated(&update);
+                    self.waiting.push_back(message(notification::RESOURCE_UPDATED, &params));
+                }
+                notice = self.whose.finished(&mut self.told) => {
+                    let message = encode::notification(&notice.method, &notice.params);
+                    self.waiting.push_back(message.into());
+                }
+            }
+        }
+    }
+
+    /// Ends it in good order: what [`Listener::next`] yields from now on is what is left, and the answer to
+    /// `subscriptions/listen`.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+        if let Whose::Listen(id, _) = &self.whose {
+            let result = self.whose.tagged(&[("resultType", "\"complete\"")]);
+            let ended = encode::response(id, result.as_bytes());
+            self.waiting.push_back(ended.into());
+        }
+    }
+
+    /// What is honoured, for `subscriptions/listen`.
+    fn acknowledged(&self) -> Option<Bytes> {
+        let Whose::Listen(_, subscriptions) = &self.whose else {
+            return None;
+        };
+        let uris = subscriptions.uris();
+        let quoted: Vec<String> = uris.iter().map(|uri| json::string(uri)).collect();
+        let quoted = format!("[{}]", quoted.join(","));
+        let lists = LISTS.iter().zip(self.lists.wanted);
+        let lists = lists
+            .filter(|(_, wanted)| *wanted)
+            .map(|((name, _), _)| (*name, "true"));
+        let resources = (!uris.is_empty()).then_some(("resourceSubscriptions", quoted.as_str()));
+        let honoured = json::object(lists.chain(resources));
+        let params = self.whose.tagged(&[("notifications", &honoured)]);
+        Some(message(notification::ACKNOWLEDGED, &params))
+    }
+}
+
+fn message(method: &str, params: &str) -> Bytes {
+    encode::notification(method, params.as_bytes()).into()
+}
+
+impl Whose {
+    fn subscriptions(&self) -> &Subscriptions {
+        match self {
+            Self::Session(session) => &session.subscriptions,
+            Self::Listen(_, subscriptions) => subscriptions,
+        }
+    }
+
+    /// An object of these members, and of the tag where there is one.
+    fn tagged(&self, members: &[(&str, &str)]) -> String {
+        let tag = self.tag("{}");
+        let tag = tag.as_deref().map(|tag| ("_meta", tag));
+        json::object(members.iter().copied().chain(tag))
+    }
+
+    /// `_meta` with our tag instead of an upstream's; `None` if nothing is in it.
+    fn tag(&self, meta: &str) -> Option<String> {
+        let members = json::members(meta.as_bytes()).unwrap_or_default();
+        let others = members
+            .iter()
+            .filter(|(name, _)| name != meta::SUBSCRIPTION_ID)
+            .map(|(name, raw)| (name.as_ref(), raw.get()));
+        let ours = match self {
+            Self::Session(_) => None,
+            Self::Listen(id, _) => Some((meta::SUBSCRIPTION_ID, id.as_str())),
+        };
+        let all: Vec<(&str, &str)> = others.chain(ours).collect();
+        (!all.is_empty()).then(|| json::object(all))
+    }
+
+    /// The parameters of an update, everything but the tag as the upstream wrote it.
+    fn updated(&self, update: &Update) -> String {
+        let members = json::members(&update.params).unwrap_or_default();
+        let meta = members.iter().find(|(name, _)| name == "_meta");
+        let tag = self.tag(meta.map_or("{}", |(_, raw)| raw.get()));
+        let others = members
+            .iter()
+            .filter(|(name, _)| name != "_meta")
+            .map(|(name, raw)| (name.as_ref(), raw.get()));
+        json::object(others.chain(tag.as_deref().map(|tag| ("_meta", tag))))
+    }
+
+    /// The next page that the principal is done with, for a client that knows of such pages.
+    async fn finished(&self, told: &mut broadcast::Receiver<Told>) -> Notice {
+        let Self::Session(session) = self else {
+            return std::future::pending().await;
+        };
+        if session.revision < Revision::V2025_11_25 || !session.abilities.url {
+            return std::future::pending().await;
+        }
+        loop {
+            match told.recv().await {
+                Ok(Told {
+                    principal: Some(principal),
+                    notice,
+                }) if *principal == *session.principal.as_str()
+                    && notice.method == notification::ELICITATION_COMPLETE =>
+                {
+                    return notice;
+                }
+                // What was missed was for clients that wait; they may ask again.
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// The lists that change, by their names in a filter and by those of their notifications.
+const LISTS: [(&str, &str); 3] = [
+    ("toolsListChanged", notification::TOOLS_CHANGED),
+    ("promptsListChanged", notification::PROMPTS_CHANGED),
+    ("resourcesListChanged", notification::RESOURCES_CHANGED),
+];
+
+/// What a `subscriptions/listen` asks for.
+struct Filter {
+    lists: [bool; 3],
+    uris: Vec<String>,
 }
 
 impl Filter {
-    /// What a legacy client gets: the lists that `initialize` declared as changing.
-    pub(crate) const ALL: Self = Self {
-        tools: true,
-        prompts: true,
-        resources: true,
-    };
-
-    /// The filter of a `subscriptions/listen` request, as far as it is honoured.
-    pub(crate) fn read(params: &[u8]) -> Result<Self, Rejection> {
+    fn read(params: &[u8]) -> Result<Self, Rejection> {
         let bad = |why: &str| Rejection::BadParams(format!("`notifications` {why}"));
         let filter = json::member(params, "notifications")
             .map_err(|error| bad(&error.to_string()))?
             .ok_or_else(|| bad("is missing"))?;
         let members = json::members(filter.get().as_bytes())
             .map_err(|_not_an_object| bad("must be an object"))?;
-        let wants = |name: &str| {
-            members
-                .iter()
-                .any(|(key, raw)| key == name && raw.get() == "true")
+        let find = |name: &str| {
+            let found = members.iter().find(|(key, _)| key == name);
+            found.map(|(_, raw)| raw.get())
         };
+        let uris: Vec<String> = match find("resourceSubscriptions") {
+            None => Vec::new(),
+            Some(raw) => serde_json::from_str(raw)
+                .map_err(|_other| bad("names resources by an array of their URIs"))?,
+        };
+        if uris.len() > SUBSCRIPTIONS_MAX {
+            return Err(bad(&format!(
+                "names more than {SUBSCRIPTIONS_MAX} resources"
+            )));
+        }
         Ok(Self {
-            tools: wants("toolsListChanged"),
-            prompts: wants("promptsListChanged"),
-            resources: wants("resourcesListChanged"),
+            lists: LISTS.map(|(name, _)| find(name) == Some("true")),
+            uris,
         })
     }
-
-    pub(crate) fn is_empty(self) -> bool {
-        !(self.tools || self.prompts || self.resources)
-    }
-
-    /// The honoured subset as JSON text.
-    fn text(self) -> String {
-        let named = [
-            (self.tools, "toolsListChanged"),
-            (self.prompts, "promptsListChanged"),
-            (self.resources, "resourcesListChanged"),
-        ];
-        json::object(
-            named
-                .into_iter()
-                .filter(|(wanted, _)| *wanted)
-                .map(|(_, name)| (name, "true")),
-        )
-    }
 }
 
-/// Somebody who hears of list changes.
+/// The changes of some lists, from a moment on.
 #[derive(Debug)]
-pub(crate) struct Listener {
-    filter: Filter,
+struct Lists {
+    wanted: [bool; 3],
     changes: watch::Receiver<u64>,
-    seen: [u64; 4],
+    seen: [u64; 3],
+    /// Until when nothing is told.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl Listener {
-    /// Hears of every change from now on.
-    pub(crate) fn new(gate: &Gate, filter: Filter) -> Self {
-        let changes = gate.changes();
+impl Lists {
+    fn new(gate: &Gate, wanted: [bool; 3]) -> Self {
         Self {
-            filter,
-            changes,
+            wanted,
+            changes: gate.changes(),
             seen: stamps(gate),
+            pause: None,
         }
     }
 
     /// The next changes, as notification names; at least one. Safe to drop while it waits.
-    pub(crate) async fn next(&mut self, gate: &Gate) -> Vec<&'static str> {
+    async fn next(&mut self, gate: &Gate) -> Vec<&'static str> {
         loop {
+            if let Some(pause) = &mut self.pause {
+                pause.as_mut().await;
+                self.pause = None;
+            }
+            self.changes.mark_unchanged();
+            let now = stamps(gate);
+            let changed = now.iter().zip(self.seen).map(|(now, seen)| *now != seen);
+            let told: Vec<&'static str> = LISTS
+                .iter()
+                .zip(self.wanted.iter().zip(changed))
+                .filter_map(|((_, name), (wanted, changed))| (*wanted && changed).then_some(*name))
+                .collect();
+            self.seen = now;
+            if !told.is_empty() {
+                self.pause = Some(Box::pin(sleep(LISTS_PAUSE)));
+                return told;
+            }
             if self.changes.changed().await.is_err() {
                 // The gate is gone; whoever asks is ended by its stop.
                 std::future::pending::<()>().await;
-            }
-            let now = stamps(gate);
-            let [tools, prompts, resources, templates] =
-                std::array::from_fn(|at| now.get(at) != self.seen.get(at));
-            self.seen = now;
-            let told: Vec<&'static str> = [
-                (self.filter.tools && tools, notification::TOOLS_CHANGED),
-                (
-                    self.filter.prompts && prompts,
-                    notification::PROMPTS_CHANGED,
-                ),
-                (
-                    self.filter.resources && (resources || templates),
-                    notification::RESOURCES_CHANGED,
-                ),
-            ]
-            .into_iter()
-            .filter_map(|(changed, name)| changed.then_some(name))
-            .collect();
-            if !told.is_empty() {
-                return told;
             }
         }
     }
 }
 
-fn stamps(gate: &Gate) -> [u64; 4] {
+/// Another number, another list. Templates are told of as resources.
+fn stamps(gate: &Gate) -> [u64; 3] {
     let view = gate.view();
     let catalog = &view.catalog;
     [
         catalog.tools.stamp,
         catalog.prompts.stamp,
-        catalog.resources.stamp,
-        catalog.templates.stamp,
+        catalog.resources.stamp + catalog.templates.stamp,
     ]
-}
-
-/// The messages of one `subscriptions/listen`, each tagged with the raw id of the request that opened it.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    raw_id: String,
-    filter: Filter,
-}
-
-impl Subscription {
-    pub(crate) fn new(raw_id: &str, filter: Filter) -> Self {
-        Self {
-            raw_id: raw_id.to_owned(),
-            filter,
-        }
-    }
-
-    fn tag(&self) -> String {
-        format!(
-            "\"_meta\":{{\"{}\":{}}}",
-            meta::SUBSCRIPTION_ID,
-            self.raw_id
-        )
-    }
-
-    /// The first message: what is honoured.
-    pub(crate) fn acknowledged(&self) -> Bytes {
-        let params = format!(
-            "{{{},\"notifications\":{}}}",
-            self.tag(),
-            self.filter.text()
-        );
-        wire::encode::notification(notification::ACKNOWLEDGED, params.as_bytes()).into()
-    }
-
-    /// One change.
-    pub(crate) fn changed(&self, name: &str) -> Bytes {
-        wire::encode::notification(name, format!("{{{}}}", self.tag()).as_bytes()).into()
-    }
-
-    /// The last message: the subscription ended in good order.
-    pub(crate) fn ended(&self) -> Bytes {
-        let result = format!("{{\"resultType\":\"complete\",{}}}", self.tag());
-        wire::encode::response(&self.raw_id, result.as_bytes()).into()
-    }
 }

@@ -12,17 +12,16 @@ use store::Outcome;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use upstream::Event;
 use wire::{
     Body, Fault, Frame, MethodName, Notification, Request, Response, Revision, encode, method,
 };
 
-use super::changes::{Filter, Listener, Subscription};
-use super::{EVENTS_MAX, Hello, Unfit, batch, event_message, is_modern, legacy, modern};
+use super::changes::Listener;
+use super::{EVENTS_MAX, Hello, Unfit, batch, is_modern, legacy, modern};
 use crate::call::Asked;
 use crate::gate::{known_name, unrecorded};
 use crate::record::Opening;
-use crate::session::{InFlight, Session};
+use crate::session::{InFlight, Questions, Session};
 use crate::{Gate, Rejection, lists};
 
 /// Requests of one client that are open at once.
@@ -196,29 +195,31 @@ impl Pipe {
             Ok(record) => record,
             Err(full) => return unrecorded(Some(request.id()), session.revision, &full).body,
         };
+        let listener = Listener::of_session(&self.gate, &session, &self.principal);
         let result = lists::initialized(&self.principal, &self.gate.view(), session.revision);
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
         record.close(Outcome::Ok, 200, body.len());
-        let is_first = self.session.lock().replace(session).is_none();
-        if is_first {
-            let pipe = Arc::clone(self);
-            self.listeners
-                .spawn(async move { pipe.tell_changes().await });
+        let over = session.over.clone();
+        let before = self.session.lock().replace(session);
+        if let Some(before) = before {
+            before.over.cancel();
         }
+        let pipe = Arc::clone(self);
+        self.listeners
+            .spawn(async move { pipe.tell_changes(listener, &over).await });
         body
     }
 
-    /// Tells a legacy client of list changes until the end.
-    async fn tell_changes(&self) {
-        let mut listener = Listener::new(&self.gate, Filter::ALL);
+    /// Tells a legacy client of changes until it begins anew, or to the end.
+    async fn tell_changes(&self, mut listener: Listener, over: &CancellationToken) {
         loop {
-            let names = tokio::select! {
-                names = listener.next(&self.gate) => names,
+            let message = tokio::select! {
+                message = listener.next(&self.gate) => message,
+                () = over.cancelled() => return,
                 () = self.over.cancelled() => return,
             };
-            for name in names {
-                self.send(encode::notification(name, b"{}").into()).await;
-            }
+            let Some(message) = message else { return };
+            self.send(message).await;
         }
     }
 
@@ -229,15 +230,17 @@ impl Pipe {
             .as_ref()
             .map(|cancel| cancel.token.clone())
             .unwrap_or_default();
+        let mut questions = Questions::of(asked.session.clone());
         let answer = self.gate.answer(&asked, Some(&sender), None);
         tokio::pin!(answer);
         let reply = loop {
             tokio::select! {
                 biased;
-                Some(event) = events.recv() => self.tell(event, &asked).await,
+                Some(event) = events.recv() => self.tell(questions.message(event)).await,
+                Some(withdrawn) = questions.next() => self.send(withdrawn).await,
                 reply = &mut answer => break reply,
                 // A cancelled request gets no answer.
-                () = token.cancelled() => return,
+                () = token.cancelled() => return self.tell(questions.withdraw()).await,
                 () = self.over.cancelled() => {
                     let response = Rejection::Draining.response(asked.revision);
                     let id = Some(asked.request.id());
@@ -246,55 +249,48 @@ impl Pipe {
             }
         };
         while let Ok(event) = events.try_recv() {
-            self.tell(event, &asked).await;
+            self.tell(questions.message(event)).await;
         }
+        self.tell(questions.withdraw()).await;
         self.send(reply.body).await;
     }
 
+    /// Answers `subscriptions/listen`: tells of what it asks for until it is cancelled, or the client is gone.
     async fn listen(&self, asked: &Asked) {
-        let filter = match Filter::read(&asked.request.params()) {
-            Ok(filter) => filter,
-            Err(rejection) => {
-                let reply = self
-                    .refuse_request(&asked.request, asked.revision, &rejection)
-                    .await;
-                return self.send(reply).await;
-            }
-        };
-        let opening = self.opening(&asked.request, asked.revision, asked.client.clone());
-        match self.gate.open_record(opening).await {
-            Ok(record) => record.close(Outcome::Ok, 200, 0),
-            Err(full) => {
-                return self
-                    .send(unrecorded(Some(asked.request.id()), asked.revision, &full).body)
-                    .await;
-            }
-        }
         let cancel = self.in_flight.enter(asked.request.id());
         let token = cancel
             .as_ref()
             .map(|cancel| cancel.token.clone())
             .unwrap_or_default();
-        let subscription = Subscription::new(asked.request.id(), filter);
-        let mut listener = Listener::new(&self.gate, filter);
-        self.send(subscription.acknowledged()).await;
-        while !filter.is_empty() {
-            let names = tokio::select! {
-                names = listener.next(&self.gate) => names,
+        let opened = tokio::select! {
+            opened = self.gate.open_listener(asked) => opened,
+            () = token.cancelled() => return,
+            () = self.over.cancelled() => return,
+        };
+        let mut listener = match opened {
+            Ok(listener) => listener,
+            Err(reply) => return self.send(reply.body).await,
+        };
+        let mut is_over = false;
+        loop {
+            let message = tokio::select! {
+                message = listener.next(&self.gate) => message,
                 () = token.cancelled() => return,
-                () = self.over.cancelled() => break,
+                () = self.over.cancelled(), if !is_over => {
+                    is_over = true;
+                    listener.end();
+                    continue;
+                }
             };
-            for name in names {
-                self.send(subscription.changed(name)).await;
-            }
+            let Some(message) = message else { return };
+            self.send(message).await;
         }
-        self.send(subscription.ended()).await;
     }
 
-    /// Passes an event of a call on.
-    async fn tell(&self, event: Event, asked: &Asked) {
-        if let Some(message) = event_message(event, asked.session.as_deref()) {
-            self.send(message.into()).await;
+    /// Passes on what belongs to a call.
+    async fn tell(&self, messages: impl IntoIterator<Item = Bytes>) {
+        for message in messages {
+            self.send(message).await;
         }
     }
 
@@ -377,7 +373,9 @@ impl Pipe {
             principal: Some(&self.principal),
             bytes_in,
         };
-        self.gate.refused(refused, self.transport).await.body
+        let spoken = self.session.lock().as_ref().map(|session| session.revision);
+        let reply = self.gate.refused(refused, self.transport, spoken);
+        reply.await.body
     }
 
     async fn refuse_request(
