@@ -468,7 +468,7 @@ impl Gate {
             row.code = Some(i64::from(response.code));
             row.reason = Some(chain(rejection));
         });
-        let reply = error_reply(id, &response, Some(record.id()));
+        let reply = error_reply(id, revision, &response, Some(record.id()));
         let outcome = match rejection {
             Rejection::Cancelled => Outcome::Cancelled,
             rejection if rejection.is_refusal() => Outcome::Refused,
@@ -570,10 +570,15 @@ pub(crate) fn known_name(method: &MethodName) -> &'static str {
 /// An error reply about a call that the audit log could not take.
 pub(crate) fn unrecorded(id: Option<&str>, revision: Revision, rejection: &Rejection) -> Reply {
     tracing::error!(error = chain(rejection), "a call was refused");
-    error_reply(id, &rejection.response(revision), None)
+    error_reply(id, revision, &rejection.response(revision), None)
 }
 
-fn error_reply(id: Option<&str>, response: &crate::Response, call: Option<&str>) -> Reply {
+fn error_reply(
+    id: Option<&str>,
+    revision: Revision,
+    response: &crate::Response,
+    call: Option<&str>,
+) -> Reply {
     let mut data = response.data.clone().unwrap_or_default();
     if let Some(call) = call {
         if !data.is_empty() {
@@ -583,7 +588,12 @@ fn error_reply(id: Option<&str>, response: &crate::Response, call: Option<&str>)
         data.push_str(&wire::json::string(call));
     }
     let data = (!data.is_empty()).then(|| format!("{{{data}}}"));
-    let body = encode::error(id, response.code, &response.message, data.as_deref());
+    let (code, message, data) = (response.code, &response.message, data.as_deref());
+    // An id that could not be read is null in JSON-RPC, and since 2025-11-25 not there in MCP.
+    let body = match id {
+        None if revision >= Revision::V2025_11_25 => encode::error_without_id(code, message, data),
+        id => encode::error(id, code, message, data),
+    };
     Reply {
         status: response.status,
         body: body.into(),

@@ -1,22 +1,27 @@
 //! What a legacy client said in its handshake, kept for as long as it talks; and calls that may be cancelled.
+//!
+//! What it is asked is `asked`, what it is told over HTTP and may fetch once more `streams`.
+
+mod asked;
+mod streams;
+
+pub(crate) use asked::{Asked, Questions};
+use streams::Budget;
+pub(crate) use streams::{RETRY, Reader, Streams, Writer};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use parking_lot::Mutex;
 use policy::{Instant, PrincipalId};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use upstream::{Ask, Logs};
-use wire::{Abilities, Response, Revision};
+use upstream::Logs;
+use wire::{Abilities, Revision};
 
 use crate::Rejection;
 use crate::settings::SessionSettings;
-
-/// Questions to one client that are open at once.
-const ASKED_MAX: usize = 64;
+use crate::subscriptions::Subscriptions;
 
 /// One legacy session. It identifies, it never authenticates: every request proves its principal anew.
 #[derive(Debug)]
@@ -38,8 +43,10 @@ pub(crate) struct Session {
     /// What it was asked and has not answered yet.
     pub(crate) asked: Asked,
     pub(crate) in_flight: InFlight,
-    /// Counts GET streams: only the newest gets messages, so that each goes out on exactly one.
-    pub(crate) stream: watch::Sender<u64>,
+    /// The resources that it watches.
+    pub(crate) subscriptions: Subscriptions,
+    /// What goes out on its streams over HTTP.
+    pub(crate) streams: Arc<Streams>,
     /// Ends what hangs on the session.
     pub(crate) over: CancellationToken,
     last_used: Mutex<Instant>,
@@ -60,41 +67,11 @@ impl Session {
             logs: Mutex::new(Logs::Unset),
             asked: Asked::default(),
             in_flight: InFlight::default(),
-            stream: watch::channel(0).0,
+            subscriptions: Subscriptions::default(),
+            streams: Arc::default(),
             over: CancellationToken::new(),
             last_used: Mutex::default(),
             counted: None,
-        }
-    }
-}
-
-/// What upstreams asked a legacy client, under the ids that we gave the questions.
-#[derive(Debug, Default)]
-pub(crate) struct Asked {
-    last_id: AtomicU64,
-    open: Mutex<HashMap<String, Ask>>,
-}
-
-impl Asked {
-    /// The question as a request to the client; `None` if too many are open, which leaves it unanswered.
-    pub(crate) fn ask(&self, ask: Ask) -> Option<Vec<u8>> {
-        let mut open = self.open.lock();
-        // Whoever asked may have gone without a word.
-        open.retain(|_, ask| !ask.is_withdrawn());
-        if open.len() >= ASKED_MAX {
-            return None;
-        }
-        let id = (self.last_id.fetch_add(1, Ordering::Relaxed) + 1).to_string();
-        let message = wire::encode::request(&id, &ask.method, &ask.params);
-        open.insert(id, ask);
-        Some(message)
-    }
-
-    /// Takes the client's answer; one that nobody waits for is ignored.
-    pub(crate) fn settle(&self, response: &Response) {
-        let ask = response.id().and_then(|id| self.open.lock().remove(id));
-        if let Some(ask) = ask {
-            ask.answer(response.outcome());
         }
     }
 }
@@ -129,6 +106,11 @@ impl InFlight {
         })
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.calls.lock().is_empty()
+    }
+
     /// Cancels the request that `notifications/cancelled` names; unknown ones are ignored, as the spec says.
     pub(crate) fn cancel(&self, params: &[u8]) {
         let Ok(Some(id)) = wire::json::member(params, "requestId") else {
@@ -150,6 +132,8 @@ impl Drop for Cancellable<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<String, Arc<Session>>>,
+    /// What all their streams may keep together.
+    budget: Arc<Budget>,
     /// How many places each principal holds. Changed only under the lock of `open`, or to give one back.
     seated: Mutex<HashMap<PrincipalId, usize>>,
 }
@@ -164,6 +148,7 @@ impl Sessions {
         mut session: Session,
     ) -> Result<Arc<Session>, Rejection> {
         session.id = random_id().ok_or(Rejection::Busy)?;
+        session.streams = Streams::new(Arc::clone(&self.budget)).ok_or(Rejection::Busy)?;
         session.last_used = Mutex::new(now);
         session.counted = Some(counted);
         let session = Arc::new(session);
@@ -261,8 +246,10 @@ impl Sessions {
 
 fn sweep(open: &mut HashMap<String, Arc<Session>>, settings: &SessionSettings, now: Instant) {
     open.retain(|_, session| {
-        // An open GET stream is use.
-        let is_used = session.stream.receiver_count() > 0
+        session.streams.sweep(now);
+        // So is whoever reads a stream, or waits for an answer.
+        let is_used = session.streams.is_read()
+            || session.in_flight.is_any()
             || now.since(*session.last_used.lock()) < settings.idle;
         if !is_used {
             session.over.cancel();

@@ -46,6 +46,12 @@ pub fn call_with_progress(
     )
 }
 
+/// An answer.
+#[must_use]
+pub fn response(id: &Value, result: &Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "result": result })
+}
+
 /// A notification.
 #[must_use]
 pub fn notification(method: &str, params: &Value) -> Value {
@@ -55,9 +61,15 @@ pub fn notification(method: &str, params: &Value) -> Value {
 /// What opens a legacy session.
 #[must_use]
 pub fn initialize(revision: &str) -> Value {
+    initialize_with(revision, &json!({}))
+}
+
+/// The same, from a client that can do more.
+#[must_use]
+pub fn initialize_with(revision: &str, capabilities: &Value) -> Value {
     let params = json!({
         "protocolVersion": revision,
-        "capabilities": {},
+        "capabilities": capabilities,
         "clientInfo": { "name": "testkit", "version": "1" },
     });
     request(0, "initialize", &params)
@@ -88,6 +100,14 @@ pub fn modern(mut message: Value) -> Value {
         );
         meta.insert(CLIENT_CAPABILITIES.to_owned(), json!({}));
     }
+    message
+}
+
+/// A modern message of a client that can do more.
+#[must_use]
+pub fn modern_with(message: &Value, capabilities: &Value) -> Value {
+    let mut message = modern(message.clone());
+    message["params"]["_meta"][CLIENT_CAPABILITIES] = capabilities.clone();
     message
 }
 

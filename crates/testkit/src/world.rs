@@ -251,7 +251,20 @@ impl World {
     /// # Errors
     /// If that is refused.
     pub async fn open(&self, who: &str, revision: &str) -> Result<Session> {
-        let body = mcp::initialize(revision).to_string();
+        self.open_with(who, revision, &json!({})).await
+    }
+
+    /// Opens a legacy session of a client that can do more.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub async fn open_with(
+        &self,
+        who: &str,
+        revision: &str,
+        capabilities: &Value,
+    ) -> Result<Session> {
+        let body = mcp::initialize_with(revision, capabilities).to_string();
         let exchange = self.send("POST", who, &[], body.as_bytes()).await?;
         let reply = self.whole(exchange).await?;
         let id = reply
@@ -331,6 +344,16 @@ impl World {
             .await?;
         self.sessions.lock().retain(|open| open != session);
         Ok(self.whole(exchange).await?.status)
+    }
+
+    /// Asks for the rest of a stream of a session.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn resume(&self, session: &Session, last_event_id: &str) -> Result<Exchange> {
+        let mut headers = session.headers();
+        headers.push(("Last-Event-ID", last_event_id.to_owned()));
+        self.send("GET", &session.who, &headers, b"").await
     }
 
     /// Ends a session that was opened by other means when the world ends.

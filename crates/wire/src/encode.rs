@@ -30,13 +30,25 @@ pub fn error_object(raw_id: &str, raw_error: &[u8]) -> Vec<u8> {
 /// A failed reply. Without an id it answers a request whose id could not be read: `"id":null`.
 #[must_use]
 pub fn error(raw_id: Option<&str>, code: Code, message: &str, raw_data: Option<&str>) -> Vec<u8> {
+    let object = error_text(code, message, raw_data);
+    error_object(raw_id.unwrap_or("null"), object.as_bytes())
+}
+
+/// A failed reply to a request whose id could not be read, in revisions where it then has none (from 2025-11-25 on).
+#[must_use]
+pub fn error_without_id(code: Code, message: &str, raw_data: Option<&str>) -> Vec<u8> {
+    let object = error_text(code, message, raw_data);
+    format!("{{\"jsonrpc\":\"2.0\",\"error\":{object}}}").into_bytes()
+}
+
+fn error_text(code: Code, message: &str, raw_data: Option<&str>) -> String {
     let mut object = format!("{{\"code\":{code},\"message\":{}", json::string(message));
     if let Some(data) = raw_data {
         object.push_str(",\"data\":");
         object.push_str(data);
     }
     object.push('}');
-    error_object(raw_id.unwrap_or("null"), object.as_bytes())
+    object
 }
 
 /// A request.

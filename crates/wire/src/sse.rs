@@ -1,5 +1,7 @@
 //! Server-sent events: framing in both directions (WHATWG HTML, "Server-sent events").
 
+use std::time::Duration;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// A comment line: keeps a stream alive through proxies.
@@ -28,6 +30,37 @@ pub struct EventTooLarge {
 #[must_use]
 pub fn message(data: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(data.len() + 24);
+    put_data(&mut out, data);
+    out.freeze()
+}
+
+/// Writes one message with the id by which a reader who lost the stream has the rest.
+pub fn put_message(out: &mut BytesMut, id: &str, data: &[u8]) {
+    out.reserve(id.len() + data.len() + 32);
+    put_id(out, id);
+    put_data(out, data);
+}
+
+/// Writes an event that says nothing but its id, and how long to wait before asking for the rest.
+pub fn put_prime(out: &mut BytesMut, id: &str, retry: Duration) {
+    put_id(out, id);
+    let retry = format!("retry: {}\ndata:\n\n", retry.as_millis());
+    out.put_slice(retry.as_bytes());
+}
+
+/// The last word on a stream that goes on later: how long to wait before asking for the rest.
+#[must_use]
+pub fn retry(after: Duration) -> Bytes {
+    format!("retry: {}\n\n", after.as_millis()).into()
+}
+
+fn put_id(out: &mut BytesMut, id: &str) {
+    out.put_slice(b"id: ");
+    out.put_slice(id.as_bytes());
+    out.put_u8(b'\n');
+}
+
+fn put_data(out: &mut BytesMut, data: &[u8]) {
     out.put_slice(b"event: message\n");
     // A line break inside the data would end it: each line is a field of its own, the reader joins them again.
     for line in data.split(|byte| *byte == b'\n' || *byte == b'\r') {
@@ -36,7 +69,6 @@ pub fn message(data: &[u8]) -> Bytes {
         out.put_u8(b'\n');
     }
     out.put_u8(b'\n');
-    out.freeze()
 }
 
 /// Reads events out of a stream of bytes: LF, CR and CRLF, a byte order mark, comments, fields of several lines.

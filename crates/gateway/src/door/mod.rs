@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use policy::Principal;
-use upstream::{Caller, Event, Logs};
+use upstream::{Caller, Logs};
 use wire::{Abilities, Era, Level, Meta, Params, Request, Revision, json, meta};
 
 use crate::Rejection;
@@ -78,7 +78,7 @@ fn modern(
             ));
         }
         let revision = Revision::parse(&version)
-            .filter(|revision| revision.era() == wire::Era::Modern)
+            .filter(|revision| revision.era() == Era::Modern)
             .ok_or_else(|| Rejection::UnsupportedRevision(version.clone().into_owned()))?;
         let caller = caller(&meta, principal)?;
         Ok((
@@ -184,7 +184,7 @@ impl Hello {
             .and_then(json::unquote)
             .ok_or_else(|| Rejection::BadParams("`protocolVersion` must be a string".to_owned()))?;
         let revision = Revision::parse(&wish)
-            .filter(|revision| revision.era() == wire::Era::Legacy)
+            .filter(|revision| revision.era() == Era::Legacy)
             .unwrap_or(Revision::LATEST_LEGACY);
         let object = |name: &str| {
             find(name)
@@ -215,15 +215,6 @@ impl Hello {
         session.capabilities = self.capabilities;
         session.abilities = abilities;
         session
-    }
-}
-
-/// What a client is told of an event: a notification as it is, a question as a request of ours. Modern clients are
-/// asked in results, so that none is left for them here.
-fn event_message(event: Event, session: Option<&Session>) -> Option<Vec<u8>> {
-    match event {
-        Event::Told(notice) => Some(wire::encode::notification(&notice.method, &notice.params)),
-        Event::Asked(ask) => session.and_then(|session| session.asked.ask(ask)),
     }
 }
 

@@ -8,17 +8,17 @@
     reason = "a program of its own, and one that behaves badly"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, Write as _, stdin, stdout};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
-const TOOLS: [(&str, &str); 16] = [
+const TOOLS: [(&str, &str); 26] = [
     ("echo", "gives back `text`"),
     ("meta", "gives back the request's `_meta`"),
     ("slow", "answers after `ms` milliseconds"),
@@ -41,7 +41,46 @@ const TOOLS: [(&str, &str); 16] = [
     ("spawn", "starts a process that sleeps for ever"),
     ("fail", "fails in the tool's own way"),
     ("refuse", "answers with an error of the protocol"),
+    ("log", "logs `text` at `level`, then answers"),
+    (
+        "hold",
+        "tells of `steps` steps, waits for `release`, tells of `times` more, then answers",
+    ),
+    ("release", "lets one `hold` go on"),
+    (
+        "ask_form",
+        "asks the client's user for a name, and gives back what comes",
+    ),
+    (
+        "ask_model",
+        "asks the client's model, and gives back what comes",
+    ),
+    (
+        "ask_roots",
+        "asks for the client's roots, and gives back what comes",
+    ),
+    ("ask_twice", "asks for a name, then asks again"),
+    ("ask_both", "asks user and model at once"),
+    (
+        "ask_briefly",
+        "asks for a name, and takes the question back; answers after `release`",
+    ),
+    (
+        "ask_nobody",
+        "asks for a name, and answers without waiting for it",
+    ),
 ];
+
+/// What the client can be asked: methods and their parameters.
+const FORM: (&str, &str) = (
+    "elicitation/create",
+    r#"{"message":"Who are you?","requestedSchema":{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}}"#,
+);
+const MODEL: (&str, &str) = (
+    "sampling/createMessage",
+    r#"{"messages":[{"role":"user","content":{"type":"text","text":"Say something"}}],"maxTokens":10}"#,
+);
+const ROOTS: (&str, &str) = ("roots/list", "{}");
 
 #[derive(Debug, Default)]
 struct Flags {
@@ -60,6 +99,12 @@ struct Server {
     flags: Flags,
     added: AtomicUsize,
     cancelled: Mutex<BTreeSet<String>>,
+    asks: AtomicUsize,
+    /// Where the client's answers go, by the ids of the questions.
+    asked: Mutex<BTreeMap<String, mpsc::Sender<Value>>>,
+    /// How many may be let go.
+    releases: Mutex<usize>,
+    released: Condvar,
 }
 
 fn main() {
@@ -93,6 +138,10 @@ fn main() {
         flags,
         added: AtomicUsize::new(0),
         cancelled: Mutex::default(),
+        asks: AtomicUsize::new(0),
+        asked: Mutex::default(),
+        releases: Mutex::default(),
+        released: Condvar::new(),
     });
     for line in stdin().lock().lines() {
         let Ok(line) = line else { break };
@@ -123,6 +172,12 @@ impl Server {
             }
             return;
         };
+        if message.get("method").is_none() {
+            if let Some(asker) = self.asked.lock().remove(&id.to_string()) {
+                drop(asker.send(message.clone()));
+            }
+            return;
+        }
         match message["method"].as_str().unwrap_or_default() {
             "initialize" => result(
                 id,
@@ -130,11 +185,12 @@ impl Server {
                     "protocolVersion": "2025-06-18",
                     "capabilities": {
                         "tools": { "listChanged": true }, "prompts": {}, "resources": {}, "completions": {},
+                        "logging": {},
                     },
                     "serverInfo": { "name": "scripted", "version": "1" },
                 }),
             ),
-            "ping" => result(id, &json!({})),
+            "ping" | "logging/setLevel" => result(id, &json!({})),
             "tools/list" => self.page(id, params, "tools", &self.tools()),
             "prompts/list" => {
                 let greet =
@@ -253,9 +309,72 @@ impl Server {
                 &json!({ "content": [{ "type": "text", "text": "no luck" }], "isError": true }),
             ),
             "refuse" => error(id, -32000, "not today"),
+            "log" => {
+                let told = json!({ "level": arguments["level"], "data": arguments["text"] });
+                notify("notifications/message", &told);
+                text(id, "logged");
+            }
+            "hold" => {
+                let token = &params["_meta"]["progressToken"];
+                let (steps, more) = (number("steps"), number("times"));
+                let tell = |step: u64| {
+                    let told = json!({ "progressToken": token, "progress": step });
+                    notify("notifications/progress", &told);
+                };
+                (1..=steps).for_each(tell);
+                self.wait_for_release();
+                (steps + 1..=steps + more).for_each(tell);
+                text(id, "let go");
+            }
+            "release" => {
+                *self.releases.lock() += 1;
+                self.released.notify_one();
+                text(id, "released");
+            }
+            "ask_form" => text(id, &answered(&self.ask(&FORM))),
+            "ask_model" => text(id, &answered(&self.ask(&MODEL))),
+            "ask_roots" => text(id, &answered(&self.ask(&ROOTS))),
+            "ask_twice" => {
+                let first = answered(&self.ask(&FORM));
+                let second = answered(&self.ask(&FORM));
+                text(id, &[first, second].join(" "));
+            }
+            "ask_both" => {
+                let (form, model) = (self.ask(&FORM), self.ask(&MODEL));
+                text(id, &[answered(&form), answered(&model)].join(" "));
+            }
+            "ask_briefly" => {
+                let (question, _answer) = self.ask(&FORM);
+                notify("notifications/cancelled", &json!({ "requestId": question }));
+                self.wait_for_release();
+                text(id, "never mind");
+            }
+            "ask_nobody" => {
+                let _unheard = self.ask(&FORM);
+                text(id, "whatever");
+            }
             name if name.starts_with("extra_") || name.starts_with("added_") => text(id, name),
             _ => error(id, -32602, "Unknown tool"),
         }
+    }
+
+    /// Asks the client; gives the question's id, and where the answer comes.
+    fn ask(&self, (method, params): &(&str, &str)) -> (String, mpsc::Receiver<Value>) {
+        let id = format!("q{}", self.asks.fetch_add(1, Ordering::Relaxed));
+        let (sender, answer) = mpsc::channel();
+        self.asked.lock().insert(json!(id).to_string(), sender);
+        let params: Value = serde_json::from_str(params).unwrap_or_default();
+        line(
+            &json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string(),
+        );
+        (id, answer)
+    }
+
+    fn wait_for_release(&self) {
+        let mut releases = self.releases.lock();
+        self.released
+            .wait_while(&mut releases, |releases| *releases == 0);
+        *releases -= 1;
     }
 
     fn tools(&self) -> Vec<Value> {
@@ -286,10 +405,17 @@ impl Server {
     }
 }
 
+/// What the client answered: the result, or the error.
+fn answered((_, answer): &(String, mpsc::Receiver<Value>)) -> String {
+    let answer = answer.recv().unwrap_or_default();
+    let result = answer.get("result").unwrap_or(&answer["error"]);
+    result.to_string()
+}
+
 fn tool(name: &str, what: &str) -> Value {
     let properties = json!({
         "text": { "type": "string" }, "ms": { "type": "integer" }, "steps": { "type": "integer" },
-        "times": { "type": "integer" }, "bytes": { "type": "integer" },
+        "times": { "type": "integer" }, "bytes": { "type": "integer" }, "level": { "type": "string" },
     });
     let schema = json!({ "type": "object", "properties": properties });
     json!({ "name": name, "description": what, "inputSchema": schema })

@@ -23,6 +23,8 @@ pub struct Exchange {
     pub headers: Vec<(String, String)>,
     /// Data of chunks or of the body as such, not yet asked for.
     data: Vec<u8>,
+    /// The id of the last event that had one.
+    pub last_event_id: Option<String>,
     framing: Framing,
 }
 
@@ -68,6 +70,7 @@ impl Exchange {
             status: 0,
             headers: Vec::new(),
             data: Vec::new(),
+            last_event_id: None,
             framing: Framing::Over,
         };
         let end = loop {
@@ -147,8 +150,11 @@ impl Exchange {
                         .lines()
                         .filter_map(move |line| line.strip_prefix(name))
                 };
+                if let Some(id) = field("id: ").last() {
+                    self.last_event_id = Some(id.to_owned());
+                }
                 let lines: Vec<&str> = field("data: ").collect();
-                // A comment keeps the stream alive and says nothing.
+                // A comment keeps the stream alive and says nothing; an event without data only gives an id.
                 if !lines.is_empty() {
                     let kind = field("event: ").next().unwrap_or("message");
                     return Ok(Some((kind.to_owned(), lines.join("\n"))));

@@ -175,7 +175,7 @@ async fn every_page_of_an_upstream_is_followed() -> Result<()> {
     let tools = reply.answer()?["result"]["tools"]
         .as_array()
         .context("no tools")?;
-    assert_eq!(tools.len(), 66);
+    assert_eq!(tools.len(), 76);
     let reply = world
         .post("local", &call(2, "s.extra_049", &json!({})))
         .await?;

@@ -2,9 +2,11 @@
 //!
 //! What one request gets is a file under `cases/`; here is what takes several at once, time, or force.
 
+mod asking;
 mod faults;
 mod flow;
 mod lifecycle;
 mod peers;
 mod real;
+mod streams;
 mod transports;

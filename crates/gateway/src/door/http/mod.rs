@@ -1,0 +1,338 @@
+//! Streamable HTTP: sessions of the legacy revisions, the stateless form of the modern one, JSON or events.
+//!
+//! Here it is decided which of the two a request is; `legacy` and `modern` serve it, `stream` are the streams of
+//! legacy sessions. Sources: MCP 2025-03-26, 2025-06-18, 2025-11-25 and 2026-07-28, "Transports".
+
+mod legacy;
+mod modern;
+mod stream;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderMap, header as http_header};
+use bytes::Bytes;
+use futures_util::stream::{self as streams, Stream};
+use policy::Principal;
+use upstream::Events;
+use wire::header as mcp;
+use wire::{Body, Era, Fault, Frame, Request, Revision, sse};
+
+use super::is_modern;
+use crate::call::Asked;
+use crate::gate::{Reply, known_name, unrecorded};
+use crate::record::Opening;
+use crate::session::Session;
+use crate::{Gate, Rejection};
+
+const TRANSPORT: &str = "http";
+/// A stream that has nothing to say says so in these intervals, for the proxies on its way.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// What GET and DELETE are answered where there are no sessions.
+const USE_POST: Rejection = Rejection::Http {
+    status: 405,
+    reason: "Use POST",
+};
+
+/// Events of a response stream, framed.
+pub type EventStream = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// What goes back to an HTTP client.
+pub struct HttpReply {
+    /// The status.
+    pub status: u16,
+    /// The session that `initialize` opened.
+    pub session: Option<String>,
+    /// When it may be tried again.
+    pub retry_after: Option<Duration>,
+    /// The body.
+    pub body: HttpBody,
+}
+
+/// The body of a reply.
+pub enum HttpBody {
+    /// Nothing.
+    Empty,
+    /// One JSON message, or a batch of them.
+    Json(Bytes),
+    /// A stream of events.
+    Events(EventStream),
+}
+
+impl std::fmt::Debug for HttpReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpReply")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for HttpBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Json(_) => "Json",
+            Self::Events(_) => "Events",
+        })
+    }
+}
+
+/// Something a listener turned away before there was a message.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// Why.
+    pub rejection: Rejection,
+    /// Who asked, if that is known.
+    pub principal: Option<&'a Principal>,
+    /// Bytes of the body that were read.
+    pub bytes_in: usize,
+}
+
+type Call = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// In which form a client takes an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One JSON body, or events if there is something to tell before the answer.
+    Either,
+    /// It can be told nothing before the answer.
+    Json,
+    Events,
+}
+
+impl Form {
+    /// What `Accept` says. Who says nothing, or only what we do not have, takes either.
+    fn wished(headers: &HeaderMap) -> Self {
+        let (mut json, mut events) = (false, false);
+        for value in headers.get_all(http_header::ACCEPT) {
+            let Ok(list) = value.to_str() else { continue };
+            for kind in list.split(',') {
+                let kind = kind.split(';').next().unwrap_or_default().trim();
+                let is = |names: &[&str]| names.iter().any(|name| kind.eq_ignore_ascii_case(name));
+                json |= is(&["*/*", "application/*", "application/json"]);
+                events |= is(&["*/*", "text/*", "text/event-stream"]);
+            }
+        }
+        match (json, events) {
+            (true, false) => Self::Json,
+            (false, true) => Self::Events,
+            (true, true) | (false, false) => Self::Either,
+        }
+    }
+
+    /// Puts an answer that is there into the form. A refusal stays JSON: its status says the most.
+    fn put(self, reply: HttpReply) -> HttpReply {
+        match reply {
+            HttpReply {
+                status: 200,
+                session,
+                body: HttpBody::Json(body),
+                ..
+            } if self == Self::Events => HttpReply {
+                session,
+                ..HttpReply::events(streams::iter([sse::message(&body)]))
+            },
+            reply => reply,
+        }
+    }
+}
+
+impl HttpReply {
+    fn empty(status: u16) -> Self {
+        Self {
+            status,
+            session: None,
+            retry_after: None,
+            body: HttpBody::Empty,
+        }
+    }
+
+    fn whole(reply: Reply) -> Self {
+        let Reply {
+            status,
+            body,
+            retry_after,
+        } = reply;
+        Self {
+            status,
+            session: None,
+            retry_after,
+            body: HttpBody::Json(body),
+        }
+    }
+
+    fn events(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self {
+            status: 200,
+            session: None,
+            retry_after: None,
+            body: HttpBody::Events(Box::pin(stream)),
+        }
+    }
+}
+
+impl Gate {
+    /// Answers a POST.
+    ///
+    /// What is rare is behind a box here and below: a future is as large as its largest branch, and it is moved for
+    /// every request.
+    pub async fn post(
+        self: &Arc<Self>,
+        principal: &Arc<Principal>,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> HttpReply {
+        let said = match said_revision(headers) {
+            // A modern body tells what it is itself; what its header says is held against that.
+            Err(_) if matches!(Body::decode(body), Ok(Body::One(Ok(Frame::Request(request)))) if is_modern(&request)) => {
+                None
+            }
+            Err(rejection) => {
+                return Box::pin(self.refuse(principal, headers, body.len(), rejection)).await;
+            }
+            Ok(said) => said,
+        };
+        let says_modern = said.is_some_and(|revision| revision.era() == Era::Modern);
+        let form = Form::wished(headers);
+        let refusal = match Body::decode(body) {
+            Ok(Body::One(Ok(Frame::Request(request)))) if says_modern || is_modern(&request) => {
+                return self.post_modern(principal, headers, form, request).await;
+            }
+            Ok(Body::One(Ok(Frame::Notification(_)))) if says_modern => {
+                return HttpReply::empty(202);
+            }
+            Ok(Body::One(Ok(Frame::Response(_)))) if says_modern => {
+                Rejection::NotAllowed("a client sends no responses in this revision".into())
+            }
+            Ok(Body::One(Ok(frame))) => {
+                return self.post_legacy(principal, headers, form, frame).await;
+            }
+            Ok(Body::Batch(_)) if said.is_some_and(|revision| !revision.has_batches()) => {
+                Rejection::NotAllowed("this revision has no batches".into())
+            }
+            Ok(Body::Batch(frames)) => {
+                let reply = Box::pin(self.post_batch(principal, headers, frames)).await;
+                return form.put(reply);
+            }
+            Ok(Body::One(Err(fault))) | Err(fault) => Rejection::NotMcp(fault),
+        };
+        Box::pin(self.refuse(principal, headers, body.len(), refusal)).await
+    }
+
+    /// Turns a body or a verb away, in the revision that its headers tell.
+    async fn refuse(
+        &self,
+        principal: &Principal,
+        headers: &HeaderMap,
+        bytes_in: usize,
+        rejection: Rejection,
+    ) -> HttpReply {
+        let spoken = said_revision(headers).ok().flatten().or_else(|| {
+            let session = self.session(principal, headers).ok()?;
+            Some(session.revision)
+        });
+        let refused = Refused {
+            rejection,
+            principal: Some(principal),
+            bytes_in,
+        };
+        HttpReply::whole(self.refused(refused, TRANSPORT, spoken).await)
+    }
+
+    /// Turns an HTTP request away: one record, one answer.
+    pub async fn refuse_http(&self, refused: Refused<'_>) -> HttpReply {
+        HttpReply::whole(self.refused(refused, TRANSPORT, None).await)
+    }
+
+    /// Records and says why there is no message to serve, in the words of the revision that is spoken, if that is
+    /// known.
+    pub(super) async fn refused(
+        &self,
+        refused: Refused<'_>,
+        transport: &'static str,
+        spoken: Option<Revision>,
+    ) -> Reply {
+        let Refused {
+            rejection,
+            principal,
+            bytes_in,
+        } = refused;
+        let id = match &rejection {
+            Rejection::NotMcp(Fault { id: Some(id), .. }) => {
+                std::str::from_utf8(id).ok().map(str::to_owned)
+            }
+            _ => None,
+        };
+        let opening = Opening {
+            principal,
+            client: String::new(),
+            transport,
+            revision: spoken.map_or("-", Revision::as_str),
+            method: "other",
+            bytes_in,
+        };
+        // What to assume where nothing tells (2025-06-18, "Protocol Version Header").
+        let revision = spoken.unwrap_or(Revision::V2025_03_26);
+        match Box::pin(self.open_record(opening)).await {
+            Ok(record) => self.reject(record, id.as_deref(), revision, &rejection),
+            Err(full) => unrecorded(id.as_deref(), revision, &full),
+        }
+    }
+
+    /// Records and says why a request that was read is not served.
+    async fn refuse_request(
+        &self,
+        principal: &Principal,
+        request: &Request,
+        revision: Revision,
+        rejection: &Rejection,
+    ) -> Reply {
+        let opening = Opening {
+            principal: Some(principal),
+            client: String::new(),
+            transport: TRANSPORT,
+            revision: revision.as_str(),
+            method: known_name(&request.method),
+            bytes_in: request.bytes().len(),
+        };
+        match Box::pin(self.open_record(opening)).await {
+            Ok(record) => self.reject(record, Some(request.id()), revision, rejection),
+            Err(full) => unrecorded(Some(request.id()), revision, &full),
+        }
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The revision that the header names, if there is the header.
+fn said_revision(headers: &HeaderMap) -> Result<Option<Revision>, Rejection> {
+    let mut values = headers.get_all(mcp::PROTOCOL_VERSION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or("\u{fffd}");
+    let unsupported = || Rejection::UnsupportedRevision(text.to_owned());
+    // Two of them would be two revisions.
+    let only = values.next().is_none().then_some(text);
+    let revision = only.and_then(Revision::parse).ok_or_else(unsupported)?;
+    Ok(Some(revision))
+}
+
+/// One call, which the client of a legacy session may cancel by its id.
+async fn answer(
+    gate: Arc<Gate>,
+    asked: Asked,
+    session: Option<Arc<Session>>,
+    events: Option<Events>,
+) -> Reply {
+    let id = asked.request.id();
+    let cancel = session
+        .as_ref()
+        .and_then(|session| session.in_flight.enter(id));
+    let token = cancel.as_ref().map(|cancel| &cancel.token);
+    gate.answer(&asked, events.as_ref(), token).await
+}
