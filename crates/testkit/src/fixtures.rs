@@ -85,9 +85,30 @@ impl Peers {
         let launch = self
             .node("server-everything", &["streamableHttp"])?
             .env("PORT", address.port().to_string());
-        let mut process = Process::start(&launch)?;
-        process.accepts(address).await?;
-        Ok(HttpPeer { process, address })
+        HttpPeer::start(&launch, address, "/mcp").await
+    }
+
+    /// `server-everything` over HTTP+SSE, running.
+    ///
+    /// # Errors
+    /// If it is not installed, or is not ready in time.
+    pub async fn everything_sse(&self) -> Result<HttpPeer> {
+        let address = free_address()?;
+        let launch = self
+            .node("server-everything", &["sse"])?
+            .env("PORT", address.port().to_string());
+        HttpPeer::start(&launch, address, "/sse").await
+    }
+
+    /// A server of the Python SDK over HTTP+SSE, running: tools `shout` and `steps`.
+    ///
+    /// # Errors
+    /// If the SDK is not installed, or the server is not ready in time.
+    pub async fn python_sse(&self) -> Result<HttpPeer> {
+        let address = free_address()?;
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/py/sse_server.py");
+        let launch = self.python("python", &[script, &address.port().to_string()])?;
+        HttpPeer::start(&launch, address, "/sse").await
     }
 
     /// `server-filesystem` over stdio, on one folder.
@@ -168,13 +189,24 @@ impl Peers {
 pub struct HttpPeer {
     process: Process,
     address: SocketAddr,
+    path: &'static str,
 }
 
 impl HttpPeer {
+    async fn start(launch: &Launch, address: SocketAddr, path: &'static str) -> Result<Self> {
+        let mut process = Process::start(launch)?;
+        process.accepts(address).await?;
+        Ok(Self {
+            process,
+            address,
+            path,
+        })
+    }
+
     /// Its endpoint.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/mcp", self.address)
+        format!("http://{}{}", self.address, self.path)
     }
 
     /// The process, for tests that kill it.

@@ -422,15 +422,17 @@ impl Link {
                         () = unused => "unused".to_owned(),
                     }
                 };
-                let why = tokio::select! {
-                    why = &mut drive => why,
-                    why = use_it => why,
-                    () = lane.end.cancelled() => "stopped".to_owned(),
+                let (why, is_driven) = tokio::select! {
+                    why = &mut drive => (why, false),
+                    why = use_it => (why, true),
+                    () = lane.end.cancelled() => ("stopped".to_owned(), true),
                 };
                 tracing::debug!(upstream = %self.id(), why, "a conversation ended");
                 self.lanes.leave(lane);
-                end.cancel();
-                drive.await;
+                if is_driven {
+                    end.cancel();
+                    drive.await;
+                }
             }
             Err(error) => {
                 tracing::warn!(upstream = %self.id(), error = chain(&error), "no further conversation could be opened");

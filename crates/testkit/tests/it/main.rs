@@ -3,6 +3,7 @@
 //! What one request gets is a file under `cases/`; here is what takes several at once, time, or force.
 
 mod asking;
+mod carriers;
 mod faults;
 mod flow;
 mod lifecycle;
