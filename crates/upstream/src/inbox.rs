@@ -369,6 +369,17 @@ impl Inbox {
         self.changed.notify_one();
     }
 
+    /// Takes over what another connection to the same server announced beyond `before`.
+    pub(crate) fn announce_all(&self, now: Announced, before: Announced) {
+        {
+            let mut announced = self.announced.lock();
+            announced.tools += now.tools - before.tools;
+            announced.prompts += now.prompts - before.prompts;
+            announced.resources += now.resources - before.resources;
+        }
+        self.changed.notify_one();
+    }
+
     /// How often changes were announced so far.
     pub(crate) fn announced(&self) -> Announced {
         *self.announced.lock()

@@ -381,6 +381,19 @@ impl Link {
         }
     }
 
+    /// Has the connection that lists come over look again when a lane hears of changes.
+    async fn pass_changes_on(&self, lane: &Inbox) {
+        let mut before = Announced::default();
+        loop {
+            lane.changed.notified().await;
+            let now = lane.announced();
+            if let Some(base) = self.live.load_full() {
+                base.inbox().announce_all(now, before);
+            }
+            before = now;
+        }
+    }
+
     /// Opens a lane and carries it until it ends, is no longer used, or the upstream is stopped.
     async fn keep_lane(&self, lane: &Arc<Lane>) {
         let end = CancellationToken::new();
@@ -419,6 +432,7 @@ impl Link {
                     tokio::select! {
                         () = &mut watch => String::new(),
                         () = self.pass_on(peer.inbox().told.subscribe()) => String::new(),
+                        () = self.pass_changes_on(peer.inbox()) => String::new(),
                         () = unused => "unused".to_owned(),
                     }
                 };
