@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use policy::{Decision, Instant, Principal, Subject as RuleSubject, SubjectKind};
+use policy::{
+    Decision, Instant, Principal, Schema, Subject as RuleSubject, SubjectKind, UpstreamId,
+};
+use serde_json::Value;
 use upstream::{Caller, Events};
 use wire::method::Subject;
 use wire::{Era, Method, MethodName, Outcome, Params, Reference, Request, Revision, json};
@@ -19,6 +22,7 @@ use crate::exchange::{Desk, Exchange};
 use crate::limits::{Counters, Permit};
 use crate::record::CallRecord;
 use crate::session::Session;
+use crate::tasks::{self, Task};
 use crate::{Rejection, Settings, heartbeat, lists, translate, uri};
 
 /// A request and all that is known about who sent it, in modern form whatever the client speaks.
@@ -67,6 +71,8 @@ struct Call<'a> {
     method: &'static Method,
     params: &'a Params,
     entry: Arc<Entry>,
+    /// Which task, if it is about one.
+    task: Option<Task>,
 }
 
 /// A call the rules allow. Nothing else can be dispatched, so nothing unchecked can be.
@@ -85,10 +91,23 @@ pub(crate) async fn run(
 ) -> Result<Yield, Rejection> {
     let method = find_method(asked)?;
     let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
+    if method.name.starts_with("tasks/") {
+        tasks::may_ask(
+            asked.revision,
+            &asked.caller,
+            view.catalog.tasks,
+            method.name,
+        )?;
+    }
+    if method.name == wire::method::TASKS_LIST.name {
+        return Box::pin(desk.list_tasks(asked, params, view))
+            .await
+            .map(result);
+    }
     if method.subject == Subject::Gate {
         return lists::answer(asked, method, params, view).map(result);
     }
-    let call = resolve(asked, method, params, view, record)?;
+    let call = resolve(asked, method, params, view, desk, record)?;
     let permit = limit(&call, view, counters, record)?;
     if let Some(told) = validate(&call, record)? {
         return Ok(told);
@@ -123,9 +142,11 @@ fn resolve<'a>(
     method: &'static Method,
     params: &'a Params,
     view: &View,
+    desk: &Desk,
     record: &mut CallRecord,
 ) -> Result<Call<'a>, Rejection> {
     let catalog = &view.catalog;
+    let mut task = None;
     let need = |member: &Option<String>, name: &str| {
         member
             .clone()
@@ -145,10 +166,7 @@ fn resolve<'a>(
         }
         Subject::Resource => {
             let uri = need(&params.uri, "uri")?;
-            let entry = catalog
-                .resources
-                .get(&uri)
-                .or_else(|| catalog.templates.matching(&uri));
+            let entry = catalog.serving(&uri);
             (uri, entry, Rejection::UnknownResource)
         }
         Subject::Reference => match &params.reference {
@@ -166,7 +184,17 @@ fn resolve<'a>(
             }
             None => return Err(Rejection::BadParams("`ref` is missing".to_owned())),
         },
-        Subject::Gate | Subject::Task => {
+        Subject::Task => {
+            let id = need(&params.task_id, "taskId")?;
+            task = desk.tasks.open(&id, &asked.principal.id);
+            let entry = task
+                .as_ref()
+                .and_then(|task| catalog.tools.served(&task.upstream, &task.tool));
+            // The record names the tool: an id of a task says nothing to its reader.
+            let key = entry.map_or_else(|| "(task)".to_owned(), |entry| entry.key.clone());
+            (key, entry, |_| Rejection::UnknownTask)
+        }
+        Subject::Gate => {
             return Err(Rejection::UnknownMethod(method.name.to_owned()));
         }
     };
@@ -199,6 +227,7 @@ fn resolve<'a>(
         method,
         params,
         entry,
+        task,
     })
 }
 
@@ -216,9 +245,14 @@ fn decide(principal: &Principal, entry: &Entry, name: &str, view: &View) -> Deci
         upstream: entry.link.id(),
         name,
     };
+    decide_on(principal, subject, view)
+}
+
+fn decide_on(principal: &Principal, subject: RuleSubject<'_>, view: &View) -> Decision {
+    let name = subject.name;
     let rules = &view.settings.rules;
     let as_written = rules.decide(principal, &subject);
-    if entry.kind != SubjectKind::Resource || !name.contains('%') {
+    if subject.kind != SubjectKind::Resource || !name.contains('%') {
         return as_written;
     }
     // `%73ecret` is `secret` to whoever opens it: every reading must be allowed.
@@ -232,6 +266,31 @@ fn decide(principal: &Principal, entry: &Entry, name: &str, view: &View) -> Deci
 /// Whether the rules show an entry to a principal: the same rules that decide calls.
 pub(crate) fn may_see(principal: &Principal, entry: &Entry, name: &str, view: &View) -> bool {
     matches!(decide(principal, entry, name, view), Decision::Allow(_))
+}
+
+/// Who serves a resource, if the principal may read it.
+pub(crate) fn readable<'v>(
+    principal: &Principal,
+    uri: &str,
+    view: &'v View,
+) -> Option<&'v Arc<Entry>> {
+    let entry = view.catalog.serving(uri)?;
+    may_see(principal, entry, uri, view).then_some(entry)
+}
+
+/// Whether the rules let a principal read a resource of an upstream, listed or not.
+pub(crate) fn may_read(
+    principal: &Principal,
+    upstream: &UpstreamId,
+    uri: &str,
+    view: &View,
+) -> bool {
+    let subject = RuleSubject {
+        kind: SubjectKind::Resource,
+        upstream,
+        name: uri,
+    };
+    matches!(decide_on(principal, subject, view), Decision::Allow(_))
 }
 
 /// Counts the call; the permit goes back when dropped.
@@ -295,7 +354,7 @@ fn validate(call: &Call<'_>, record: &mut CallRecord) -> Result<Option<Yield>, R
     let faults = schema
         .map(|schema| schema.check(&value))
         .unwrap_or_default();
-    if faults.is_empty() {
+    if faults.is_empty() || schema.is_some_and(|schema| fits_without_nulls(schema, value)) {
         return Ok(None);
     }
     let why = policy::schema::explain(&faults);
@@ -314,6 +373,30 @@ fn validate(call: &Call<'_>, record: &mut CallRecord) -> Result<Option<Yield>, R
         text,
         is_tool_error: true,
     }))
+}
+
+/// Whether arguments fit once `null` counts as "left out", as many clients write it. Sent on is what was written: what
+/// the tool makes of it is its own affair.
+fn fits_without_nulls(schema: &Schema, mut arguments: Value) -> bool {
+    drop_nulls(&mut arguments) && schema.check(&arguments).is_empty()
+}
+
+/// Takes out members that are `null`; whether there was one.
+fn drop_nulls(value: &mut Value) -> bool {
+    match value {
+        Value::Object(members) => {
+            let before = members.len();
+            members.retain(|_, value| !value.is_null());
+            let dropped = members.len() < before;
+            members
+                .values_mut()
+                .fold(dropped, |dropped, value| drop_nulls(value) || dropped)
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .fold(false, |dropped, value| drop_nulls(value) || dropped),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// Bytes as hexadecimal digits.
@@ -361,6 +444,7 @@ async fn dispatch(
         method,
         params,
         entry,
+        task,
     } = &authorized.call;
     let is_named = matches!(method.subject, Subject::Tool | Subject::Prompt)
         || matches!(params.reference, Some(Reference::Prompt(_)));
@@ -373,26 +457,51 @@ async fn dispatch(
             era: Era::Legacy,
         });
     }
-    let request = upstream::Request {
+    if let (Subject::Resource, Some(session), Some(uri)) =
+        (method.subject, &asked.session, &params.uri)
+        && method.name == wire::method::SUBSCRIBE.name
+    {
+        session.subscriptions.add(&entry.link, uri).await?;
+        return Ok(upstream::Reply {
+            outcome: Outcome::Result(Bytes::from_static(b"{}")),
+            era: Era::Legacy,
+        });
+    }
+    let mut request = upstream::Request {
         method,
         params: Params::clone(params),
         name: is_named.then(|| entry.item.key.clone()),
-        task_id: None,
+        task_id: task.as_ref().map(|task| task.id.clone()),
         input: None,
         mirrored: mirrored(entry, params),
         caller: asked.caller.clone(),
     };
+    if let Some(task) = task {
+        task.direct(&mut request.caller);
+    }
     let (events, heartbeat) = heartbeat::between(every, request.progress_token(), events);
-    let exchange = pin!(desk.exchange(Exchange {
+    let exchange = Exchange {
         link: &entry.link,
         request,
         principal: &asked.principal.id,
         era: asked.revision.era(),
         key: &entry.key,
         events: events.as_ref(),
+        is_carried: false,
         now,
-    }));
-    heartbeat::over(heartbeat, exchange).await
+    };
+    let may_be_task =
+        method.name == wire::method::TOOLS_CALL.name && entry.link.snapshot().listing.tasks;
+    let answer = pin!(async {
+        match task {
+            Some(task) => Box::pin(desk.follow(&exchange, task, asked.caller.abilities)).await,
+            None if may_be_task => {
+                Box::pin(desk.call_tool(exchange, &entry.item, asked.revision)).await
+            }
+            None => desk.exchange(exchange).await,
+        }
+    });
+    heartbeat::over(heartbeat, answer).await
 }
 
 /// The headers that repeat arguments, for a modern upstream over HTTP.

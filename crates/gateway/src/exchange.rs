@@ -29,6 +29,7 @@ use wire::{Abilities, Era, Outcome, Span, Splice, code, json};
 use crate::Rejection;
 use crate::call::hex;
 use crate::seal::Seal;
+use crate::tasks::{self, Tasks};
 
 /// How long a client may take to come back with its answers.
 const STATE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -43,13 +44,14 @@ const EVENTS_MAX: usize = 64;
 const PURPOSE: &str = "requestState";
 const INPUT_REQUIRED: &str = "input_required";
 
-type Answer = Result<Reply, upstream::Error>;
+type Answer = Result<Reply, Rejection>;
 
 /// Calls that wait for their client, and the seal on what it carries meanwhile.
 #[derive(Debug)]
 pub(crate) struct Desk {
     seal: Seal,
     parked: Mutex<HashMap<String, Parked>>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 /// A call that its upstream does not go on with before it has its answers.
@@ -103,19 +105,23 @@ pub(crate) struct Exchange<'a> {
     /// What it calls the entry.
     pub(crate) key: &'a str,
     pub(crate) events: Option<&'a Events>,
+    /// Whether a task that the call comes to is waited for here.
+    pub(crate) is_carried: bool,
     pub(crate) now: Instant,
 }
 
 impl Desk {
-    pub(crate) fn new(seal: Seal) -> Self {
+    pub(crate) fn new(seal: Seal, tasks: Tasks) -> Self {
         Self {
             seal,
             parked: Mutex::default(),
+            tasks: Arc::new(tasks),
         }
     }
 
     /// Gives up the calls whose client did not come back.
     pub(crate) fn sweep(&self, now: Instant) {
+        self.tasks.sweep(now);
         let over: Vec<Parked> = {
             let mut parked = self.parked.lock();
             parked
@@ -127,9 +133,10 @@ impl Desk {
         drop(over);
     }
 
-    /// Gives up all of them.
-    pub(crate) fn clear(&self) {
+    /// Gives up all of them, and what runs for tasks.
+    pub(crate) async fn end(&self) {
         drop(std::mem::take(&mut *self.parked.lock()));
+        self.tasks.end().await;
     }
 
     /// Makes the call, and settles what the upstream wants to know.
@@ -151,12 +158,11 @@ impl Desk {
             }
         }
         let may_ask = exchange.request.caller.abilities.any();
-        if may_ask && exchange.upstream_era() == Some(Era::Legacy) {
+        if may_ask && exchange.speaks_legacy() {
             let flight = Flight::start(&exchange);
             return self.fly(exchange, flight, false).await;
         }
-        let reply = exchange.link.call(&exchange.request, exchange.events).await;
-        let reply = reply.map_err(|cause| exchange.failed(cause))?;
+        let reply = exchange.call().await?;
         self.pass_on(&exchange, reply)
     }
 
@@ -223,8 +229,7 @@ impl Desk {
                             tell(notice);
                         }
                     }
-                    let reply = answer.map_err(|cause| exchange.failed(cause))?;
-                    return self.pass_on(&exchange, reply);
+                    return self.pass_on(&exchange, answer?);
                 }
             }
         }
@@ -332,20 +337,42 @@ impl Flight {
     fn start(exchange: &Exchange<'_>) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (link, request) = (Arc::clone(exchange.link), exchange.request.clone());
+        let is_carried = exchange.is_carried;
         Self {
-            answer: Box::pin(async move { link.call(&request, Some(&sender)).await }),
+            answer: Box::pin(async move { call(&link, &request, Some(&sender), is_carried).await }),
             events,
         }
     }
 }
 
+async fn call(
+    link: &Arc<Link>,
+    request: &upstream::Request,
+    events: Option<&Events>,
+    is_carried: bool,
+) -> Answer {
+    if is_carried {
+        return Box::pin(tasks::carry(link, request, events)).await;
+    }
+    let reply = link.call(request, events).await;
+    reply.map_err(|cause| Rejection::Upstream {
+        upstream: link.id().clone(),
+        cause,
+    })
+}
+
 impl Exchange<'_> {
-    /// The era last spoken with the upstream.
-    fn upstream_era(&self) -> Option<Era> {
-        self.link.snapshot().revision.map(wire::Revision::era)
+    async fn call(&self) -> Answer {
+        call(self.link, &self.request, self.events, self.is_carried).await
     }
 
-    fn failed(&self, cause: upstream::Error) -> Rejection {
+    /// Whether the legacy era was last spoken with the upstream.
+    pub(crate) fn speaks_legacy(&self) -> bool {
+        let revision = self.link.snapshot().revision;
+        revision.map(wire::Revision::era) == Some(Era::Legacy)
+    }
+
+    pub(crate) fn failed(&self, cause: upstream::Error) -> Rejection {
         Rejection::Upstream {
             upstream: self.link.id().clone(),
             cause,
@@ -373,8 +400,7 @@ impl Exchange<'_> {
     /// The legacy client's way: it is asked on its own stream, and the upstream is tried again with the answers.
     async fn ask_and_retry(&mut self) -> Result<Reply, Rejection> {
         for _ in 0..ROUNDS_MAX {
-            let reply = self.link.call(&self.request, self.events).await;
-            let reply = reply.map_err(|cause| self.failed(cause))?;
+            let reply = self.call().await?;
             let Outcome::Result(text) = &reply.outcome else {
                 return Ok(reply);
             };
@@ -387,49 +413,13 @@ impl Exchange<'_> {
             required
                 .fits(self.request.caller.abilities)
                 .map_err(|why| self.garbage(why))?;
-            let responses = self.ask_all(&required).await?;
+            let responses = ask_all(self.events, &required.requests).await?;
             self.request.input = Some(Input {
                 responses: Some(responses),
                 state: required.state.map(|(state, _)| state),
             });
         }
         Err(self.garbage("it never has all the input it wants"))
-    }
-
-    /// Asks the client all that is required, and gathers the answers as `inputResponses`.
-    async fn ask_all(&self, required: &Required) -> Result<String, Rejection> {
-        let asked = required
-            .requests
-            .iter()
-            .map(|(key, method, params)| self.ask_one(key, method, params));
-        let answers: Result<Vec<(&str, String)>, Rejection> =
-            join_all(asked).await.into_iter().collect();
-        Ok(json::object(answers?))
-    }
-
-    async fn ask_one<'k>(
-        &self,
-        key: &'k str,
-        method: &str,
-        params: &Bytes,
-    ) -> Result<(&'k str, String), Rejection> {
-        let events = self.events.ok_or(Rejection::Unanswered)?;
-        let (question, answer) = Ask::new(method, legacy_ask(method, params));
-        events
-            .send(Event::Asked(question))
-            .await
-            .map_err(|_gone| Rejection::Unanswered)?;
-        let answer = match tokio::time::timeout(STATE_MAX, answer).await {
-            Ok(Ok(Outcome::Result(result))) => {
-                String::from_utf8(result.to_vec()).map_err(|_foreign| Rejection::Unanswered)?
-            }
-            // Nobody fills it in, which a person may also choose.
-            Ok(Ok(Outcome::Error(_))) if method == ask::ELICITATION => {
-                "{\"action\":\"cancel\"}".to_owned()
-            }
-            Ok(Ok(Outcome::Error(_)) | Err(_)) | Err(_) => return Err(Rejection::Unanswered),
-        };
-        Ok((key, answer))
     }
 
     /// A legacy upstream's "open these pages first" in modern words; `None` if the error is another one.
@@ -457,10 +447,76 @@ impl Exchange<'_> {
     }
 }
 
+/// Asks a legacy client all of it on its own stream, and gathers the answers as `inputResponses`.
+pub(crate) async fn ask_all(
+    events: Option<&Events>,
+    requests: &[InputRequest],
+) -> Result<String, Rejection> {
+    let asked = requests.iter().map(|request| ask_one(events, request));
+    let answers: Result<Vec<(&str, String)>, Rejection> =
+        join_all(asked).await.into_iter().collect();
+    Ok(json::object(answers?))
+}
+
+async fn ask_one<'k>(
+    events: Option<&Events>,
+    request: &'k InputRequest,
+) -> Result<(&'k str, String), Rejection> {
+    let InputRequest {
+        key,
+        method,
+        params,
+    } = request;
+    let events = events.ok_or(Rejection::Unanswered)?;
+    let (question, answer) = Ask::new(method.as_str(), legacy_ask(method, params));
+    events
+        .send(Event::Asked(question))
+        .await
+        .map_err(|_gone| Rejection::Unanswered)?;
+    let answer = match tokio::time::timeout(STATE_MAX, answer).await {
+        Ok(Ok(Outcome::Result(result))) => {
+            String::from_utf8(result.to_vec()).map_err(|_foreign| Rejection::Unanswered)?
+        }
+        // Nobody fills it in, which a person may also choose.
+        Ok(Ok(Outcome::Error(_))) if method == ask::ELICITATION => {
+            "{\"action\":\"cancel\"}".to_owned()
+        }
+        Ok(Ok(Outcome::Error(_)) | Err(_)) | Err(_) => return Err(Rejection::Unanswered),
+    };
+    Ok((key, answer))
+}
+
+/// One thing that a modern upstream wants to know.
+#[derive(Debug)]
+pub(crate) struct InputRequest {
+    pub(crate) key: String,
+    pub(crate) method: String,
+    pub(crate) params: Bytes,
+}
+
+/// Reads `inputRequests`.
+pub(crate) fn input_requests(text: &Bytes) -> Result<Vec<InputRequest>, String> {
+    let asked = json::members(text).map_err(|error| error.to_string())?;
+    let read = |(key, request): (std::borrow::Cow<'_, str>, &serde_json::value::RawValue)| {
+        let request = request.get().as_bytes();
+        let method = json::text(request, "method").ok_or("an input request is none")?;
+        let params = json::member(request, "params").map_err(|error| error.to_string())?;
+        let params = params.map_or_else(
+            || Bytes::from_static(b"{}"),
+            |params| text.slice_ref(params.get().as_bytes()),
+        );
+        Ok(InputRequest {
+            key: key.into_owned(),
+            method,
+            params,
+        })
+    };
+    asked.into_iter().map(read).collect()
+}
+
 /// A modern upstream's *input required*.
 struct Required {
-    /// Key, method and parameters.
-    requests: Vec<(String, String, Bytes)>,
+    requests: Vec<InputRequest>,
     state: Option<(String, Span)>,
 }
 
@@ -486,31 +542,21 @@ impl Required {
                 Some((state.into_owned(), at))
             }
         };
-        let mut requests = Vec::new();
-        if let Some(raw) = find("inputRequests") {
-            let asked = json::members(raw.get().as_bytes()).map_err(|error| error.to_string())?;
-            for (key, request) in asked {
-                let request = request.get().as_bytes();
-                let method = json::text(request, "method").ok_or("an input request is none")?;
-                let params = json::member(request, "params").map_err(|error| error.to_string())?;
-                let params = params.map_or_else(
-                    || Bytes::from_static(b"{}"),
-                    |params| result.slice_ref(params.get().as_bytes()),
-                );
-                requests.push((key.into_owned(), method, params));
-            }
-        }
+        let requests = match find("inputRequests") {
+            Some(raw) => input_requests(&result.slice_ref(raw.get().as_bytes()))?,
+            None => Vec::new(),
+        };
         Ok(Some(Self { requests, state }))
     }
 
     /// Whether the client can do all of it.
     fn fits(&self, abilities: Abilities) -> Result<(), String> {
-        let unfit =
-            |(_, method, params): &&(String, String, Bytes)| !abilities.allow(method, params);
-        match self.requests.iter().find(unfit) {
+        let mut requests = self.requests.iter();
+        match requests.find(|asked| !abilities.allow(&asked.method, &asked.params)) {
             None => Ok(()),
-            Some((_, method, _)) => Err(format!(
-                "it asks for `{method}`, which the client cannot do"
+            Some(unfit) => Err(format!(
+                "it asks for `{}`, which the client cannot do",
+                unfit.method
             )),
         }
     }
@@ -529,7 +575,7 @@ fn input_required(requests: &str, state: Option<&str>) -> Reply {
     }
 }
 
-fn input_request(method: &str, params: &[u8]) -> String {
+pub(crate) fn input_request(method: &str, params: &[u8]) -> String {
     let params = String::from_utf8_lossy(params);
     json::object([
         ("method", json::string(method).as_str()),
@@ -538,7 +584,7 @@ fn input_request(method: &str, params: &[u8]) -> String {
 }
 
 /// What a legacy upstream asks, in modern words: the id of an elicitation is the input's key now.
-fn modern_ask(method: &str, params: &[u8]) -> Vec<u8> {
+pub(crate) fn modern_ask(method: &str, params: &[u8]) -> Vec<u8> {
     if method == ask::ELICITATION {
         json::without(params, "elicitationId")
     } else {

@@ -12,25 +12,28 @@ use parking_lot::Mutex;
 use policy::{Clock, Principal, Rules};
 use serde_json::{Value, json};
 use store::{Outcome, Store};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use upstream::{Events, Link, Spec, State, chain};
+use upstream::{Events, Link, Spec, State, Told, chain};
 use wire::{MethodName, Revision, encode};
 
 use crate::call::{self, Asked, View, Yield};
 use crate::catalog::Catalog;
 use crate::exchange::Desk;
-use crate::limits::Counters;
+use crate::limits::{Counters, Permit};
 use crate::record::{CallRecord, Opening};
 use crate::seal::Seal;
 use crate::session::Sessions;
+use crate::tasks::Tasks;
 use crate::{Rejection, Settings, translate};
 
 /// How long an upstream that was taken out of the config may go on with the calls it is at.
 const RETIRE_MAX: Duration = Duration::from_secs(60);
 /// How often sessions that nobody uses are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// What upstreams told of principals' affairs and a slow listener has not heard yet.
+const TOLD_MAX: usize = 256;
 
 /// What the gate is built from.
 #[derive(Debug, Clone)]
@@ -82,6 +85,8 @@ pub struct Gate {
     links: Mutex<Vec<Running>>,
     /// Another number, another catalog.
     changes: watch::Sender<u64>,
+    /// What upstreams tell of principals' affairs outside of calls.
+    told: broadcast::Sender<Told>,
     tasks: TaskTracker,
     /// Calls whose client went away and which go on all the same.
     pub(crate) lingering: TaskTracker,
@@ -138,10 +143,15 @@ impl Gate {
             view: ArcSwap::from_pointee(view),
             authenticator: ArcSwap::from_pointee(authenticator),
             counters,
-            desk: Desk::new(Seal::ephemeral().map_err(|_unspecified| StartError::NoRandomness)?),
+            desk: Desk::new(
+                Seal::ephemeral().map_err(|_unspecified| StartError::NoRandomness)?,
+                Tasks::new(parts.store.node_key())
+                    .map_err(|_unspecified| StartError::NoRandomness)?,
+            ),
             sessions: Sessions::default(),
             links: Mutex::default(),
             changes: watch::channel(0).0,
+            told: broadcast::channel(TOLD_MAX).0,
             tasks: TaskTracker::new(),
             lingering: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -229,6 +239,7 @@ impl Gate {
             client: self.parts.client.clone(),
             clock: Arc::clone(&self.parts.clock),
             supervisor: self.parts.supervisor.clone(),
+            told: self.told.clone(),
             native: upstream::native::Parts {
                 client: self.parts.client.clone(),
                 store: self.parts.store.clone(),
@@ -286,7 +297,7 @@ impl Gate {
                 .sweep(&self.view.load().settings.sessions, now);
             self.desk.sweep(now);
         }
-        self.desk.clear();
+        self.desk.end().await;
     }
 
     /// Ends open streams and takes no more calls; those in flight go on.
@@ -335,6 +346,16 @@ impl Gate {
     /// Tells of every new catalog.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// A place for something that has upstreams asked.
+    pub(crate) fn enter(&self) -> Result<Permit, Rejection> {
+        self.counters.enter()
+    }
+
+    /// Tells of what upstreams say of principals' affairs outside of calls.
+    pub(crate) fn told(&self) -> broadcast::Receiver<Told> {
+        self.told.subscribe()
     }
 
     /// Waits for upstreams that are starting for the first time, so that the list right after a start is whole;

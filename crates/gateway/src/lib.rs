@@ -16,6 +16,8 @@ pub mod rejection;
 mod seal;
 mod session;
 mod settings;
+mod subscriptions;
+mod tasks;
 mod translate;
 mod uri;
 

@@ -57,6 +57,9 @@ pub enum Rejection {
     /// No such resource in this principal's view.
     #[error("no resource `{0}` in this principal's view")]
     UnknownResource(String),
+    /// A task id that is not ours, is another principal's, or leads nowhere any more.
+    #[error("no such task of this principal")]
+    UnknownTask,
     /// A cursor that no list of ours gave out.
     #[error("a cursor that was not given out here")]
     BadCursor,
@@ -255,6 +258,7 @@ impl Rejection {
                 "Resource not found",
             )
             .data(format!("\"uri\":{}", json::string(uri))),
+            Self::UnknownTask => Response::new(200, code::INVALID_PARAMS, Client, "Unknown task"),
             Self::BadCursor => Response::new(
                 200,
                 code::INVALID_PARAMS,
@@ -391,7 +395,10 @@ impl Rejection {
     pub fn is_unknown(&self) -> bool {
         matches!(
             self,
-            Self::UnknownTool(_) | Self::UnknownPrompt(_) | Self::UnknownResource(_)
+            Self::UnknownTool(_)
+                | Self::UnknownPrompt(_)
+                | Self::UnknownResource(_)
+                | Self::UnknownTask
         )
     }
 
@@ -414,6 +421,7 @@ impl Rejection {
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
+            | Self::UnknownTask
             | Self::BadCursor
             | Self::BadState
             | Self::MissingCapability(_)
@@ -540,6 +548,7 @@ fn samples() -> Vec<Rejection> {
         Rejection::UnknownTool("files.fly".into()),
         Rejection::UnknownPrompt("files.fly".into()),
         Rejection::UnknownResource("file:///nowhere".into()),
+        Rejection::UnknownTask,
         Rejection::BadCursor,
         Rejection::BadState,
         Rejection::MissingCapability("{\"elicitation\":{\"url\":{}}}"),

@@ -1,6 +1,10 @@
 //! What clients carry for us and must neither read nor change: sealed, so that nobody else can have made it.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{
+    AES_256_GCM, AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, RandomizedNonceKey,
+    UnboundKey,
+};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -56,6 +60,54 @@ impl Seal {
     }
 }
 
+/// As [`Seal`], but the same content always looks the same, as an id must; and with a key that outlives the process.
+///
+/// AES-256-GCM-SIV, which is made for a nonce that repeats: all that shows is that two texts are equal.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    key: LessSafeKey,
+}
+
+impl Stamp {
+    /// A stamp for one purpose, its key derived from that of the installation.
+    ///
+    /// # Errors
+    /// If no key can be made of it.
+    pub(crate) fn new(
+        node_key: &[u8; KEY_LEN],
+        purpose: &'static str,
+    ) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let derived = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, node_key),
+            purpose.as_bytes(),
+        );
+        let key = UnboundKey::new(&AES_256_GCM_SIV, derived.as_ref())?;
+        Ok(Self {
+            key: LessSafeKey::new(key),
+        })
+    }
+
+    /// The content as text that says nothing; `None` if it cannot be sealed.
+    pub(crate) fn close(&self, content: &[u8]) -> Option<String> {
+        let mut bytes = content.to_vec();
+        let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+        self.key
+            .seal_in_place_append_tag(nonce, Aad::empty(), &mut bytes)
+            .ok()?;
+        Some(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The content again; `None` if the text was not sealed with this key, byte for byte.
+    pub(crate) fn open(&self, text: &str) -> Option<Vec<u8>> {
+        let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+        self.key
+            .open_in_place(nonce, Aad::empty(), &mut bytes)
+            .ok()
+            .map(|content| content.to_vec())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +134,26 @@ mod tests {
             None
         );
         assert_eq!(seal.open("state", ""), None);
+    }
+
+    #[test]
+    fn an_id_looks_the_same_after_a_restart_and_opens_nowhere_else() {
+        let stamp = |key: u8, purpose| Stamp::new(&[key; KEY_LEN], purpose).expect("a key");
+        let id = stamp(1, "tasks").close(b"whose").expect("sealed");
+        assert_eq!(
+            stamp(1, "tasks").close(b"whose").as_deref(),
+            Some(id.as_str())
+        );
+        assert_eq!(stamp(1, "tasks").open(&id).as_deref(), Some(&b"whose"[..]));
+        assert_eq!(stamp(1, "other").open(&id), None);
+        assert_eq!(stamp(2, "tasks").open(&id), None);
+        assert_eq!(stamp(1, "tasks").open(""), None);
+        for at in 0..id.len() {
+            let mut changed = id.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).expect("ASCII");
+            assert_eq!(stamp(1, "tasks").open(&changed), None, "{at}");
+        }
     }
 
     #[test]
