@@ -2,11 +2,12 @@
 //!
 //! A [`world::World`] is a real gate on a free port with a clock that a test moves; a [`case`] is behaviour
 //! written down as a Markdown file and run in such a world. Servers of other teams are [`fixtures`], their
-//! clients [`clients`].
+//! clients [`clients`]; our own server is the [`fixture`].
 
 pub mod case;
 pub mod clients;
 pub mod clock;
+pub mod fixture;
 pub mod fixtures;
 pub mod mcp;
 pub mod world;
