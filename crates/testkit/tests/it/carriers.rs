@@ -10,7 +10,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use store::Outcome;
 use testkit::fixtures::Peers;
-use testkit::mcp::{call, call_with_progress};
+use testkit::mcp::{call, call_with_progress, initialize_with, response};
 use testkit::world::{Reply, World, program, until};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use crate::faults::sent;
+use crate::transports::{BOTH, Line};
 
 const ONE: &str = r#"
 builtins = []
@@ -138,6 +139,53 @@ async fn a_call_that_is_given_up_is_cancelled_at_the_other_end_of_the_socket() -
     let outcome = given_up.context("no record")?.row.outcome;
     assert_eq!(outcome, Outcome::Cancelled);
     world.end().await?;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_goes_from_one_end_to_the_other_and_its_answer_back() -> Result<()> {
+    let mut tasks = JoinSet::new();
+    let address = behind_a_socket(&mut tasks).await?;
+    // One server behind a socket, seen through a second gate and HTTP+SSE as well.
+    let far = World::of(&format!(
+        "builtins = []\nupstreams.s = {{ url = \"ws://{address}/\" }}\n"
+    ))
+    .await?;
+    let near = World::of(&format!(
+        "builtins = []\n\
+         upstreams.s = {{ url = \"ws://{address}/\" }}\n\
+         upstreams.far = {{ url = \"http://{}/sse\" }}\n",
+        far.address()
+    ))
+    .await?;
+    for transport in BOTH {
+        let mut line = Line::open(&near, "local", transport).await?;
+        let hello = initialize_with("2025-06-18", &json!({ "elicitation": {} }));
+        line.ask(&near, "local", &hello).await?;
+        for tool in ["s.ask_form", "far.s.ask_form"] {
+            line.tell(&near, "local", &call(7, tool, &json!({})))
+                .await?;
+            let question = line.hear().await?.context("the conversation ended")?;
+            assert_eq!(
+                question["method"], "elicitation/create",
+                "{tool}: {question}"
+            );
+            let ada = json!({ "action": "accept", "content": { "name": "Ada" } });
+            let answer = response(&question["id"], &ada);
+            line.tell(&near, "local", &answer).await?;
+            let reply = line.hear().await?.context("the conversation ended")?;
+            near.owe(1);
+            let text = reply["result"]["content"][0]["text"].as_str();
+            assert!(
+                text.is_some_and(|text| text.contains("Ada")),
+                "{tool}: {reply}"
+            );
+        }
+        drop(line);
+    }
+    near.end().await?;
+    drop(far.stop().await?);
     tasks.shutdown().await;
     Ok(())
 }

@@ -23,17 +23,17 @@ const ONE: &str = r#"
 builtins = []
 upstreams.s = { stdio = ["{scripted}"] }
 "#;
-const BOTH: [Transport; 2] = [Transport::Sse, Transport::WebSocket];
+pub(crate) const BOTH: [Transport; 2] = [Transport::Sse, Transport::WebSocket];
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// One client's conversation, bytes in its own hand.
-enum Line {
+pub(crate) enum Line {
     Sse(Exchange, String),
     Socket(Box<WebSocketStream<TcpStream>>),
 }
 
 impl Line {
-    async fn open(world: &World, who: &str, transport: Transport) -> Result<Self> {
+    pub(crate) async fn open(world: &World, who: &str, transport: Transport) -> Result<Self> {
         match transport {
             Transport::Sse => {
                 let bytes = world.complete(who, "GET /sse HTTP/1.1\r\n", b"")?;
@@ -49,7 +49,7 @@ impl Line {
         }
     }
 
-    async fn tell(&mut self, world: &World, who: &str, message: &Value) -> Result<()> {
+    pub(crate) async fn tell(&mut self, world: &World, who: &str, message: &Value) -> Result<()> {
         match self {
             Self::Sse(_, uri) => {
                 let status = posted(world, who, uri, message).await?;
@@ -61,7 +61,7 @@ impl Line {
     }
 
     /// The next message; `None` at the end.
-    async fn hear(&mut self) -> Result<Option<Value>> {
+    pub(crate) async fn hear(&mut self) -> Result<Option<Value>> {
         match self {
             Self::Sse(stream, _) => stream.event().await,
             Self::Socket(socket) => loop {
@@ -76,7 +76,12 @@ impl Line {
     }
 
     /// Asks, and gives all that came up to the answer.
-    async fn ask(&mut self, world: &World, who: &str, message: &Value) -> Result<Vec<Value>> {
+    pub(crate) async fn ask(
+        &mut self,
+        world: &World,
+        who: &str,
+        message: &Value,
+    ) -> Result<Vec<Value>> {
         self.tell(world, who, message).await?;
         let mut came = Vec::new();
         loop {
