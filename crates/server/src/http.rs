@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 use policy::Principal;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
-use wire::header as mcp;
+use wire::{Revision, header as mcp};
 
 use crate::config;
 use connection::Activity;
@@ -87,7 +87,11 @@ impl Edge {
         let allowed = origin::check(request.headers(), request.uri(), facts.local, &settings);
         let origin = match allowed {
             Ok(origin) => origin,
-            Err(rejection) => return self.refuse(rejection, None).await,
+            Err(rejection) => {
+                return self
+                    .refuse(rejection, None, spoken(request.headers()))
+                    .await;
+            }
         };
         let is_preflight = request.method() == Method::OPTIONS && origin.is_some();
         let mut response = if is_preflight {
@@ -122,9 +126,10 @@ impl Edge {
             }
             _ => {}
         }
+        let spoken = spoken(request.headers());
         let principal = match self.authenticate(facts, request.headers()) {
             Ok(principal) => principal,
-            Err(rejection) => return self.refuse(rejection, None).await,
+            Err(rejection) => return self.refuse(rejection, None, spoken).await,
         };
         match (request.method(), request.uri().path()) {
             (method, "/mcp") => match *method {
@@ -136,23 +141,29 @@ impl Edge {
                     into_response(self.gate.delete(&principal, request.headers()).await, facts)
                 }
                 _ => {
-                    self.refuse_method(&principal, "Use POST", "POST, GET, DELETE")
+                    self.refuse_method(&principal, spoken, "Use POST", "POST, GET, DELETE")
                         .await
                 }
             },
             (&Method::GET, sse::STREAM) => {
                 let opened = self.open_stream(facts, &principal, request.headers());
-                self.or_refuse(&principal, opened).await
+                self.or_refuse(&principal, spoken, opened).await
             }
-            (_, sse::STREAM) => self.refuse_method(&principal, "Use GET", "GET").await,
+            (_, sse::STREAM) => {
+                self.refuse_method(&principal, spoken, "Use GET", "GET")
+                    .await
+            }
             (&Method::POST, sse::MESSAGES) => {
                 let taken = self.take_message(&principal, settings, request).await;
-                self.or_refuse(&principal, taken).await
+                self.or_refuse(&principal, spoken, taken).await
             }
-            (_, sse::MESSAGES) => self.refuse_method(&principal, "Use POST", "POST").await,
+            (_, sse::MESSAGES) => {
+                self.refuse_method(&principal, spoken, "Use POST", "POST")
+                    .await
+            }
             (_, websocket::PATH) => {
                 let upgraded = self.upgrade(facts, &principal, settings, request);
-                self.or_refuse(&principal, upgraded).await
+                self.or_refuse(&principal, spoken, upgraded).await
             }
             (&Method::GET, "/health") => text(
                 StatusCode::OK,
@@ -172,6 +183,7 @@ impl Edge {
                         reason,
                     },
                     Some(&principal),
+                    spoken,
                 )
                 .await
             }
@@ -216,7 +228,10 @@ impl Edge {
         };
         match read {
             Ok(body) => into_response(self.gate.post(principal, &head.headers, &body).await, facts),
-            Err(rejection) => self.refuse(rejection, Some(principal)).await,
+            Err(rejection) => {
+                let spoken = spoken(&head.headers);
+                self.refuse(rejection, Some(principal), spoken).await
+            }
         }
     }
 
@@ -241,17 +256,19 @@ impl Edge {
     async fn or_refuse(
         &self,
         principal: &Principal,
+        spoken: Option<Revision>,
         answer: Result<Response<Body>, Rejection>,
     ) -> Response<Body> {
         match answer {
             Ok(response) => response,
-            Err(rejection) => self.refuse(rejection, Some(principal)).await,
+            Err(rejection) => self.refuse(rejection, Some(principal), spoken).await,
         }
     }
 
     async fn refuse_method(
         &self,
         principal: &Principal,
+        spoken: Option<Revision>,
         reason: &'static str,
         allow: &'static str,
     ) -> Response<Body> {
@@ -259,23 +276,31 @@ impl Edge {
             status: 405,
             reason,
         };
-        let mut response = self.refuse(rejection, Some(principal)).await;
+        let mut response = self.refuse(rejection, Some(principal), spoken).await;
         let allow = HeaderValue::from_static(allow);
         response.headers_mut().insert(header::ALLOW, allow);
         response
     }
 
-    async fn refuse(&self, rejection: Rejection, principal: Option<&Principal>) -> Response<Body> {
-        let reply = self
-            .gate
-            .refuse_http(Refused {
-                rejection,
-                principal,
-                bytes_in: 0,
-            })
-            .await;
-        plain_response(reply)
+    async fn refuse(
+        &self,
+        rejection: Rejection,
+        principal: Option<&Principal>,
+        spoken: Option<Revision>,
+    ) -> Response<Body> {
+        let refused = Refused {
+            rejection,
+            principal,
+            bytes_in: 0,
+        };
+        plain_response(self.gate.refuse_http(refused, spoken).await)
     }
+}
+
+/// The revision that a request's header names: what is refused before it is read is refused in its words.
+fn spoken(headers: &HeaderMap) -> Option<Revision> {
+    let named = headers.get(mcp::PROTOCOL_VERSION)?;
+    Revision::parse(named.to_str().ok()?)
 }
 
 /// Where a request really comes from. Through a proxy on this machine the address is always ours; then nothing
@@ -411,6 +436,7 @@ fn into_response(reply: HttpReply, facts: &Facts) -> Response<Body> {
             );
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            name_session(headers, session);
             response
         }
         body => plain_response(HttpReply {
@@ -444,9 +470,7 @@ fn plain_response(reply: HttpReply) -> Response<Body> {
             HeaderValue::from_static("nosniff"),
         );
     }
-    if let Some(value) = session.and_then(|id| HeaderValue::try_from(id).ok()) {
-        headers.insert(mcp::SESSION_ID, value);
-    }
+    name_session(headers, session);
     if let Some(after) = retry_after {
         headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
     }
@@ -461,6 +485,12 @@ fn plain_response(reply: HttpReply) -> Response<Body> {
         _ => {}
     }
     response
+}
+
+fn name_session(headers: &mut HeaderMap, session: Option<String>) {
+    if let Some(value) = session.and_then(|id| HeaderValue::try_from(id).ok()) {
+        headers.insert(mcp::SESSION_ID, value);
+    }
 }
 
 /// `Retry-After` has whole seconds: rounded up, so that who waits so long is not refused again.

@@ -194,10 +194,7 @@ impl Gate {
         principal: &Principal,
         headers: &HeaderMap,
     ) -> Result<Arc<Session>, Rejection> {
-        let id = header(headers, mcp::SESSION_ID).ok_or(Rejection::NoSession)?;
-        let session = self
-            .sessions
-            .get(id, &principal.id, self.parts.clock.now())?;
+        let session = self.named_session(principal, headers)?;
         match said_revision(headers)? {
             Some(said) if said != session.revision => Err(Rejection::NotAllowed(
                 format!(
@@ -209,6 +206,16 @@ impl Gate {
             )),
             _ => Ok(session),
         }
+    }
+
+    /// The same, whatever revision they name.
+    pub(super) fn named_session(
+        &self,
+        principal: &Principal,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Session>, Rejection> {
+        let id = header(headers, mcp::SESSION_ID).ok_or(Rejection::NoSession)?;
+        self.sessions.get(id, &principal.id, self.parts.clock.now())
     }
 
     /// A batch, where the session's revision has them. Answered as one JSON array.
@@ -307,7 +314,8 @@ async fn answers(
         Ok(Frame::Request(request)) => {
             let asked = legacy(request, &session, &principal, TRANSPORT);
             let session = Some(Arc::clone(&session));
-            Some(answer(Arc::clone(&gate), asked, session, None).await.body)
+            let call = Box::pin(answer(Arc::clone(&gate), asked, session, None));
+            Some(call.await.body)
         }
         Ok(Frame::Notification(note)) => {
             hear(&session, &note);

@@ -30,6 +30,8 @@ use crate::{Gate, Rejection};
 const TRANSPORT: &str = "http";
 /// A stream that has nothing to say says so in these intervals, for the proxies on its way.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// The revision where nothing tells which (2025-06-18, "Protocol Version Header").
+const ASSUMED: Revision = Revision::V2025_03_26;
 /// What GET and DELETE are answered where there are no sessions.
 const USE_POST: Rejection = Rejection::Http {
     status: 405,
@@ -184,19 +186,21 @@ impl Gate {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> HttpReply {
+        let read = Body::decode(body);
         let said = match said_revision(headers) {
-            // A modern body tells what it is itself; what its header says is held against that.
-            Err(_) if matches!(Body::decode(body), Ok(Body::One(Ok(Frame::Request(request)))) if is_modern(&request)) => {
+            Ok(said) => said,
+            // What a modern body says itself is held against the header later.
+            Err(_) if matches!(&read, Ok(Body::One(Ok(Frame::Request(request)))) if is_modern(request)) => {
                 None
             }
             Err(rejection) => {
-                return Box::pin(self.refuse(principal, headers, body.len(), rejection)).await;
+                let refused = self.refuse_said(principal, headers, &read, body.len(), rejection);
+                return Box::pin(refused).await;
             }
-            Ok(said) => said,
         };
         let says_modern = said.is_some_and(|revision| revision.era() == Era::Modern);
         let form = Form::wished(headers);
-        let refusal = match Body::decode(body) {
+        let refusal = match read {
             Ok(Body::One(Ok(Frame::Request(request)))) if says_modern || is_modern(&request) => {
                 return self.post_modern(principal, headers, form, request).await;
             }
@@ -221,6 +225,23 @@ impl Gate {
         Box::pin(self.refuse(principal, headers, body.len(), refusal)).await
     }
 
+    /// Turns a message away for its header, with its id if it has one.
+    async fn refuse_said(
+        &self,
+        principal: &Principal,
+        headers: &HeaderMap,
+        read: &Result<Body, Fault>,
+        bytes_in: usize,
+        rejection: Rejection,
+    ) -> HttpReply {
+        let Ok(Body::One(Ok(Frame::Request(request)))) = read else {
+            return self.refuse(principal, headers, bytes_in, rejection).await;
+        };
+        let revision = self.spoken(principal, headers).unwrap_or(ASSUMED);
+        let reply = self.refuse_request(principal, request, revision, &rejection);
+        HttpReply::whole(reply.await)
+    }
+
     /// Turns a body or a verb away, in the revision that its headers tell.
     async fn refuse(
         &self,
@@ -229,21 +250,26 @@ impl Gate {
         bytes_in: usize,
         rejection: Rejection,
     ) -> HttpReply {
-        let spoken = said_revision(headers).ok().flatten().or_else(|| {
-            let session = self.session(principal, headers).ok()?;
-            Some(session.revision)
-        });
         let refused = Refused {
             rejection,
             principal: Some(principal),
             bytes_in,
         };
+        let spoken = self.spoken(principal, headers);
         HttpReply::whole(self.refused(refused, TRANSPORT, spoken).await)
     }
 
-    /// Turns an HTTP request away: one record, one answer.
-    pub async fn refuse_http(&self, refused: Refused<'_>) -> HttpReply {
-        HttpReply::whole(self.refused(refused, TRANSPORT, None).await)
+    /// The revision that the headers tell: by its name, or by the session's.
+    fn spoken(&self, principal: &Principal, headers: &HeaderMap) -> Option<Revision> {
+        said_revision(headers).ok().flatten().or_else(|| {
+            let session = self.named_session(principal, headers).ok()?;
+            Some(session.revision)
+        })
+    }
+
+    /// Turns an HTTP request away: one record, one answer. `spoken` is the revision that its header names.
+    pub async fn refuse_http(&self, refused: Refused<'_>, spoken: Option<Revision>) -> HttpReply {
+        HttpReply::whole(self.refused(refused, TRANSPORT, spoken).await)
     }
 
     /// Records and says why there is no message to serve, in the words of the revision that is spoken, if that is
@@ -273,8 +299,7 @@ impl Gate {
             method: "other",
             bytes_in,
         };
-        // What to assume where nothing tells (2025-06-18, "Protocol Version Header").
-        let revision = spoken.unwrap_or(Revision::V2025_03_26);
+        let revision = spoken.unwrap_or(ASSUMED);
         match Box::pin(self.open_record(opening)).await {
             Ok(record) => self.reject(record, id.as_deref(), revision, &rejection),
             Err(full) => unrecorded(id.as_deref(), revision, &full),
