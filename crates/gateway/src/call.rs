@@ -5,7 +5,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use crate::exchange::{Desk, Exchange};
 use crate::limits::{Counters, Permit};
 use crate::record::CallRecord;
 use crate::session::Session;
+use crate::settings::CallSettings;
 use crate::tasks::{self, Task};
 use crate::{Rejection, Settings, heartbeat, lists, translate, uri};
 
@@ -89,7 +89,7 @@ pub(crate) async fn run(
     events: Option<&Events>,
     record: &mut CallRecord,
 ) -> Result<Yield, Rejection> {
-    let method = find_method(asked)?;
+    let method = find_method(asked, view)?;
     let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
     if method.name.starts_with("tasks/") {
         tasks::may_ask(
@@ -105,7 +105,11 @@ pub(crate) async fn run(
             .map(result);
     }
     if method.subject == Subject::Gate {
-        return lists::answer(asked, method, params, view).map(result);
+        return lists::answer(asked, method, params, view, &desk.seal).map(result);
+    }
+    if let Some(whole) = kept(asked, method, params, desk, record) {
+        count(asked, method, view, counters, record)?;
+        return Ok(result(whole));
     }
     let call = resolve(asked, method, params, view, desk, record)?;
     let permit = limit(&call, view, counters, record)?;
@@ -115,9 +119,10 @@ pub(crate) async fn run(
     let authorized = authorize(call, view, record)?;
     let authorized = consent(authorized);
     let now = record.opened();
-    let every = view.settings.calls.heartbeat;
-    let answer = dispatch(&authorized, permit, desk, events, every, now).await?;
-    screen(&authorized, answer)
+    let calls = &view.settings.calls;
+    let answer = dispatch(&authorized, permit, desk, events, calls, now).await?;
+    let screened = screen(&authorized, answer)?;
+    Ok(shorten(screened, &authorized, view, desk, now))
 }
 
 fn result(text: Bytes) -> Yield {
@@ -127,13 +132,34 @@ fn result(text: Bytes) -> Yield {
     }
 }
 
-/// The row of the table, if this era has it.
-fn find_method(asked: &Asked) -> Result<&'static Method, Rejection> {
+/// The row of the table, if this era has it; or the one that stands for what the config routes to an upstream.
+fn find_method(asked: &Asked, view: &View) -> Result<&'static Method, Rejection> {
     match &asked.request.method {
         MethodName::Known(method) if method.is_in(asked.revision.era()) => Ok(method),
         MethodName::Known(method) => Err(Rejection::UnknownMethod(method.name.to_owned())),
+        MethodName::Unknown(name) if view.catalog.methods.get(name).is_some() => {
+            Ok(&wire::method::EXTENSION)
+        }
         MethodName::Unknown(name) => Err(Rejection::UnknownMethod(name.clone())),
     }
+}
+
+/// The whole of a result of which this principal got the beginning, if that is what it reads.
+fn kept(
+    asked: &Asked,
+    method: &'static Method,
+    params: &Params,
+    desk: &Desk,
+    record: &mut CallRecord,
+) -> Option<Bytes> {
+    if method.name != wire::method::RESOURCES_READ.name {
+        return None;
+    }
+    let (uri, reader) = (params.uri.as_deref()?, &asked.principal.id);
+    let whole = desk.results.read(uri, reader, record.opened())?;
+    record.note(|row| (row.entry, row.decision) = (Some(uri.to_owned()), "allow".into()));
+    let era = asked.revision.era();
+    Some(translate::result(era, method, whole))
 }
 
 /// Finds the catalog entry, only among what this principal may see.
@@ -193,6 +219,11 @@ fn resolve<'a>(
             // The record names the tool: an id of a task says nothing to its reader.
             let key = entry.map_or_else(|| "(task)".to_owned(), |entry| entry.key.clone());
             (key, entry, |_| Rejection::UnknownTask)
+        }
+        Subject::Method => {
+            let name = asked.request.method.as_str().to_owned();
+            let entry = catalog.methods.get(&name);
+            (name, entry, Rejection::UnknownMethod)
         }
         Subject::Gate => {
             return Err(Rejection::UnknownMethod(method.name.to_owned()));
@@ -300,15 +331,26 @@ fn limit(
     counters: &Counters,
     record: &CallRecord,
 ) -> Result<Permit, Rejection> {
-    let limits = &view.settings.limits;
-    if let Some(key) = call.method.limit {
-        let limit = match key {
-            wire::method::LimitKey::ToolCall => &limits.tool_call,
-            wire::method::LimitKey::ResourceAccess => &limits.resource_access,
-        };
-        counters.take(&call.asked.principal.id, key, limit, record.opened())?;
-    }
+    count(call.asked, call.method, view, counters, record)?;
     counters.enter()
+}
+
+fn count(
+    asked: &Asked,
+    method: &Method,
+    view: &View,
+    counters: &Counters,
+    record: &CallRecord,
+) -> Result<(), Rejection> {
+    let limits = &view.settings.limits;
+    let Some(key) = method.limit else {
+        return Ok(());
+    };
+    let limit = match key {
+        wire::method::LimitKey::ToolCall => &limits.tool_call,
+        wire::method::LimitKey::ResourceAccess => &limits.resource_access,
+    };
+    counters.take(&asked.principal.id, key, limit, record.opened())
 }
 
 /// Holds the arguments against the tool's schema. From 2025-11-25 on what does not fit is told as the tool's own
@@ -436,7 +478,7 @@ async fn dispatch(
     _permit: Permit,
     desk: &Desk,
     events: Option<&Events>,
-    every: Option<Duration>,
+    calls: &CallSettings,
     now: Instant,
 ) -> Result<upstream::Reply, Rejection> {
     let Call {
@@ -461,7 +503,7 @@ async fn dispatch(
         (method.subject, &asked.session, &params.uri)
         && method.name == wire::method::SUBSCRIBE.name
     {
-        session.subscriptions.add(&entry.link, uri).await?;
+        Box::pin(session.subscriptions.add(&entry.link, uri)).await?;
         return Ok(upstream::Reply {
             outcome: Outcome::Result(Bytes::from_static(b"{}")),
             era: Era::Legacy,
@@ -469,6 +511,7 @@ async fn dispatch(
     }
     let mut request = upstream::Request {
         method,
+        extension: (method.subject == Subject::Method).then(|| entry.item.key.clone()),
         params: Params::clone(params),
         name: is_named.then(|| entry.item.key.clone()),
         task_id: task.as_ref().map(|task| task.id.clone()),
@@ -479,7 +522,7 @@ async fn dispatch(
     if let Some(task) = task {
         task.direct(&mut request.caller);
     }
-    let (events, heartbeat) = heartbeat::between(every, request.progress_token(), events);
+    let (events, heartbeat) = heartbeat::between(calls.heartbeat, request.progress_token(), events);
     let exchange = Exchange {
         link: &entry.link,
         request,
@@ -487,7 +530,7 @@ async fn dispatch(
         era: asked.revision.era(),
         key: &entry.key,
         events: events.as_ref(),
-        is_carried: false,
+        carrier: None,
         now,
     };
     let may_be_task =
@@ -501,7 +544,19 @@ async fn dispatch(
             None => desk.exchange(exchange).await,
         }
     });
-    heartbeat::over(heartbeat, answer).await
+    let answer = heartbeat::over(heartbeat, answer);
+    let Some(waited) = calls.deadline(&asked.client) else {
+        return answer.await;
+    };
+    // Dropped at the deadline, the call is cancelled upstream.
+    tokio::time::timeout(waited, answer)
+        .await
+        .unwrap_or_else(|_elapsed| {
+            Err(Rejection::Upstream {
+                upstream: entry.link.id().clone(),
+                cause: upstream::Error::Silent { waited },
+            })
+        })
 }
 
 /// The headers that repeat arguments, for a modern upstream over HTTP.
@@ -514,6 +569,37 @@ fn mirrored(entry: &Entry, params: &Params) -> Vec<(String, String)> {
     json::strict_value(arguments.as_deref().unwrap_or(b"{}"))
         .map(|arguments| mirrored.values(&arguments))
         .unwrap_or_default()
+}
+
+/// Keeps what is too long to be told at once, if the client's revision has links to it.
+fn shorten(
+    told: Yield,
+    authorized: &Authorized<'_>,
+    view: &View,
+    desk: &Desk,
+    now: Instant,
+) -> Yield {
+    let call = &authorized.call;
+    let has_links = call.asked.revision >= Revision::V2025_06_18;
+    match (told, view.settings.calls.result_max) {
+        (
+            Yield::Result {
+                text,
+                is_tool_error,
+            },
+            Some(max),
+        ) if has_links && call.method.subject == Subject::Tool => {
+            let reader = &call.asked.principal.id;
+            let text = desk
+                .results
+                .shortened(text, max, reader, &call.entry.key, now);
+            Yield::Result {
+                text,
+                is_tool_error,
+            }
+        }
+        (told, _) => told,
+    }
 }
 
 /// What came back, made fit for the client: its shape is checked and put into the client's era.

@@ -22,8 +22,12 @@ pub(crate) struct Catalog {
     pub(crate) prompts: Section,
     pub(crate) resources: Section,
     pub(crate) templates: Section,
+    /// Methods of extensions that the config routes to an upstream.
+    pub(crate) methods: Section,
     /// What upstreams tell models about themselves, each under its alias.
     pub(crate) instructions: Vec<(UpstreamId, String)>,
+    /// The extensions they have, ids and settings, in the order of upstreams.
+    pub(crate) extensions: Vec<(UpstreamId, String, String)>,
     /// Upstreams whose lists are not known (yet).
     pub(crate) missing: Vec<UpstreamId>,
     /// Whether the tool calls of some upstream can become tasks.
@@ -201,6 +205,14 @@ const TEMPLATES: Source = Source {
     is_template: true,
 };
 
+const METHODS: Source = Source {
+    kind: SubjectKind::Method,
+    items: |l| &l.methods,
+    announced: |_| 0,
+    is_named: false,
+    is_template: false,
+};
+
 impl Catalog {
     /// Merges what the upstreams offer, in their order. What did not change since `old` is taken over from it.
     pub(crate) fn merge(links: &[Arc<Link>], settings: &CatalogSettings, old: &Self) -> Self {
@@ -215,7 +227,9 @@ impl Catalog {
             prompts: section(&snapshots, settings, PROMPTS, &old.prompts),
             resources: section(&snapshots, settings, RESOURCES, &old.resources),
             templates: section(&snapshots, settings, TEMPLATES, &old.templates),
+            methods: section(&snapshots, settings, METHODS, &old.methods),
             instructions: instructions(&snapshots),
+            extensions: extensions(&snapshots),
             missing: snapshots
                 .iter()
                 .filter(|(_, s)| never_listed(s))
@@ -315,7 +329,7 @@ impl Entry {
             kind: source.kind,
             text: match source.kind {
                 SubjectKind::Tool => dialect::tool(text, family),
-                SubjectKind::Prompt | SubjectKind::Resource => text,
+                SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::Method => text,
             },
             family,
             template: source.is_template.then(|| Template::new(&item.key)),
@@ -326,6 +340,16 @@ impl Entry {
             mirrored: OnceLock::new(),
         }
     }
+}
+
+fn extensions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Vec<(UpstreamId, String, String)> {
+    snapshots
+        .iter()
+        .flat_map(|(link, snapshot)| {
+            let extensions = snapshot.listing.extensions.iter();
+            extensions.map(|(id, settings)| (link.id().clone(), id.clone(), settings.clone()))
+        })
+        .collect()
 }
 
 fn instructions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Vec<(UpstreamId, String)> {

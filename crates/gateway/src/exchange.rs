@@ -22,12 +22,14 @@ use parking_lot::Mutex;
 use policy::{Instant, PrincipalId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 use upstream::{Ask, Event, Events, Input, Link, Notice, Reply};
 use wire::method::{ask, notification};
 use wire::{Abilities, Era, Outcome, Span, Splice, code, json};
 
 use crate::Rejection;
 use crate::call::hex;
+use crate::results::{self, Results};
 use crate::seal::Seal;
 use crate::tasks::{self, Tasks};
 
@@ -46,10 +48,12 @@ const INPUT_REQUIRED: &str = "input_required";
 
 type Answer = Result<Reply, Rejection>;
 
-/// Calls that wait for their client, and the seal on what it carries meanwhile.
+/// What a client may come back for: calls that wait for it, the seal on what it carries meanwhile, and results too
+/// long to be told at once.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    seal: Seal,
+    pub(crate) results: Results,
+    pub(crate) seal: Seal,
     parked: Mutex<HashMap<String, Parked>>,
     pub(crate) tasks: Arc<Tasks>,
 }
@@ -105,22 +109,24 @@ pub(crate) struct Exchange<'a> {
     /// What it calls the entry.
     pub(crate) key: &'a str,
     pub(crate) events: Option<&'a Events>,
-    /// Whether a task that the call comes to is waited for here.
-    pub(crate) is_carried: bool,
+    /// Who cancels a task that the call comes to and nobody waits for any more; `None` if the client gets the task.
+    pub(crate) carrier: Option<TaskTracker>,
     pub(crate) now: Instant,
 }
 
 impl Desk {
     pub(crate) fn new(seal: Seal, tasks: Tasks) -> Self {
         Self {
+            results: Results::new(results::BYTES_MAX),
             seal,
             parked: Mutex::default(),
             tasks: Arc::new(tasks),
         }
     }
 
-    /// Gives up the calls whose client did not come back.
+    /// Gives up what no client came back for.
     pub(crate) fn sweep(&self, now: Instant) {
+        self.results.sweep(now);
         self.tasks.sweep(now);
         let over: Vec<Parked> = {
             let mut parked = self.parked.lock();
@@ -337,9 +343,11 @@ impl Flight {
     fn start(exchange: &Exchange<'_>) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (link, request) = (Arc::clone(exchange.link), exchange.request.clone());
-        let is_carried = exchange.is_carried;
+        let carrier = exchange.carrier.clone();
         Self {
-            answer: Box::pin(async move { call(&link, &request, Some(&sender), is_carried).await }),
+            answer: Box::pin(async move {
+                call(&link, &request, Some(&sender), carrier.as_ref()).await
+            }),
             events,
         }
     }
@@ -349,10 +357,10 @@ async fn call(
     link: &Arc<Link>,
     request: &upstream::Request,
     events: Option<&Events>,
-    is_carried: bool,
+    carrier: Option<&TaskTracker>,
 ) -> Answer {
-    if is_carried {
-        return Box::pin(tasks::carry(link, request, events)).await;
+    if let Some(carrier) = carrier {
+        return Box::pin(tasks::carry(link, request, events, carrier)).await;
     }
     let reply = link.call(request, events).await;
     reply.map_err(|cause| Rejection::Upstream {
@@ -363,7 +371,7 @@ async fn call(
 
 impl Exchange<'_> {
     async fn call(&self) -> Answer {
-        call(self.link, &self.request, self.events, self.is_carried).await
+        call(self.link, &self.request, self.events, self.carrier.as_ref()).await
     }
 
     /// Whether the legacy era was last spoken with the upstream.

@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use policy::{Principal, UpstreamId};
 use upstream::Logs;
 use wire::method::{self, Method};
-use wire::{Era, Level, Params, Revision, json};
+use wire::{Abilities, Era, Level, Params, Revision, json};
 
 use crate::Rejection;
 use crate::call::{Asked, View, may_see};
 use crate::catalog::Section;
+use crate::seal::Seal;
 use crate::translate::{format_member, modern_members};
 
 /// How long a modern client may keep a list without asking, in milliseconds; changes are told to who listens.
@@ -26,9 +25,17 @@ pub(crate) fn answer(
     method: &'static Method,
     params: &Params,
     view: &View,
+    seal: &Seal,
 ) -> Result<Bytes, Rejection> {
     let catalog = &view.catalog;
-    let list = |section: &Section, name: &str| list(asked, method, params, view, section, name);
+    let list = |section: &Section, name: &'static str| {
+        let cursors = Cursors {
+            seal,
+            list: name,
+            principal: &asked.principal,
+        };
+        list(asked, method, params, view, section, &cursors)
+    };
     match method.name {
         name if name == method::TOOLS_LIST.name => list(&catalog.tools, "tools"),
         name if name == method::PROMPTS_LIST.name => list(&catalog.prompts, "prompts"),
@@ -76,9 +83,10 @@ fn list(
     params: &Params,
     view: &View,
     section: &Section,
-    name: &str,
+    cursors: &Cursors<'_>,
 ) -> Result<Bytes, Rejection> {
-    let after = params.cursor.as_deref().map(read_cursor).transpose()?;
+    let after = params.cursor.as_deref();
+    let after = after.map(|cursor| cursors.read(cursor)).transpose()?;
     let mut out = String::with_capacity(4096);
     out.push('{');
     if asked.revision.era() == Era::Modern {
@@ -87,7 +95,7 @@ fn list(
             out.push(',');
         }
     }
-    out.push_str(&format_member(name, "["));
+    out.push_str(&format_member(cursors.list, "["));
     let (mut count, mut last, mut next) = (0, None, None);
     for entry in section.after(after.as_deref()) {
         if !may_see(&asked.principal, entry, &entry.item.key, view) {
@@ -106,7 +114,7 @@ fn list(
     out.push(']');
     if let Some(last) = next {
         out.push_str(",\"nextCursor\":");
-        out.push_str(&json::string(&URL_SAFE_NO_PAD.encode(last)));
+        out.push_str(&json::string(&cursors.write(last)?));
     }
     // Only those of which the rules tell the principal: to others their names may be news.
     let rules = &view.settings.rules;
@@ -126,12 +134,31 @@ fn list(
     Ok(out.into())
 }
 
-/// A cursor names the last key of the page before, so that it stays good when the list changes.
-fn read_cursor(cursor: &str) -> Result<String, Rejection> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(cursor)
-        .map_err(|_foreign| Rejection::BadCursor)?;
-    String::from_utf8(bytes).map_err(|_foreign| Rejection::BadCursor)
+/// Cursors of one list for one principal: the last key of the page before, so that they stay good when the list
+/// changes. Sealed, for a key may be the name of what others must not know of.
+struct Cursors<'a> {
+    seal: &'a Seal,
+    list: &'static str,
+    principal: &'a Principal,
+}
+
+impl Cursors<'_> {
+    const PURPOSE: &'static str = "cursor";
+
+    fn write(&self, last: &str) -> Result<String, Rejection> {
+        let content = [self.list, self.principal.id.as_str(), last].join("\n");
+        let sealed = self.seal.close(Self::PURPOSE, content.as_bytes());
+        sealed.ok_or(Rejection::Busy)
+    }
+
+    fn read(&self, cursor: &str) -> Result<String, Rejection> {
+        let content = self.seal.open(Self::PURPOSE, cursor);
+        let content = content.and_then(|content| String::from_utf8(content).ok());
+        let whose = format!("{}\n{}\n", self.list, self.principal.id);
+        content
+            .and_then(|content| content.strip_prefix(&whose).map(str::to_owned))
+            .ok_or(Rejection::BadCursor)
+    }
 }
 
 /// The gate's name and version.
@@ -148,23 +175,47 @@ const CAPABILITIES: &str = "\"tools\":{\"listChanged\":true},\"prompts\":{\"list
      \"resources\":{\"subscribe\":true,\"listChanged\":true},\"completions\":{},\"logging\":{}";
 /// Tasks as 2025-11-25 declares them.
 const TASKS: &str = ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}";
-/// Tasks as an extension of 2026-07-28.
-const TASKS_EXTENSION: &str = ",\"extensions\":{\"io.modelcontextprotocol/tasks\":{}}";
-
 /// The capabilities that a client of this revision is told. Tasks only where they are to be had: a client that waits for
-/// none has less to do.
-fn capabilities(view: &View, revision: Revision) -> String {
-    let tasks = match revision.era() {
-        _ if !view.catalog.tasks || !revision.has_tasks() => "",
-        Era::Legacy => TASKS,
-        Era::Modern => TASKS_EXTENSION,
+/// none has less to do. Extensions are those that some upstream has of which the principal may know.
+fn capabilities(principal: &Principal, view: &View, revision: Revision) -> String {
+    let has_tasks = view.catalog.tasks && revision.has_tasks();
+    let tail = match revision.era() {
+        Era::Legacy if has_tasks => TASKS.to_owned(),
+        Era::Legacy => String::new(),
+        Era::Modern => {
+            let mut extensions: Vec<(&str, &str)> = Vec::new();
+            if has_tasks {
+                extensions.push((Abilities::TASKS, "{}"));
+            }
+            for (upstream, id, settings) in &view.catalog.extensions {
+                let is_known = extensions.iter().any(|(known, _)| known == id);
+                // Tasks are the gate's own to offer.
+                if id != Abilities::TASKS && !is_known && may_hear(principal, upstream, view) {
+                    extensions.push((id, settings));
+                }
+            }
+            if extensions.is_empty() {
+                String::new()
+            } else {
+                format!(",\"extensions\":{}", json::object(extensions))
+            }
+        }
     };
-    format!("{{{CAPABILITIES}{tasks}}}")
+    format!("{{{CAPABILITIES}{tail}}}")
+}
+
+/// Whether a principal may know of an upstream: it may see something of it.
+fn may_hear(principal: &Principal, upstream: &UpstreamId, view: &View) -> bool {
+    let mut entries = view
+        .catalog
+        .entries()
+        .filter(|entry| entry.link.id() == upstream);
+    entries.any(|entry| may_see(principal, entry, &entry.item.key, view))
 }
 
 fn discover(principal: &Principal, view: &View) -> Bytes {
     let instructions = instructions(principal, view);
-    let capabilities = capabilities(view, Revision::LATEST);
+    let capabilities = capabilities(principal, view, Revision::LATEST);
     let common: String = modern_members(&method::DISCOVER, LIST_TTL_MS)
         .iter()
         .map(|(n, v)| format_member(n, v) + ",")
@@ -181,7 +232,7 @@ fn discover(principal: &Principal, view: &View) -> Bytes {
 pub(crate) fn initialized(principal: &Principal, view: &View, revision: Revision) -> String {
     format!(
         "{{\"protocolVersion\":\"{revision}\",\"capabilities\":{},\"serverInfo\":{SERVER_INFO}{}}}",
-        capabilities(view, revision),
+        capabilities(principal, view, revision),
         instructions(principal, view),
     )
 }
@@ -190,15 +241,11 @@ pub(crate) fn initialized(principal: &Principal, view: &View, revision: Revision
 /// it does not hear either.
 fn instructions(principal: &Principal, view: &View) -> String {
     let catalog = &view.catalog;
-    let may_hear = |id: &UpstreamId| {
-        let mut entries = catalog.entries().filter(|entry| entry.link.id() == id);
-        entries.any(|entry| may_see(principal, entry, &entry.item.key, view))
-    };
     let mut said = HashSet::new();
     let parts: Vec<String> = catalog
         .instructions
         .iter()
-        .filter(|(id, text)| may_hear(id) && said.insert(text))
+        .filter(|(id, text)| may_hear(principal, id, view) && said.insert(text))
         .map(|(id, text)| format!("## {id}\n{text}"))
         .collect();
     if parts.is_empty() {

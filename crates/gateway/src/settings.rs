@@ -62,13 +62,23 @@ pub enum Prefix {
 }
 
 /// Calls that take long or yield much.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CallSettings {
     /// How long an upstream may say nothing before the gate tells the client that the call is under way; `None`: for
     /// ever.
     pub heartbeat: Option<Duration>,
     /// A tool's result with more bytes of text is kept for its reader, who gets a link; `None`: none is.
     pub result_max: Option<usize>,
+    /// How long clients of a name wait at most for an answer; they get an error in its place then.
+    pub deadlines: BTreeMap<String, Duration>,
+}
+
+impl CallSettings {
+    /// The deadline for a client, by its name and version as they stand in records.
+    pub(crate) fn deadline(&self, client: &str) -> Option<Duration> {
+        let name = client.rsplit_once('/').map_or(client, |(name, _)| name);
+        self.deadlines.get(name).copied()
+    }
 }
 
 /// Bounds on legacy sessions.

@@ -18,6 +18,8 @@ pub enum SubjectKind {
     Prompt,
     /// A resource or a template of them, by URI.
     Resource,
+    /// A method of an extension, by its name on the wire.
+    Method,
 }
 
 /// The entry that somebody wants to reach. A rule speaks of all kinds alike.

@@ -369,6 +369,11 @@ impl Link {
         }
     }
 
+    fn methods(&self) -> Vec<Item> {
+        let methods = self.spec.methods.iter();
+        methods.filter_map(|name| Item::method(name)).collect()
+    }
+
     /// What a conversation for everybody declares: all that any client might do.
     fn declared(&self) -> Abilities {
         Abilities {
@@ -408,20 +413,16 @@ impl Link {
                         Err(_) => return chain(&Error::Silent { waited }),
                     }
                     let watch = async {
-                        if lane.key.abilities.any() {
-                            peer.watch().await;
-                        }
+                        peer.watch().await;
                         std::future::pending::<()>().await;
                     };
                     tokio::pin!(watch);
-                    if lane.key.abilities.any() {
-                        // Some servers ask on the stream that belongs to no call, and forget what they asked before
-                        // there was one; others send its head with the first event only.
-                        tokio::select! {
-                            () = &mut watch => {}
-                            () = peer.is_heard() => {}
-                            () = tokio::time::sleep(HEARD_MAX) => {}
-                        }
+                    // Some servers ask and tell on the stream that belongs to no call, and forget what they said before
+                    // there was one; others send its head with the first event only.
+                    tokio::select! {
+                        () = &mut watch => {}
+                        () = peer.is_heard() => {}
+                        () = tokio::time::sleep(HEARD_MAX) => {}
                     }
                     lane.opened(&peer);
                     let unused = async {
@@ -677,7 +678,10 @@ impl Link {
                     self.watched.tell(&told.notice.params);
                 }
                 // Nobody listens if no client is there.
-                Ok(told) => drop(self.parts.told.send(told)),
+                Ok(told) => drop(self.parts.told.send(Told {
+                    upstream: Some(self.id().clone()),
+                    ..told
+                })),
                 Err(RecvError::Lagged(_)) => self.watched.tell_all(),
                 Err(RecvError::Closed) => return,
             }
@@ -728,8 +732,11 @@ impl Link {
             offers,
             server,
             instructions,
+            extensions,
         } = greeting;
         (listing.server, listing.instructions) = (server, instructions);
+        listing.extensions = extensions;
+        listing.methods = self.methods();
         tracing::info!(
             upstream = %self.id(),
             server = listing.server,
@@ -755,6 +762,8 @@ impl Link {
         let old = self.snapshot();
         listing.server.clone_from(&old.listing.server);
         listing.instructions.clone_from(&old.listing.instructions);
+        listing.extensions.clone_from(&old.listing.extensions);
+        listing.methods = self.methods();
         if listing != *old.listing || announced != old.announced {
             self.publish(|next| {
                 next.listing = Arc::new(listing);

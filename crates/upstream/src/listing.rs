@@ -31,6 +31,10 @@ pub struct Listing {
     pub subscribes: bool,
     /// Whether calls can go on as tasks, in the form of its era.
     pub tasks: bool,
+    /// Methods of extensions that the config routes to it, keyed by their names.
+    pub methods: Vec<Item>,
+    /// The extensions it has: ids and settings as JSON text.
+    pub extensions: Vec<(String, String)>,
     /// What it tells models about itself.
     pub instructions: Option<String>,
     /// Its name and version, as said.
@@ -54,6 +58,12 @@ impl Item {
         let key = json::unquote(raw)?.into_owned();
         let key_at = Span::of(raw.get().as_bytes(), &text)?;
         Some(Self { key, key_at, text })
+    }
+
+    /// A method of an extension.
+    pub(crate) fn method(name: &str) -> Option<Self> {
+        let text = json::object([("method", json::string(name))]);
+        Self::read(text.into(), "method")
     }
 
     /// The definition as the upstream wrote it.

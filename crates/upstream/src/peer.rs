@@ -58,6 +58,8 @@ pub(crate) struct Greeting {
     pub(crate) offers: Offers,
     pub(crate) server: String,
     pub(crate) instructions: Option<String>,
+    /// The extensions it has: ids and settings as JSON text.
+    pub(crate) extensions: Vec<(String, String)>,
 }
 
 impl Peer {
@@ -107,7 +109,7 @@ impl Peer {
             let id = self.inbox().next_id();
             Ok(Outgoing {
                 id,
-                method: request.method.name,
+                method: request.extension.as_deref().unwrap_or(request.method.name),
                 params: request.params_for(era, id).map_err(Error::Protocol)?,
                 named,
                 mirrored: &request.mirrored,
@@ -421,7 +423,8 @@ fn read_greeting(result: &[u8], revision: Revision) -> Greeting {
     };
     let name = json::text(info.as_bytes(), "name").unwrap_or_else(|| "unnamed".to_owned());
     let version = json::text(info.as_bytes(), "version").unwrap_or_default();
-    let mut offers = Offers::read(raw(result, "capabilities").as_bytes());
+    let capabilities = raw(result, "capabilities");
+    let mut offers = Offers::read(capabilities.as_bytes());
     // The first revision has completion without a capability for it.
     offers.completions |= revision == Revision::V2024_11_05;
     Greeting {
@@ -429,5 +432,18 @@ fn read_greeting(result: &[u8], revision: Revision) -> Greeting {
         offers,
         server: format!("{name} {version}").trim().to_owned(),
         instructions: json::text(result, "instructions"),
+        extensions: extensions(&capabilities),
     }
+}
+
+fn extensions(capabilities: &str) -> Vec<(String, String)> {
+    let extensions = json::member(capabilities.as_bytes(), "extensions")
+        .ok()
+        .flatten()
+        .map_or("{}", |raw| raw.get());
+    json::members(extensions.as_bytes())
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(id, settings)| (id.into_owned(), settings.get().to_owned()))
+        .collect()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::inbox::Line;
 use bytes::Bytes;
+use policy::UpstreamId;
 use tokio::sync::{mpsc, oneshot};
 use wire::{Abilities, Era, Level, Method, Outcome, Params, Revision, Rewrite, json, meta};
 
@@ -12,6 +13,8 @@ use wire::{Abilities, Era, Level, Method, Outcome, Params, Revision, Rewrite, js
 pub struct Request {
     /// What is asked.
     pub method: &'static Method,
+    /// The method's name on the wire, where [`method`](Self::method) stands for any.
+    pub extension: Option<String>,
     /// The parameters as the client wrote them.
     pub params: Params,
     /// The upstream's own name for the tool or prompt; `None` leaves the parameters' name alone.
@@ -117,6 +120,8 @@ impl Notice {
 /// What an upstream tells outside of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
+    /// Who tells it; a connection does not know its own name.
+    pub upstream: Option<UpstreamId>,
     /// Whom it concerns, if that is one principal.
     pub principal: Option<Arc<str>>,
     /// What is told.
@@ -259,7 +264,7 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) id: u64,
-    pub(crate) method: &'static str,
+    pub(crate) method: &'a str,
     pub(crate) params: Bytes,
     /// What `Mcp-Name` repeats.
     pub(crate) named: Option<&'a str>,
@@ -270,9 +275,9 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) line: Option<Line>,
 }
 
-impl Outgoing<'_> {
+impl<'a> Outgoing<'a> {
     /// A request of our own.
-    pub(crate) fn own(id: u64, method: &'static str, params: Bytes) -> Self {
+    pub(crate) fn own(id: u64, method: &'a str, params: Bytes) -> Self {
         Self {
             id,
             method,

@@ -24,6 +24,8 @@ pub struct Spec {
     pub timeout_connect: Duration,
     /// Who shares a conversation with a legacy server.
     pub sharing: Sharing,
+    /// Methods of extensions that go to it.
+    pub methods: Vec<String>,
 }
 
 /// Who shares a conversation (a session, a process) with a legacy server, which learns once, in the handshake, what its

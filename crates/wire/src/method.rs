@@ -17,6 +17,8 @@ pub enum Subject {
     Reference,
     /// A call that goes on after its answer, by `params.taskId`.
     Task,
+    /// A method of an extension that an upstream is known to have.
+    Method,
 }
 
 /// Which part of `params` a modern HTTP request repeats in `Mcp-Name` (2026-07-28, Streamable HTTP).
@@ -155,6 +157,9 @@ pub const TASKS_LIST: Method = Method::new("tasks/list", Subject::Gate).only(Era
 pub const TASKS_UPDATE: Method = Method::new("tasks/update", Subject::Task)
     .only(Era::Modern)
     .mirrors(Mirror::TaskId);
+
+/// Stands for every method that no revision has and the config routes to an upstream.
+pub static EXTENSION: Method = Method::new("extension", Subject::Method).counts(LimitKey::ToolCall);
 
 /// Every request we serve.
 pub static METHODS: [Method; 20] = [

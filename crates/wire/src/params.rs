@@ -184,9 +184,12 @@ impl Params {
     pub fn rewrite(&self, subject: Subject, wanted: Rewrite<'_>, meta: Option<&str>) -> Bytes {
         let name_at = match subject {
             Subject::Reference => self.reference_name_at,
-            Subject::Gate | Subject::Tool | Subject::Prompt | Subject::Resource | Subject::Task => {
-                self.name_at
-            }
+            Subject::Gate
+            | Subject::Tool
+            | Subject::Prompt
+            | Subject::Resource
+            | Subject::Task
+            | Subject::Method => self.name_at,
         };
         let texts = [
             (wanted.name, name_at),

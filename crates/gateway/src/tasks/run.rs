@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 use upstream::{Caller, Events, Link, Reply, Request};
 use wire::method::{self, Method};
 use wire::{Era, Outcome, Params, code, json};
@@ -16,6 +18,8 @@ use crate::exchange::{InputRequest, ask_all, input_requests};
 
 /// How long a task is waited for at most.
 const RUN_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long an upstream may take to hear that a task is not wanted any more.
+const CANCEL_MAX: Duration = Duration::from_secs(10);
 
 /// A task at its upstream, and how to speak of it there.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,7 @@ pub(crate) async fn carry(
     link: &Arc<Link>,
     request: &Request,
     events: Option<&Events>,
+    carrier: &TaskTracker,
 ) -> Result<Reply, Rejection> {
     let mut reply = call(link, request, events).await?;
     let mut request = std::borrow::Cow::Borrowed(request);
@@ -52,9 +57,37 @@ pub(crate) async fn carry(
         id: &seen.id,
         events,
     };
-    match reply.era {
-        Era::Legacy => course.result().await,
-        Era::Modern => course.watch(None).await,
+    let mut unwanted = Unwanted {
+        cancel: Some(course.request(&method::TASKS_CANCEL, "")?),
+        link,
+        carrier,
+    };
+    let reply = match reply.era {
+        Era::Legacy => course.result().await?,
+        Era::Modern => course.watch(None).await?,
+    };
+    unwanted.cancel = None;
+    Ok(reply)
+}
+
+/// A task for which nobody waits any more once this is dropped; then its upstream is told, unless the task is over.
+struct Unwanted<'a> {
+    cancel: Option<Request>,
+    link: &'a Arc<Link>,
+    carrier: &'a TaskTracker,
+}
+
+impl Drop for Unwanted<'_> {
+    fn drop(&mut self) {
+        let (Some(cancel), Ok(runtime)) = (self.cancel.take(), Handle::try_current()) else {
+            return;
+        };
+        let link = Arc::clone(self.link);
+        let tell = async move {
+            // Nobody is left to be told that it cannot be cancelled.
+            drop(tokio::time::timeout(CANCEL_MAX, link.call(&cancel, None)).await);
+        };
+        self.carrier.spawn_on(tell, &runtime);
     }
 }
 
@@ -98,6 +131,7 @@ impl Course<'_> {
         let params = format!("{{\"taskId\":{}{extra}}}", json::string(self.id));
         Ok(Request {
             method,
+            extension: None,
             params: Params::read(params.into()).map_err(Rejection::BadParams)?,
             name: None,
             task_id: None,

@@ -99,9 +99,16 @@ impl Checker<'_> {
         let calls = complaints.at("calls", |complaints| {
             let heartbeat = heartbeat(&raw.calls.heartbeat, complaints);
             let result_max = result_max(&raw.calls.result_max, complaints);
+            let deadlines: Option<_> = complaints.at("deadlines", |complaints| {
+                let deadlines = raw.calls.deadlines.iter();
+                deadlines
+                    .map(|(client, long)| Some((client.clone(), wait(long, client, complaints)?)))
+                    .collect()
+            });
             Some(gateway::CallSettings {
                 heartbeat: heartbeat?,
                 result_max: result_max?,
+                deadlines: deadlines?,
             })
         });
 

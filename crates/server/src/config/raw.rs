@@ -256,6 +256,9 @@ pub(super) struct RawCalls {
     pub heartbeat: SpanOrOff,
     /// A tool's result with more text than this is kept for ten minutes, and its reader gets the beginning and a link to the whole; `off` for never. Clients of revisions before 2025-06-18, which have no such links, get all of it.
     pub result_max: SizeOrOff,
+    /// How long clients wait at most for an answer, by the name that they give of themselves: `"claude-ai" = "4m"`. In its place they get an error then, before they give up by themselves, and the upstream is told.
+    #[serde(default)]
+    pub deadlines: BTreeMap<String, Span>,
 }
 
 /// One upstream.
@@ -281,6 +284,9 @@ pub(super) struct RawUpstream {
     /// do: `shared` (one process or session for all; the default with `stdio`) or `per-client` (one for all clients of
     /// a principal that can do the same; the default with `url`).
     pub sessions: Option<RawSharing>,
+    /// Methods of extensions that go to this upstream: `["skills/list"]`. Rules know them as `alias.method`; the gate
+    /// passes on no other method that it does not know.
+    pub methods: Option<Vec<String>>,
     /// With `stdio`: variables for the process, which otherwise gets a scrubbed environment.
     pub env: Option<BTreeMap<String, Secret>>,
     /// With `stdio`: the folder it starts in.

@@ -54,8 +54,9 @@ impl Checker<'_> {
                     let kind = self.kind(alias, raw, complaints);
                     let timeout = wait(&raw.timeout, "timeout", complaints);
                     let timeout_connect = wait(&raw.connect_timeout, "connect_timeout", complaints);
-                    let (Some(id), Some(kind), Some(timeout), Some(timeout_connect)) =
-                        (id, kind, timeout, timeout_connect)
+                    let methods = methods(raw, complaints);
+                    let (Some(id), Some(kind), Some(timeout), Some(timeout_connect), Some(methods)) =
+                        (id, kind, timeout, timeout_connect, methods)
                     else {
                         whole = false;
                         return;
@@ -73,6 +74,7 @@ impl Checker<'_> {
                                 timeout,
                                 timeout_connect,
                                 sharing,
+                                methods,
                             },
                         );
                     }
@@ -97,6 +99,7 @@ impl Checker<'_> {
                         timeout,
                         timeout_connect,
                         sharing: Sharing::Shared,
+                        methods: Vec::new(),
                     },
                 );
             }
@@ -361,6 +364,25 @@ pub(crate) fn is_header_ours(name: &str) -> bool {
 }
 
 // A setting that does nothing is a mistake that nobody would notice.
+/// Methods that no revision has: what MCP means by a method is not to be changed by a config.
+fn methods(raw: &RawUpstream, complaints: &mut Complaints) -> Option<Vec<String>> {
+    let methods = raw.methods.clone().unwrap_or_default();
+    let foreign = |name: &&String| {
+        let is_taken = wire::method::find(name).is_some();
+        is_taken || !name.contains('/') || name.starts_with("notifications/")
+    };
+    let Some(bad) = methods.iter().find(foreign) else {
+        return Some(methods);
+    };
+    complaints.at("methods", |complaints| {
+        complaints.add(
+            format!("`{bad}` is no method of an extension"),
+            "name methods such as \"skills/list\", which MCP itself does not have",
+        );
+    });
+    None
+}
+
 /// A process has one state and is costly; a session is neither.
 fn sharing(raw: Option<RawSharing>, kind: &Kind) -> Sharing {
     match (raw, kind) {

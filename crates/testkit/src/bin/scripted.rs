@@ -191,6 +191,7 @@ impl Server {
                 }),
             ),
             "ping" | "logging/setLevel" => result(id, &json!({})),
+            "skills/list" => result(id, &json!({ "skills": [], "asked": params })),
             "tools/list" => self.page(id, params, "tools", &self.tools()),
             "prompts/list" => {
                 let greet =
