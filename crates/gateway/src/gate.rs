@@ -80,7 +80,7 @@ pub struct Gate {
     authenticator: ArcSwap<Authenticator>,
     audit: AuditLog,
     counters: Counters,
-    desk: Desk,
+    pub(crate) desk: Desk,
     pub(crate) sessions: Sessions,
     links: Mutex<Vec<Running>>,
     /// Another number, another catalog.

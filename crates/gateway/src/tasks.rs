@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use policy::{Instant, PrincipalId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use upstream::{Caller, Item, Reply};
+use upstream::{Caller, Item, Notice, Reply, Told};
 use wire::{Abilities, Era, Outcome, Params, Revision, json};
 
 use crate::Rejection;
@@ -133,6 +133,20 @@ impl Tasks {
             .filter(|(_, task)| task.principal == principal.as_str())
             .cloned()
             .collect()
+    }
+
+    /// What an upstream says of a legacy task of this principal, in the words of its client.
+    pub(crate) fn told(&self, principal: &PrincipalId, told: &Told) -> Option<Notice> {
+        let upstream = told.upstream.as_ref()?;
+        let theirs = json::text(&told.notice.params, "taskId")?;
+        let listed = self.listed.lock();
+        let (ours, _) = listed.iter().find(|(_, task)| {
+            task.id == theirs
+                && task.upstream == upstream.as_str()
+                && task.principal == principal.as_str()
+        })?;
+        let params = form::renamed(&told.notice.params, &theirs, ours);
+        Some(Notice::new(told.notice.method.as_str(), params))
     }
 
     /// Gives up questions whose client did not come back.
@@ -267,8 +281,8 @@ impl Desk {
             let text = json::with_members(exchange.request.params.text(), "\"task\":{}");
             exchange.request.params = Params::read(text.into()).map_err(Rejection::BadParams)?;
         }
-        exchange.is_carried = !takes_tasks;
         if !takes_tasks {
+            exchange.carrier = Some(self.tasks.keepers.clone());
             return self.exchange(exchange).await;
         }
         let caller = &exchange.request.caller;

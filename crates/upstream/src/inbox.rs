@@ -442,6 +442,7 @@ impl Inbox {
                     .flatten();
                 // Nobody listens: nobody subscribed.
                 drop(self.told.send(Told {
+                    upstream: None,
                     principal,
                     notice: Notice::new(method, params.clone()),
                 }));

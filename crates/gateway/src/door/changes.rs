@@ -153,7 +153,7 @@ impl Listener {
                     let params = self.whose.updated(&update);
                     self.waiting.push_back(message(notification::RESOURCE_UPDATED, &params));
                 }
-                notice = self.whose.finished(&mut self.told) => {
+                notice = self.whose.told(&mut self.told, gate) => {
                     let message = encode::notification(&notice.method, &notice.params);
                     self.waiting.push_back(message.into());
                 }
@@ -237,12 +237,13 @@ impl Whose {
         json::object(others.chain(tag.as_deref().map(|tag| ("_meta", tag))))
     }
 
-    /// The next page that the principal is done with, for a client that knows of such pages.
-    async fn finished(&self, told: &mut broadcast::Receiver<Told>) -> Notice {
+    /// The next page that the principal is done with, for a client that knows of such pages; or how a task of the
+    /// principal's is doing.
+    async fn told(&self, told: &mut broadcast::Receiver<Told>, gate: &Gate) -> Notice {
         let Self::Session(session) = self else {
             return std::future::pending().await;
         };
-        if session.revision < Revision::V2025_11_25 || !session.abilities.url {
+        if session.revision < Revision::V2025_11_25 {
             return std::future::pending().await;
         }
         loop {
@@ -250,10 +251,17 @@ impl Whose {
                 Ok(Told {
                     principal: Some(principal),
                     notice,
+                    upstream: _,
                 }) if *principal == *session.principal.as_str()
+                    && session.abilities.url
                     && notice.method == notification::ELICITATION_COMPLETE =>
                 {
                     return notice;
+                }
+                Ok(told) if told.notice.method == notification::TASK_STATUS => {
+                    if let Some(notice) = gate.desk.tasks.told(&session.principal, &told) {
+                        return notice;
+                    }
                 }
                 // What was missed was for clients that wait; they may ask again.
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
