@@ -13,6 +13,7 @@ mod limits;
 mod lists;
 mod record;
 pub mod rejection;
+mod results;
 mod seal;
 mod session;
 mod settings;
