@@ -8,6 +8,7 @@ mod faults;
 mod flow;
 mod hostile;
 mod lifecycle;
+mod long;
 mod peers;
 mod properties;
 mod real;
