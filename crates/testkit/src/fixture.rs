@@ -122,3 +122,5 @@ impl Provider for Fixture {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,7 @@ async fn main() -> Result<()> {
         timeout: Duration::from_secs(60),
         timeout_connect: Duration::from_secs(10),
         sharing: Sharing::Shared,
+        methods: Vec::new(),
     });
     let serving = server::serve::start(loaded, clock).await?;
     for address in serving.addresses() {

@@ -92,6 +92,7 @@ fn link(provider: &Arc<Echo>) -> (Arc<Link>, TempDir) {
         timeout: Duration::from_secs(5),
         timeout_connect: Duration::from_secs(5),
         sharing: Sharing::Shared,
+        methods: Vec::new(),
     };
     (Arc::new(Link::new(spec, parts).expect("a link")), folder)
 }
