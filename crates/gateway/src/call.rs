@@ -3,11 +3,12 @@
 //! `accept` and `decode` happened at the door, `authenticate` made the principal; `record` and `reply` are around
 //! it in [`Gate::answer`](crate::Gate).
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use futures_util::future::Either;
 use policy::{
     Decision, Instant, Principal, Schema, Subject as RuleSubject, SubjectKind, UpstreamId,
 };
@@ -120,7 +121,7 @@ pub(crate) async fn run(
     let authorized = consent(authorized);
     let now = record.opened();
     let calls = &view.settings.calls;
-    let answer = dispatch(&authorized, permit, desk, events, calls, now).await?;
+    let answer = Box::pin(dispatch(&authorized, permit, desk, events, calls, now)).await?;
     let screened = screen(&authorized, answer)?;
     Ok(shorten(screened, &authorized, view, desk, now))
 }
@@ -535,15 +536,18 @@ async fn dispatch(
     };
     let may_be_task =
         method.name == wire::method::TOOLS_CALL.name && entry.link.snapshot().listing.tasks;
-    let answer = pin!(async {
-        match task {
-            Some(task) => Box::pin(desk.follow(&exchange, task, asked.caller.abilities)).await,
-            None if may_be_task => {
-                Box::pin(desk.call_tool(exchange, &entry.item, asked.revision)).await
-            }
-            None => desk.exchange(exchange).await,
-        }
-    });
+    let abilities = asked.caller.abilities;
+    // Tasks are rare: only the way of all other calls is not behind a box.
+    let answer: Either<Pin<Box<dyn Future<Output = _> + Send + '_>>, _> = match task {
+        Some(task) => Either::Left(Box::pin(desk.follow(exchange, task, abilities))),
+        None if may_be_task => Either::Left(Box::pin(desk.call_tool(
+            exchange,
+            &entry.item,
+            asked.revision,
+        ))),
+        None => Either::Right(desk.exchange(exchange)),
+    };
+    let answer = pin!(answer);
     let answer = heartbeat::over(heartbeat, answer);
     let Some(waited) = calls.deadline(&asked.client) else {
         return answer.await;

@@ -1,9 +1,11 @@
 //! A real gate for one test: free port, real store in a temporary folder, and a clock that stands still.
 //!
 //! Talk to it as principals that the config names: each member of a role gets an API key; `local` and `nobody`
-//! present nothing. When it ends, a world checks what every test shares. Bytes on the socket are [`Exchange`].
+//! present nothing. When it ends, a world checks what every test shares, and that all which left the gate is what the
+//! protocol's schemas allow: clients talk to it through a tap. Bytes on the socket are [`Exchange`].
 
 mod socket;
+mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,6 +28,10 @@ use upstream::Kind;
 
 use crate::clock::ManualClock;
 use crate::mcp;
+use crate::schema::Schemas;
+use crate::schema::traffic::{Conversation, conversations};
+
+use self::tap::Tap;
 
 pub use socket::Exchange;
 pub(crate) use socket::PATIENCE;
@@ -41,6 +47,9 @@ pub struct World {
     folder: TempDir,
     clock: Arc<ManualClock>,
     serving: Serving,
+    tap: Tap,
+    /// What was said on pipes.
+    pipes: Mutex<Vec<Conversation>>,
     keys: Mutex<BTreeMap<String, auth::key::Minted>>,
     sessions: Mutex<Vec<Session>>,
     /// Records that there must be: one for every answer, and for every call that was given up.
@@ -154,10 +163,13 @@ impl World {
         let loaded = load(folder.path(), config, &keys)?;
         let serving =
             server::serve::start(loaded, Arc::clone(&clock) as Arc<dyn policy::Clock>).await?;
+        let tap = Tap::open(serving.addresses()[0]).await?;
         Ok(Self {
             folder,
             clock,
             serving,
+            tap,
+            pipes: Mutex::default(),
             keys,
             sessions: Mutex::default(),
             owed: AtomicUsize::new(0),
@@ -170,10 +182,10 @@ impl World {
         self.folder.path()
     }
 
-    /// Where it listens.
+    /// Where it is reached.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.serving.addresses()[0]
+        self.tap.address()
     }
 
     /// The gate itself, for pipes.
@@ -334,6 +346,16 @@ impl World {
             .await
     }
 
+    /// Asks for the rest of a stream of a session.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn resume(&self, session: &Session, last_event_id: &str) -> Result<Exchange> {
+        let mut headers = session.headers();
+        headers.push(("Last-Event-ID", last_event_id.to_owned()));
+        self.send("GET", &session.who, &headers, b"").await
+    }
+
     /// Ends a session.
     ///
     /// # Errors
@@ -344,16 +366,6 @@ impl World {
             .await?;
         self.sessions.lock().retain(|open| open != session);
         Ok(self.whole(exchange).await?.status)
-    }
-
-    /// Asks for the rest of a stream of a session.
-    ///
-    /// # Errors
-    /// If there is no answer.
-    pub async fn resume(&self, session: &Session, last_event_id: &str) -> Result<Exchange> {
-        let mut headers = session.headers();
-        headers.push(("Last-Event-ID", last_event_id.to_owned()));
-        self.send("GET", &session.who, &headers, b"").await
     }
 
     /// Ends a session that was opened by other means when the world ends.
@@ -462,6 +474,16 @@ impl World {
         Ok(reply)
     }
 
+    /// Takes note of what was said on a pipe, without line ends.
+    ///
+    /// # Errors
+    /// If the gate said something that is no JSON.
+    pub fn overheard(&self, sent: &[Vec<u8>], came: &[Vec<u8>]) -> Result<()> {
+        let conversation = Conversation::on_pipe(sent, came)?;
+        self.pipes.lock().push(conversation);
+        Ok(())
+    }
+
     /// Says that so many records more must be there at the end: for calls whose answer was not read by
     /// [`World::whole`], or never came.
     pub fn owe(&self, records: usize) {
@@ -536,6 +558,31 @@ impl World {
         processes_of(&mark(self.folder.path()))
     }
 
+    /// Ends the gate and starts another with the same folder, keys and time.
+    ///
+    /// # Errors
+    /// If it does not stop, said what the protocol does not allow, or does not start again.
+    pub async fn restart(self, config: &str) -> Result<Self> {
+        timeout(PATIENCE, self.serving.stop())
+            .await
+            .context("the gate does not stop")?;
+        judge(self.tap, self.pipes.into_inner()).await?;
+        let loaded = load(self.folder.path(), config, &self.keys)?;
+        let clock = Arc::clone(&self.clock) as Arc<dyn policy::Clock>;
+        let serving = server::serve::start(loaded, clock).await?;
+        let tap = Tap::open(serving.addresses()[0]).await?;
+        Ok(Self {
+            folder: self.folder,
+            clock: self.clock,
+            serving,
+            tap,
+            pipes: Mutex::default(),
+            keys: self.keys,
+            sessions: Mutex::default(),
+            owed: self.owed,
+        })
+    }
+
     /// Ends the gate at once, whatever is under way, and gives all that was recorded.
     ///
     /// # Errors
@@ -545,6 +592,7 @@ impl World {
         timeout(PATIENCE, self.serving.stop())
             .await
             .context("the gate does not stop")?;
+        judge(self.tap, self.pipes.into_inner()).await?;
         let left = processes_of(&mark)?;
         ensure!(left.is_empty(), "processes are left: {left:?}");
         let store = Store::open(&self.folder.path().join("data/portcullis.db"))?;
@@ -666,6 +714,25 @@ pub fn processes_of(mark: &str) -> Result<BTreeSet<i32>> {
     Ok(found)
 }
 
+/// Holds all that the gate said against the protocol's schemas.
+async fn judge(tap: Tap, mut said: Vec<Conversation>) -> Result<()> {
+    let heard = tap.close().await;
+    let heard: Vec<_> = heard
+        .iter()
+        .map(|one| (one.sent.lock().clone(), one.came.lock().clone()))
+        .collect();
+    said.extend(conversations(
+        heard
+            .iter()
+            .map(|(sent, came)| (sent.as_slice(), came.as_slice())),
+    )?);
+    let mut schemas = Schemas::locate()?;
+    for conversation in said {
+        conversation.judge(&mut schemas)?;
+    }
+    Ok(())
+}
+
 fn mark(folder: &Path) -> String {
     format!("{MARK}={}", folder.display())
 }
@@ -676,8 +743,13 @@ fn load(
     config: &str,
     keys: &Mutex<BTreeMap<String, auth::key::Minted>>,
 ) -> Result<Loaded> {
-    let scripted = program("scripted")?;
-    let mut text = config.replace("{scripted}", &scripted.to_string_lossy());
+    let mut text = config.to_owned();
+    for name in ["scripted", "echo", "watched"] {
+        text = text.replace(
+            &["{", name, "}"].concat(),
+            &program(name)?.to_string_lossy(),
+        );
+    }
     let table: toml::Table = toml::from_str(&text).context("the config")?;
     let roles = table.get("roles").and_then(toml::Value::as_table);
     let members: BTreeSet<&str> = roles
