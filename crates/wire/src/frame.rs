@@ -212,10 +212,7 @@ impl Frame {
             message: format!("Invalid Request: {message}"),
             id: envelope
                 .id
-                .filter(|id| {
-                    id.get()
-                        .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
-                })
+                .filter(|id| is_id(id.get()))
                 .map(|id| bytes.slice_ref(id.get().as_bytes())),
         })
     }
@@ -262,11 +259,8 @@ impl Frame {
                 params,
             }));
         };
-        if !id
-            .get()
-            .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
-        {
-            return Err("`id` must be a string or a number");
+        if !is_id(id.get()) {
+            return Err("`id` must be a string or a whole number");
         }
         let method = method::find(&name)
             .map_or_else(|| MethodName::Unknown(name.into_owned()), MethodName::Known);
@@ -277,6 +271,21 @@ impl Frame {
             params,
             read: OnceLock::new(),
         }))
+    }
+}
+
+/// A text that can be read, or a whole number however it is written: `1.0` is one, `1.5` and half a character are
+/// not, and no answer could name them.
+fn is_id(raw: &str) -> bool {
+    match raw.as_bytes() {
+        [b'"', ..] => !raw.contains('\\') || serde_json::from_str::<String>(raw).is_ok(),
+        [b'-' | b'0'..=b'9', ..] => {
+            !raw.contains(['.', 'e', 'E'])
+                || raw
+                    .parse()
+                    .is_ok_and(|number: f64| number.is_finite() && number.fract() == 0.0)
+        }
+        _ => false,
     }
 }
 

@@ -373,8 +373,10 @@ impl Pipe {
             principal: Some(&self.principal),
             bytes_in,
         };
-        let spoken = self.session.lock().as_ref().map(|session| session.revision);
-        let reply = self.gate.refused(refused, self.transport, spoken);
+        // Without a handshake it is a modern client, or one that has said nothing yet.
+        let session = self.session.lock().clone();
+        let spoken = session.map_or(Revision::V2026_07_28, |session| session.revision);
+        let reply = self.gate.refused(refused, self.transport, Some(spoken));
         reply.await.body
     }
 

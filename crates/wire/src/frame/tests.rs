@@ -104,6 +104,22 @@ fn an_array_is_no_message_whatever_stands_in_it() {
 }
 
 #[test]
+fn an_id_that_no_answer_could_name_is_refused() {
+    for id in [
+        "1.5",
+        "-0.25",
+        "1e-3",
+        "1e999",
+        r#""\ud800""#,
+        "true",
+        "[1]",
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        refused(&text, code::INVALID_REQUEST, None);
+    }
+}
+
+#[test]
 fn what_is_nested_too_deep_is_refused_by_its_id() {
     let deep = "[".repeat(70) + &"]".repeat(70);
     for rest in [r#""method":"ping","params":{"x":"#, r#""result":{"x":"#] {
