@@ -1,5 +1,5 @@
-//! What stands behind the gate: MCP servers over stdio, Streamable HTTP, HTTP+SSE and WebSockets, the built-in tool packs, and providers of
-//! other rooms.
+//! What stands behind the gate: MCP servers over stdio, Streamable HTTP, HTTP+SSE and WebSockets, the built-in tool
+//! packs, and providers of other rooms.
 //!
 //! A [`Link`] is one configured upstream and its whole life: start, probe of the era, lists, calls,
 //! restart with back-off, end. Which call may be made is decided before it gets here.
