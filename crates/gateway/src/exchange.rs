@@ -40,6 +40,8 @@ const PARKED_MAX: usize = 1024;
 const PARKED_OF_ONE_MAX: usize = 64;
 /// How often one call may ask for input.
 const ROUNDS_MAX: usize = 16;
+/// How long an upstream that asked one thing may take to ask the next along with it.
+const GATHER: Duration = Duration::from_millis(100);
 /// Events of a call that may be parked.
 const EVENTS_MAX: usize = 64;
 
@@ -213,21 +215,13 @@ impl Desk {
                 drop(events.try_send(Event::Told(notice)));
             }
         };
+        let mut asks = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 Some(event) = flight.events.recv() => match event {
                     Event::Told(notice) => tell(notice),
-                    Event::Asked(ask) => {
-                        let mut asks = vec![ask];
-                        while let Ok(event) = flight.events.try_recv() {
-                            match event {
-                                Event::Told(notice) => tell(notice),
-                                Event::Asked(ask) => asks.push(ask),
-                            }
-                        }
-                        return self.park(&exchange, flight, asks);
-                    }
+                    Event::Asked(ask) => asks.push(ask),
                 },
                 answer = &mut flight.answer => {
                     while let Ok(event) = flight.events.try_recv() {
@@ -236,6 +230,10 @@ impl Desk {
                         }
                     }
                     return self.pass_on(&exchange, answer?);
+                }
+                // What it asks at once the client is to hear at once.
+                () = tokio::time::sleep(GATHER), if !asks.is_empty() => {
+                    return self.park(&exchange, flight, asks);
                 }
             }
         }
