@@ -93,12 +93,9 @@ pub(crate) async fn run(
     let method = find_method(asked, view)?;
     let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
     if method.name.starts_with("tasks/") {
-        tasks::may_ask(
-            asked.revision,
-            &asked.caller,
-            view.catalog.tasks,
-            method.name,
-        )?;
+        // Who has tasks may still be on its way; a task that is not found is looked for again then.
+        let are_offered = view.catalog.tasks || view.catalog.is_settling;
+        tasks::may_ask(asked.revision, &asked.caller, are_offered, method.name)?;
     }
     if method.name == wire::method::TASKS_LIST.name {
         return Box::pin(desk.list_tasks(asked, params, view))
@@ -426,20 +423,24 @@ fn fits_without_nulls(schema: &Schema, mut arguments: Value) -> bool {
 
 /// Takes out members that are `null`; whether there was one.
 fn drop_nulls(value: &mut Value) -> bool {
+    let mut dropped = false;
     match value {
         Value::Object(members) => {
             let before = members.len();
             members.retain(|_, value| !value.is_null());
-            let dropped = members.len() < before;
-            members
-                .values_mut()
-                .fold(dropped, |dropped, value| drop_nulls(value) || dropped)
+            dropped = members.len() < before;
+            for value in members.values_mut() {
+                dropped |= drop_nulls(value);
+            }
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |dropped, value| drop_nulls(value) || dropped),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Array(items) => {
+            for item in items {
+                dropped |= drop_nulls(item);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+    dropped
 }
 
 /// Bytes as hexadecimal digits.

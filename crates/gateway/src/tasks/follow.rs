@@ -41,13 +41,13 @@ impl Desk {
     /// Answers a request about a task. `exchange` goes where the task is known.
     pub(crate) async fn follow(
         &self,
-        exchange: &Exchange<'_>,
+        exchange: Exchange<'_>,
         task: &Task,
         abilities: Abilities,
     ) -> Result<Reply, Rejection> {
         let follow = Follow {
             desk: self,
-            exchange,
+            exchange: &exchange,
             task,
             id: exchange
                 .request
@@ -133,7 +133,8 @@ impl Follow<'_> {
 
     /// The client's own request, under the upstream's id; what comes back under ours.
     async fn pass(&self) -> Result<Reply, Rejection> {
-        let reply = self.exchange.link.call(&self.exchange.request, None).await;
+        let call = self.exchange.link.call(&self.exchange.request, None);
+        let reply = Box::pin(call).await;
         let reply = reply.map_err(|cause| self.exchange.failed(cause))?;
         Ok(self.named(reply))
     }

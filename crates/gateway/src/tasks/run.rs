@@ -46,9 +46,8 @@ pub(crate) async fn carry(
         welcome(&mut request.to_mut().caller);
         reply = call(link, &request, events).await?;
     }
-    let created = match Seen::created(&reply) {
-        None => return Ok(reply),
-        Some(created) => created,
+    let Some(created) = Seen::created(&reply) else {
+        return Ok(reply);
     };
     let (seen, _) = created.map_err(|what| garbage(link, what))?;
     let course = Course {
@@ -96,7 +95,7 @@ async fn call(
     request: &Request,
     events: Option<&Events>,
 ) -> Result<Reply, Rejection> {
-    let reply = link.call(request, events).await;
+    let reply = Box::pin(link.call(request, events)).await;
     reply.map_err(|cause| failed(link, cause))
 }
 
@@ -166,7 +165,7 @@ impl Course<'_> {
         let request = self.request(&method::TASKS_RESULT, "")?;
         self.within(async {
             loop {
-                match self.link.call(&request, self.events).await {
+                match Box::pin(self.link.call(&request, self.events)).await {
                     // It is silent for as long as the task runs: whether it does is asked in between.
                     Err(upstream::Error::Silent { .. }) => {}
                     answer => return answer.map_err(|cause| failed(self.link, cause)),
