@@ -1,5 +1,6 @@
 //! One configured upstream and its whole life: start, handshake, lists, calls, restart with back-off, end.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -387,7 +388,7 @@ impl Link {
     }
 
     /// Has the connection that lists come over look again when a lane hears of changes.
-    async fn pass_changes_on(&self, lane: &Inbox) {
+    async fn pass_changes_on(&self, lane: &Inbox) -> Infallible {
         let mut before = Announced::default();
         loop {
             lane.changed.notified().await;
@@ -433,7 +434,7 @@ impl Link {
                     tokio::select! {
                         () = &mut watch => String::new(),
                         () = self.pass_on(peer.inbox().told.subscribe()) => String::new(),
-                        () = self.pass_changes_on(peer.inbox()) => String::new(),
+                        never = self.pass_changes_on(peer.inbox()) => match never {},
                         () = unused => "unused".to_owned(),
                     }
                 };
