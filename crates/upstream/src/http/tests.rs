@@ -149,6 +149,7 @@ impl World {
             task_id: None,
             input: None,
             mirrored: Vec::new(),
+            extension: None,
             caller: Caller::default(),
         };
         self.peer.call(&request, None).await.expect("an answer")
