@@ -124,6 +124,7 @@ pub fn headers(message: &Value) -> Vec<(&'static str, String)> {
     let name = match method {
         "tools/call" | "prompts/get" => params["name"].as_str(),
         "resources/read" => params["uri"].as_str(),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => params["taskId"].as_str(),
         _ => None,
     };
     headers.extend(name.map(|name| ("Mcp-Name", name.to_owned())));
