@@ -124,7 +124,21 @@ async def asking_prompt(ctx: Context) -> list[UserMessage]:
     return [UserMessage(role="user", content=TextContent(type="text", text=text))]
 
 
+async def changes_tools(ctx: Context) -> str:
+    """Says that the list of tools changed, on the stream that a legacy session has for it."""
+    await ctx.session.send_tool_list_changed()
+    return "tool list changed"
+
+
+async def changes_prompts(ctx: Context) -> str:
+    """Says that the list of prompts changed, on the stream that a legacy session has for it."""
+    await ctx.session.send_prompt_list_changed()
+    return "prompt list changed"
+
+
 LEGACY = {
+    "test_trigger_tool_change": changes_tools,
+    "test_trigger_prompt_change": changes_prompts,
     "test_input_required_result_elicitation": asks_name,
     "test_input_required_result_sampling": asks_model,
     "test_input_required_result_list_roots": asks_roots,
