@@ -145,6 +145,11 @@ impl Peers {
         self.python("mcp-server-git", &["--repository", text(repository)?])
     }
 
+    /// The folder with the protocol's JSON Schemas.
+    pub(crate) fn schemas(&self) -> Result<PathBuf> {
+        self.there("schemas").map(PathBuf::from)
+    }
+
     /// A program of the Python environment.
     pub(crate) fn python(&self, program: &str, arguments: &[&str]) -> Result<Launch> {
         let program = self.there(&format!("py/bin/{program}"))?;

@@ -87,6 +87,9 @@ struct Line {
     pipe: Arc<Pipe>,
     out: mpsc::Receiver<Bytes>,
     unread: Vec<Value>,
+    /// All that each side said.
+    sent: Vec<Vec<u8>>,
+    came: Vec<Vec<u8>>,
 }
 
 /// A request whose answer is still to be read.
@@ -109,7 +112,7 @@ impl Runner {
                 }
                 Over::Stdio(revision) => {
                     let message = whole(asking, revision.is_none())?;
-                    self.line(asking).await?.pipe.take(message.into()).await;
+                    self.line(asking).await?.tell(message).await;
                     Sent::Stdio
                 }
             };
@@ -180,13 +183,15 @@ impl Runner {
                 pipe: Pipe::new(gate, principal, "stdio", sender),
                 out,
                 unread: Vec::new(),
+                sent: Vec::new(),
+                came: Vec::new(),
             };
             if let Some(revision) = revision {
                 let hello = mcp::initialize(revision).to_string();
-                line.pipe.take(hello.into()).await;
+                line.tell(hello.into()).await;
                 line.answer(Some(&json!(0))).await?;
                 let note = mcp::notification("notifications/initialized", &json!({}));
-                line.pipe.take(note.to_string().into()).await;
+                line.tell(note.to_string().into()).await;
                 self.world.owe(1);
             }
             self.pipes.insert(key.clone(), line);
@@ -378,8 +383,10 @@ impl Runner {
                 .await
                 .context("a pipe does not end")?;
             while let Ok(message) = line.out.try_recv() {
-                line.unread.push(serde_json::from_slice(&message)?);
+                let message = line.heard(&message)?;
+                line.unread.push(message);
             }
+            self.world.overheard(&line.sent, &line.came)?;
             let answers: Vec<&Value> = line
                 .unread
                 .iter()
@@ -402,6 +409,16 @@ impl Runner {
 }
 
 impl Line {
+    async fn tell(&mut self, message: Vec<u8>) {
+        self.sent.push(message.clone());
+        self.pipe.take(message.into()).await;
+    }
+
+    fn heard(&mut self, message: &[u8]) -> Result<Value> {
+        self.came.push(message.to_vec());
+        Ok(serde_json::from_slice(message)?)
+    }
+
     /// The answer to `id`, or the next one if that is not known.
     async fn answer(&mut self, id: Option<&Value>) -> Result<Value> {
         let fits = |message: &Value| {
@@ -417,7 +434,7 @@ impl Line {
                 .await
                 .context("no answer in time")?
                 .context("the pipe was closed")?;
-            let message: Value = serde_json::from_slice(&message)?;
+            let message = self.heard(&message)?;
             if fits(&message) {
                 return Ok(message);
             }

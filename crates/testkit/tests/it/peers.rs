@@ -11,6 +11,7 @@ use gateway::Pipe;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{
     CallToolRequestParams, ProgressNotificationParam, ProtocolVersion, RequestMetaObject,
@@ -148,11 +149,15 @@ async fn their_server_stands_behind_the_gate_in_both_eras() -> Result<()> {
     Ok(())
 }
 
+/// What was said on a pipe, by the client and by the gate.
+type Said = Arc<Mutex<[Vec<Vec<u8>>; 2]>>;
+
 /// A client of theirs on a pipe to the gate.
 async fn client(
     world: &World,
     tasks: &mut JoinSet<()>,
     mode: ClientLifecycleMode,
+    said: &Said,
 ) -> Result<RunningService<RoleClient, ()>> {
     let presented = Presented {
         authorization: None,
@@ -165,15 +170,18 @@ async fn client(
     let pipe = Pipe::new(gate, principal, "stdio", sender);
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (read, mut write) = tokio::io::split(ours);
+    let (sent, came) = (Arc::clone(said), Arc::clone(said));
     tasks.spawn(async move {
         let mut lines = BufReader::new(read).lines();
         while let Ok(Some(line)) = lines.next_line().await {
+            sent.lock()[0].push(line.clone().into());
             pipe.take(line.into()).await;
         }
         pipe.finish(Duration::ZERO).await;
     });
     tasks.spawn(async move {
         while let Some(message) = out.recv().await {
+            came.lock()[1].push(message.to_vec());
             let line = [message.as_ref(), b"\n"].concat();
             if write.write_all(&line).await.is_err() {
                 return;
@@ -197,7 +205,8 @@ async fn their_client_uses_the_gate_in_both_eras() -> Result<()> {
     ];
     for mode in modes {
         let mut tasks = JoinSet::new();
-        let client = client(&world, &mut tasks, mode.clone()).await?;
+        let said = Said::default();
+        let client = client(&world, &mut tasks, mode.clone(), &said).await?;
         let tools = client.list_all_tools().await?;
         assert_eq!(tools.len(), 18, "{mode:?}");
         let arguments = json!({ "text": "hello" }).as_object().cloned();
@@ -216,6 +225,8 @@ async fn their_client_uses_the_gate_in_both_eras() -> Result<()> {
         assert!(refused.to_string().contains("Unknown tool"), "{refused}");
         client.cancel().await?;
         tasks.join_all().await;
+        let [sent, came] = std::mem::take(&mut *said.lock());
+        world.overheard(&sent, &came)?;
     }
     let records = world.records().await?;
     assert!(
