@@ -208,7 +208,7 @@ async fn their_client_uses_the_gate_in_both_eras() -> Result<()> {
         let said = Said::default();
         let client = client(&world, &mut tasks, mode.clone(), &said).await?;
         let tools = client.list_all_tools().await?;
-        assert_eq!(tools.len(), 18, "{mode:?}");
+        assert_eq!(tools.len(), 28, "{mode:?}");
         let arguments = json!({ "text": "hello" }).as_object().cloned();
         let result = client
             .call_tool(

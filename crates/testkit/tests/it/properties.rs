@@ -13,7 +13,7 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new(Config {
         cases,
         failure_persistence: None,
-        max_shrink_iters: 64,
+        max_shrink_iters: 0,
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: RngSeed::Fixed(20_260_728),
         ..Config::default()

@@ -72,7 +72,10 @@ fn object() -> impl Strategy<Value = String> {
 /// An object whose names are all different.
 fn members(all: &[(String, String)], space: &str) -> String {
     let one = |(at, (name, value)): (usize, &(String, String))| {
-        let name = name.trim_matches('"');
+        let name = name
+            .strip_prefix('"')
+            .and_then(|name| name.strip_suffix('"'));
+        let name = name.unwrap_or_default();
         format!("{space}\"{at}{name}\"{space}:{value}")
     };
     let all: Vec<String> = all.iter().enumerate().map(one).collect();
