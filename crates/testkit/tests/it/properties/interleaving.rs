@@ -268,7 +268,10 @@ impl<'a> Run<'a> {
     async fn end(mut self) -> Result<()> {
         for call in 0..self.calls.len() {
             let open = &self.calls[call];
-            if open.tool == "silent" && open.answers == 0 && !open.is_cancelled && !open.is_deaf {
+            // Within a session hanging up takes nothing back.
+            let (carrier, revision) = CLIENTS[open.client];
+            let goes_on = !open.is_deaf || (carrier == Carrier::Http && revision != MODERN);
+            if open.tool == "silent" && open.answers == 0 && !open.is_cancelled && goes_on {
                 self.under_way(call).await?;
                 self.cancel(call).await?;
             }
