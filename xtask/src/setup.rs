@@ -1,10 +1,11 @@
 //! What the tests need from outside: other teams' servers and clients, pinned, under `target/peers/`.
 //!
-//! Installed once, the protocol's JSON Schemas by [`schemas`]; a stamp holds a hash of the pins, so a changed pin installs anew. Nothing is retried and
-//! nothing is skipped: what cannot be installed is told with the line that installs it. `testkit::fixtures`
-//! finds what is put here.
+//! Installed once; a stamp holds a hash of the pins, so a changed pin installs anew. Nothing is retried and nothing
+//! is skipped: what cannot be installed is told with the line that installs it. [`schemas`] and [`sdk`] fetch what
+//! is in no package. `testkit::fixtures` finds what is put here.
 
 mod schemas;
+mod sdk;
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -69,6 +70,7 @@ pub(crate) fn setup(tree: &Tree) -> Result<()> {
     let peers = tree.target.join("peers");
     let _lock = lock(&peers)?;
     peers_from_others(tree, &peers)?;
+    sdk::install(tree, &peers)?;
     schemas::install(tree, &peers)
 }
 

@@ -1,4 +1,4 @@
-// What the two TypeScript clients share: reading the plan, walking it, printing what was seen.
+// What the clients in JavaScript share: reading the plan, walking it, printing what was seen.
 // The plan and the output are described in py_client.py. A client here differs only in its SDK.
 
 const PAGES_MAX = 1000;
@@ -23,11 +23,18 @@ function fault(error) {
 
 /** One step of the plan; its failure is what the test wants to see. */
 async function take(client, step, options) {
+    const giveUp = new AbortController();
     let progress = 0;
-    const onprogress = () => { progress += 1; };
+    const onprogress = () => {
+        progress += 1;
+        if ('cancel' in step) giveUp.abort('as planned');
+    };
     try {
         let result;
-        if ('call' in step) {
+        if ('cancel' in step) {
+            const params = { name: step.cancel, arguments: step.arguments ?? {} };
+            result = await client.call(params, { ...options, onprogress, signal: giveUp.signal });
+        } else if ('call' in step) {
             const params = { name: step.call, arguments: step.arguments ?? {} };
             result = await client.call(params, { ...options, onprogress });
         } else if ('prompt' in step) {
@@ -43,7 +50,7 @@ async function take(client, step, options) {
         }
         return { result, progress };
     } catch (error) {
-        return { error: fault(error), progress };
+        return giveUp.signal.aborted ? { cancelled: true, progress } : { error: fault(error), progress };
     }
 }
 

@@ -5,11 +5,12 @@ Usage: py_client.py PLAN, where PLAN is JSON:
     or  {"stdio": ["command", "argument", …], "env": {…}}
   "mode": "legacy" | "auto" | "2026-07-28"
   "steps": [{"call": NAME, "arguments": {…}}, {"prompt": NAME, "arguments": {…}}, {"read": URI},
-            {"complete": {"ref": {…}, "argument": {…}, "context": {…}}}]
+            {"complete": {"ref": {…}, "argument": {…}, "context": {…}}},
+            {"cancel": NAME, "arguments": {…}}: a tool that is given up at its first progress]
   "seconds": how long one request may take
 
 All lists that the server declares are read to their last page. A step that fails is an `error` in its place;
-a connection that fails is an `error` at the top and exit code 1. The other two clients read and print the same.
+a connection that fails is an `error` at the top and exit code 1. The other clients read and print the same.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import json
 import sys
 from typing import Any
 
+import anyio
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.sse import sse_client
@@ -60,12 +62,21 @@ def reference(ref: dict[str, str]) -> Any:
 async def take(client: Client, step: dict[str, Any]) -> dict[str, Any]:
     """One step of the plan."""
     seen: list[float] = []
+    scope = anyio.CancelScope()
 
     async def progress(value: float, _total: float | None, _message: str | None) -> None:
         seen.append(value)
+        if "cancel" in step:
+            scope.cancel()
 
     try:
-        if "call" in step:
+        if "cancel" in step:
+            result = None
+            with scope:
+                result = await client.call_tool(step["cancel"], step.get("arguments", {}), progress_callback=progress)
+            if result is None:
+                return {"cancelled": True, "progress": len(seen)}
+        elif "call" in step:
             result = await client.call_tool(step["call"], step.get("arguments", {}), progress_callback=progress)
         elif "prompt" in step:
             result = await client.get_prompt(step["prompt"], step.get("arguments"))

@@ -7,14 +7,26 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { WebSocketClientTransport } from '@modelcontextprotocol/sdk/client/websocket.js';
 import { main, wrap } from './plan.mjs';
 
-/** What the plan says carries messages. The WebSocket of node, as that of a browser, sends no headers. */
+/** The SDK's transport opens a WebSocket as a browser does, without headers; node's can send them. */
+function socketsSend(headers) {
+    const Plain = globalThis.WebSocket;
+    globalThis.WebSocket = class extends Plain {
+        constructor(url, protocols) {
+            super(url, { protocols, headers });
+        }
+    };
+}
+
+/** What the plan says carries messages. */
 function transportOf(plan) {
     if (plan.stdio) return new StdioClientTransport({ command: plan.stdio[0], args: plan.stdio.slice(1), env: plan.env });
     const url = new URL(plan.url);
     const requestInit = { headers: plan.headers };
     switch (plan.transport) {
         case 'sse': return new SSEClientTransport(url, { requestInit });
-        case 'websocket': return new WebSocketClientTransport(url);
+        case 'websocket':
+            socketsSend(plan.headers);
+            return new WebSocketClientTransport(url);
         default: return new StreamableHTTPClientTransport(url, { requestInit });
     }
 }

@@ -17,12 +17,13 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::fixtures::{Launch, Peers};
+use crate::world::program;
 
 /// How long a client may take over its whole plan.
 const RUN_MAX: Duration = Duration::from_secs(60);
 
 /// Whose client it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sdk {
     /// `mcp` of the Python registry: both eras.
     Python,
@@ -30,11 +31,20 @@ pub enum Sdk {
     TypeScript,
     /// `@modelcontextprotocol/client` 2.x: both eras.
     TypeScriptModern,
+    /// `rmcp` 3.x: both eras.
+    Rmcp,
+    /// The command line of `@modelcontextprotocol/inspector`: both eras; it lists, calls, reads and gets prompts.
+    Inspector,
 }
 
 impl Sdk {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Python, Self::TypeScript, Self::TypeScriptModern];
+    /// Those that can take every step.
+    pub const ALL: [Self; 4] = [
+        Self::Python,
+        Self::TypeScript,
+        Self::TypeScriptModern,
+        Self::Rmcp,
+    ];
 
     fn launch(self, peers: &Peers) -> Result<Launch> {
         match self {
@@ -44,6 +54,8 @@ impl Sdk {
             }
             Self::TypeScript => peers.script("ts_client.mjs"),
             Self::TypeScriptModern => peers.script("ts_client_modern.mjs"),
+            Self::Rmcp => Ok(Launch::new([program("rmcp_client")?.to_string_lossy()])),
+            Self::Inspector => peers.script("inspector.mjs"),
         }
     }
 }
@@ -68,9 +80,9 @@ pub enum Mode {
 pub enum Transport {
     /// Streamable HTTP.
     Http,
-    /// HTTP+SSE, the first revision's; not in the TypeScript SDK 2.x.
+    /// HTTP+SSE, the first revision's; neither in the TypeScript SDK 2.x nor in rmcp.
     Sse,
-    /// A WebSocket; in the TypeScript SDK 1.x only, and it sends no headers.
+    /// A WebSocket; in the TypeScript SDK 1.x, and over rmcp's transport of sinks and streams.
     WebSocket,
 }
 
@@ -102,6 +114,7 @@ enum To {
 #[serde(untagged)]
 enum Step {
     Call { call: String, arguments: Value },
+    Cancel { cancel: String, arguments: Value },
     Prompt { prompt: String, arguments: Value },
     Read { read: String },
     Complete { complete: Value },
@@ -162,6 +175,15 @@ impl Plan {
     pub fn call(self, tool: &str, arguments: Value) -> Self {
         self.then(Step::Call {
             call: tool.to_owned(),
+            arguments,
+        })
+    }
+
+    /// Then calls a tool, and gives it up at its first progress.
+    #[must_use]
+    pub fn cancel(self, tool: &str, arguments: Value) -> Self {
+        self.then(Step::Cancel {
+            cancel: tool.to_owned(),
             arguments,
         })
     }
@@ -274,6 +296,9 @@ pub struct Taken {
     /// Progress notifications that came before it. The TypeScript clients lose one that arrives together with
     /// the result, so a test can ask for all but one.
     pub progress: usize,
+    /// Given up, as it was to be.
+    #[serde(default)]
+    pub cancelled: bool,
 }
 
 impl Taken {

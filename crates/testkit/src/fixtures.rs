@@ -111,6 +111,42 @@ impl Peers {
         HttpPeer::start(&launch, address, "/sse").await
     }
 
+    /// The Python SDK's own fixture over stdio: every feature of both eras.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn fixture(&self) -> Result<Launch> {
+        self.fixture_over(&["stdio"])
+    }
+
+    /// The Python SDK's own fixture over Streamable HTTP, running.
+    ///
+    /// # Errors
+    /// If it is not installed, or is not ready in time.
+    pub async fn fixture_http(&self) -> Result<HttpPeer> {
+        let address = free_address()?;
+        let launch = self.fixture_over(&["streamable-http", &address.port().to_string()])?;
+        HttpPeer::start(&launch, address, "/mcp").await
+    }
+
+    /// The Python SDK's own fixture over HTTP+SSE, running.
+    ///
+    /// # Errors
+    /// If it is not installed, or is not ready in time.
+    pub async fn fixture_sse(&self) -> Result<HttpPeer> {
+        let address = free_address()?;
+        let launch = self.fixture_over(&["sse", &address.port().to_string()])?;
+        HttpPeer::start(&launch, address, "/sse").await
+    }
+
+    fn fixture_over(&self, words: &[&str]) -> Result<Launch> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/py_server.py");
+        let arguments: Vec<_> = [script].into_iter().chain(words.iter().copied()).collect();
+        let sources = self.there("sdk/examples/servers/everything-server")?;
+        let launch = self.python("python", &arguments)?;
+        Ok(launch.env("PYTHONPATH", sources))
+    }
+
     /// `server-filesystem` over stdio, on one folder.
     ///
     /// # Errors
@@ -198,7 +234,11 @@ pub struct HttpPeer {
 }
 
 impl HttpPeer {
-    async fn start(launch: &Launch, address: SocketAddr, path: &'static str) -> Result<Self> {
+    /// Starts it, and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// If it is not ready in time; with what it printed.
+    pub async fn start(launch: &Launch, address: SocketAddr, path: &'static str) -> Result<Self> {
         let mut process = Process::start(launch)?;
         process.accepts(address).await?;
         Ok(Self {

@@ -1,12 +1,13 @@
 //! The conformance suite and what it is run with, pinned, under `target/peers/conformance/`.
 //!
 //! A step of its own with a stamp of its own, because the suite wants a newer Node than most systems have, and that is
-//! a big download which the other tests do not need. The Python environment and the lock are [`crate::setup`]'s.
+//! a big download which the other tests do not need. The Python environment, the fixture, the suite's client and the
+//! lock are [`crate::setup`]'s.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::setup;
 use crate::steps::{Tree, run};
@@ -28,12 +29,6 @@ pub(super) struct Installed {
 }
 
 const NPM: &[&str] = &["package.json", "package-lock.json", ".npmrc"];
-const SDIST: &str = "sdist.txt";
-/// The part of the SDK's sources that is unpacked, below its folder.
-const UNPACKED: &[&str] = &[
-    "examples/servers/everything-server",
-    ".github/actions/conformance/client.py",
-];
 
 /// Installs what is missing; does nothing, quickly, when all is there.
 pub(super) fn install(tree: &Tree) -> Result<Installed> {
@@ -42,15 +37,13 @@ pub(super) fn install(tree: &Tree) -> Result<Installed> {
     let folder = peers.join("conformance");
     let _lock = setup::lock(&peers)?;
     let pins = tree.root.join("crates/testkit/peers/conformance");
-    let mut pinned: Vec<_> = NPM.iter().map(|pin| pins.join(pin)).collect();
-    pinned.push(pins.join(SDIST));
+    let pinned: Vec<_> = NPM.iter().map(|pin| pins.join(pin)).collect();
     let wanted = setup::hash(&pinned)?;
     let stamp = folder.join("stamp");
     if !fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         println!("    installing the pinned suite into {}", folder.display());
         fs::create_dir_all(&folder)?;
         suite(tree, &pins, &folder)?;
-        sources(tree, &pins.join(SDIST), &folder, &peers.join("py/bin/pip"))?;
         fs::write(&stamp, wanted).context("writing the stamp")?;
     }
     located(&peers)
@@ -65,7 +58,7 @@ fn located(peers: &Path) -> Result<Installed> {
         .into_iter()
         .find(|node| node.is_file())
         .context("the registry has no Node 22 for this machine that we know of")?;
-    let sdk = folder.join("sdk");
+    let sdk = peers.join("sdk");
     Ok(Installed {
         node,
         suite: package.join("dist/index.js"),
@@ -84,37 +77,4 @@ fn suite(tree: &Tree, pins: &Path, folder: &Path) -> Result<()> {
         .command("npm")
         .args(["ci", "--ignore-scripts", "--loglevel=error"])
         .current_dir(folder))
-}
-
-/// Fetches the SDK's sources and unpacks the few that are wanted.
-fn sources(tree: &Tree, pin: &Path, folder: &Path, pip: &Path) -> Result<()> {
-    let fetched = folder.join("fetched");
-    run(tree
-        .command(pip)
-        .args([
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-        ])
-        .args(["--no-binary", "mcp", "--require-hashes", "--requirement"])
-        .arg(pin)
-        .arg("--dest")
-        .arg(&fetched))?;
-    let archives: Vec<_> = fs::read_dir(&fetched)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    ensure!(
-        archives.len() == 1,
-        "{} holds {} files",
-        fetched.display(),
-        archives.len()
-    );
-    let sdk = folder.join("sdk");
-    fs::create_dir_all(&sdk)?;
-    let mut tar = tree.command("tar");
-    tar.arg("xzf").args(&archives).arg("-C").arg(&sdk);
-    tar.args(["--strip-components=1", "--wildcards"]);
-    run(tar.args(UNPACKED.iter().map(|path| format!("mcp-*/{path}"))))?;
-    fs::remove_dir_all(&fetched).context("removing the archive")
 }

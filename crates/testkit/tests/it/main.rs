@@ -7,6 +7,7 @@ mod carriers;
 mod faults;
 mod flow;
 mod hostile;
+mod interop;
 mod lifecycle;
 mod long;
 mod peers;
