@@ -178,6 +178,9 @@ impl Bridge {
             let bridge = Arc::clone(self);
             // Here and not in the task: the next line may cancel it.
             let open = request.as_ref().and_then(|request| bridge.enter(request));
+            let listens = request
+                .as_ref()
+                .is_some_and(|request| request.method.as_str() == method::LISTEN.name);
             self.tasks.spawn(async move {
                 let Some(open) = open else {
                     return bridge.exchange(line, request).await;
@@ -186,6 +189,8 @@ impl Bridge {
                     biased;
                     () = open.cancelled.cancelled() => {}
                     () = bridge.exchange(line, request) => {}
+                    // It has no end of its own, and nobody listens any more.
+                    () = bridge.over.cancelled(), if listens => {}
                 }
             });
         }

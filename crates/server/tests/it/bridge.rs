@@ -1,7 +1,7 @@
 //! `portcullis stdio --connect` as the gate sees it: a socket whose other end is the bridge.
 
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -40,9 +40,8 @@ async fn answer(mut stream: TcpStream, status: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_cancelled_modern_request_has_its_exchange_closed() {
-    let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// A bridge that has found its gate, and its stdin.
+async fn start(gate: &TcpListener) -> (Child, ChildStdin) {
     let home = tempfile::tempdir().unwrap();
     let mut bridge = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["stdio", "--connect"])
@@ -50,15 +49,22 @@ async fn a_cancelled_modern_request_has_its_exchange_closed() {
         .current_dir(home.path())
         .env_clear()
         .env("HOME", home.path())
+        .env("PORTCULLIS__DRAIN__TIMEOUT", "60s")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = bridge.stdin.take().unwrap();
-    let (stream, request) = next(&gate).await;
+    let stdin = bridge.stdin.take().unwrap();
+    let (stream, request) = next(gate).await;
     assert!(request.starts_with("GET /readyz"), "{request}");
     answer(stream, "200 OK").await;
+    (bridge, stdin)
+}
 
+#[tokio::test]
+async fn a_cancelled_modern_request_has_its_exchange_closed() {
+    let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut bridge, mut stdin) = start(&gate).await;
     let call = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"slow","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
     writeln!(stdin, "{call}").unwrap();
     let (mut stream, request) = next(&gate).await;
@@ -83,5 +89,18 @@ async fn a_cancelled_modern_request_has_its_exchange_closed() {
     let mut stdout = bridge.stdout.take().unwrap();
     stdout.read_to_string(&mut said).unwrap();
     assert_eq!(said, "", "an answer to a cancelled request");
+    assert!(bridge.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn who_listens_keeps_no_bridge_whose_stdin_has_ended() {
+    let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut bridge, mut stdin) = start(&gate).await;
+    let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    writeln!(stdin, "{listen}").unwrap();
+    let (mut stream, _) = next(&gate).await;
+    drop(stdin);
+    let end = timeout(SOON, stream.read(&mut [0])).await;
+    assert!(matches!(end, Ok(Ok(0) | Err(_))), "{end:?}");
     assert!(bridge.wait().unwrap().success());
 }
