@@ -37,8 +37,11 @@ impl Part {
     }
 }
 
+/// Text messages of the client and of the gate.
+type Frames = [Vec<Vec<u8>>; 2];
+
 /// What was exchanged; and, after an upgrade, the messages in frames of both directions.
-pub(super) fn cut(sent: &[u8], came: &[u8]) -> (Vec<Exchange>, Option<[Vec<Vec<u8>>; 2]>) {
+pub(super) fn cut(sent: &[u8], came: &[u8]) -> (Vec<Exchange>, Option<Frames>) {
     let (asks, frames_sent) = parts(sent);
     let (answers, frames_came) = parts(came);
     let is_upgraded = answers.last().is_some_and(|last| last.word() == "101");

@@ -132,7 +132,7 @@ impl<'a> Wire<'a> {
                 Vec::new()
             }
         };
-        while !came.last().is_some_and(|last| answers(last) > 0) {
+        while came.last().is_none_or(|last| answers(last) == 0) {
             came.push(self.hear().await?);
         }
         let owed = came.iter().map(|message| answers(message)).sum();

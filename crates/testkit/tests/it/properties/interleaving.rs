@@ -283,11 +283,11 @@ impl<'a> Run<'a> {
                 self.read(at, stream).await?;
             }
         }
-        for client in 0..CLIENTS.len() {
+        for (client, (carrier, _)) in CLIENTS.into_iter().enumerate() {
             let Some(mut wire) = self.clients[client].take() else {
                 continue;
             };
-            if CLIENTS[client].0 != Carrier::Http {
+            if carrier != Carrier::Http {
                 let came = wire
                     .ask(&wire.request("\"last\"", "tools/list", "", ""))
                     .await?;
