@@ -1,6 +1,6 @@
 //! Everything on offer, merged over all upstreams: an immutable snapshot, made anew when an upstream changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -45,6 +45,8 @@ pub(crate) struct Section {
     pub(crate) stamp: u64,
     /// Changes that upstreams announced.
     announced: u64,
+    /// Keys that more than one upstream has, and whose entry is left out.
+    left_out: BTreeSet<(String, UpstreamId)>,
 }
 
 /// One entry.
@@ -255,6 +257,7 @@ fn section(
         *count.entry(item.key.as_str()).or_default() += 1;
     }
     let mut entries: BTreeMap<String, Arc<Entry>> = BTreeMap::new();
+    let mut left_out = BTreeSet::new();
     for (link, snapshot) in snapshots {
         let prefix = settings
             .prefix_of
@@ -281,7 +284,12 @@ fn section(
                 key
             };
             if let Some(first) = entries.get(&key) {
-                tracing::warn!(key, kept = %first.link.id(), left_out = %link.id(), "two upstreams offer the same; the first keeps it");
+                let twice = (key.clone(), link.id().clone());
+                // Once, however often lists are merged.
+                if !old.left_out.contains(&twice) {
+                    tracing::warn!(key, kept = %first.link.id(), left_out = %link.id(), "two upstreams offer the same; the first keeps it");
+                }
+                left_out.insert(twice);
                 continue;
             }
             let family = settings.dialect.schemas;
@@ -319,6 +327,7 @@ fn section(
             old.stamp + 1
         },
         announced,
+        left_out,
     }
 }
 

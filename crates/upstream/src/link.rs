@@ -1,6 +1,5 @@
 //! One configured upstream and its whole life: start, handshake, lists, calls, restart with back-off, end.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -388,7 +387,7 @@ impl Link {
     }
 
     /// Has the connection that lists come over look again when a lane hears of changes.
-    async fn pass_changes_on(&self, lane: &Inbox) -> Infallible {
+    async fn pass_changes_on(&self, lane: &Inbox) -> ! {
         let mut before = Announced::default();
         loop {
             lane.changed.notified().await;
@@ -434,7 +433,7 @@ impl Link {
                     tokio::select! {
                         () = &mut watch => String::new(),
                         () = self.pass_on(peer.inbox().told.subscribe()) => String::new(),
-                        never = self.pass_changes_on(peer.inbox()) => match never {},
+                        never = self.pass_changes_on(peer.inbox()) => never,
                         () = unused => "unused".to_owned(),
                     }
                 };

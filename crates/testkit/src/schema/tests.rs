@@ -1,3 +1,5 @@
+//! Messages that fit their revision's schema and messages that do not, and conversations found in traffic.
+
 use serde_json::{Value, json};
 
 use super::traffic::{Conversation, conversations};

@@ -150,7 +150,7 @@ impl Exchange {
                         .lines()
                         .filter_map(move |line| line.strip_prefix(name))
                 };
-                if let Some(id) = field("id: ").last() {
+                if let Some(id) = field("id: ").next_back() {
                     self.last_event_id = Some(id.to_owned());
                 }
                 let lines: Vec<&str> = field("data: ").collect();

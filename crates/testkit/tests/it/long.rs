@@ -24,7 +24,9 @@ async fn a_client_hears_that_its_silent_call_is_alive() -> Result<()> {
         assert_eq!(event["params"]["progressToken"], "t");
         told.push(event["params"]["progress"].as_f64().context("no number")?);
     }
-    let released = world.post("local", &call(2, "s.release", &json!({}))).await?;
+    let released = world
+        .post("local", &call(2, "s.release", &json!({})))
+        .await?;
     assert_eq!(released.text()?, "released");
     let reply = world.whole(exchange).await?;
     for message in &reply.messages {

@@ -71,6 +71,10 @@ fn said(text: &str) -> CallToolResult {
     CallToolResult::success(vec![ContentBlock::text(text)])
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that `map_err` wants"
+)]
 fn broken(error: serde_json::Error) -> TaskExit {
     ErrorData::internal_error(error.to_string(), None).into()
 }

@@ -1,3 +1,5 @@
+//! Many watchers of a resource, one subscription of the upstream.
+
 use super::*;
 
 fn table() -> Arc<Table> {

@@ -1,3 +1,5 @@
+//! Readers and writers of kept streams: what is resumed, what is lost, what is bounded.
+
 use super::*;
 
 const NOW: Instant = Instant(Duration::from_secs(1000));

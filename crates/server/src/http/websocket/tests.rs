@@ -1,3 +1,5 @@
+//! A socket's keep-alive and its ends, over a pipe in memory.
+
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
