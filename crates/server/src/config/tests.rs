@@ -89,6 +89,36 @@ fn defaults_alone_are_a_config() {
 }
 
 #[test]
+fn what_carries_messages_to_an_upstream_is_in_its_address_or_beside_it() {
+    use upstream::{Kind, Transport};
+    let config = "builtins = []\n\
+        upstreams.a.url = \"https://a.example/mcp\"\n\
+        upstreams.b = { url = \"https://a.example/sse\", transport = \"sse\" }\n\
+        upstreams.c.url = \"wss://a.example/ws\"\n\
+        upstreams.d.url = \"ws://localhost:1/\"\n";
+    let loaded = place(&[("portcullis.toml", config)], &[]).load().unwrap();
+    let transports: Vec<Transport> = loaded
+        .upstreams
+        .iter()
+        .filter_map(|upstream| match &upstream.kind {
+            Kind::Http(http) => Some(http.transport),
+            Kind::Stdio(_) | Kind::Native(_) | Kind::Provider(_) => None,
+        })
+        .collect();
+    let socket = Transport::WebSocket;
+    assert_eq!(
+        transports,
+        [Transport::Http, Transport::Sse, socket, socket]
+    );
+    check(
+        "upstreams.a = { url = \"wss://a.example/\", transport = \"sse\" }\n\
+         upstreams.b = { stdio = [\"b\"], transport = \"sse\" }",
+        "1: upstreams.a.transport: goes only with an http or https `url`; leave it out\n\
+         2: upstreams.b.transport: goes only with `url`; leave it out",
+    );
+}
+
+#[test]
 fn an_upstream_replaces_the_builtin_of_its_name() {
     let config = "builtins = [\"time\"]\n[upstreams.time]\nnative = \"fetch\"\nprivate = true";
     let loaded = place(&[("portcullis.toml", config)], &[]).load().unwrap();
