@@ -176,34 +176,38 @@ fn resolve<'a>(
             .clone()
             .ok_or_else(|| Rejection::BadParams(format!("`{name}` is missing")))
     };
+    let may = |entry: &Entry| {
+        let name = subject_name(method, params, entry);
+        may_see(&asked.principal, entry, name, view)
+    };
     type Found<'c> = (String, Option<&'c Arc<Entry>>, fn(String) -> Rejection);
     let (key, entry, unknown): Found<'_> = match method.subject {
         Subject::Tool => {
             let name = need(&params.name, "name")?;
-            let entry = catalog.tools.get(&name);
+            let entry = catalog.tools.pick(&name, may);
             (name, entry, Rejection::UnknownTool)
         }
         Subject::Prompt => {
             let name = need(&params.name, "name")?;
-            let entry = catalog.prompts.get(&name);
+            let entry = catalog.prompts.pick(&name, may);
             (name, entry, Rejection::UnknownPrompt)
         }
         Subject::Resource => {
             let uri = need(&params.uri, "uri")?;
-            let entry = catalog.serving(&uri);
+            let entry = catalog.serving(&uri, may);
             (uri, entry, Rejection::UnknownResource)
         }
         Subject::Reference => match &params.reference {
             Some(Reference::Prompt(name)) => (
                 name.clone(),
-                catalog.prompts.get(name),
+                catalog.prompts.pick(name, may),
                 Rejection::UnknownPrompt,
             ),
             Some(Reference::Resource(uri)) => {
                 let entry = catalog
                     .templates
-                    .get(uri)
-                    .or_else(|| catalog.resources.get(uri));
+                    .pick(uri, may)
+                    .or_else(|| catalog.resources.pick(uri, may));
                 (uri.clone(), entry, Rejection::UnknownResource)
             }
             None => return Err(Rejection::BadParams("`ref` is missing".to_owned())),
@@ -220,7 +224,7 @@ fn resolve<'a>(
         }
         Subject::Method => {
             let name = asked.request.method.as_str().to_owned();
-            let entry = catalog.methods.get(&name);
+            let entry = catalog.methods.pick(&name, may);
             (name, entry, Rejection::UnknownMethod)
         }
         Subject::Gate => {
@@ -303,8 +307,8 @@ pub(crate) fn readable<'v>(
     uri: &str,
     view: &'v View,
 ) -> Option<&'v Arc<Entry>> {
-    let entry = view.catalog.serving(uri)?;
-    may_see(principal, entry, uri, view).then_some(entry)
+    let may = |entry: &Entry| may_see(principal, entry, uri, view);
+    view.catalog.serving(uri, may).filter(|entry| may(entry))
 }
 
 /// Whether the rules let a principal read a resource of an upstream, listed or not.

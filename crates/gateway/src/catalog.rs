@@ -1,6 +1,6 @@
 //! Everything on offer, merged over all upstreams: an immutable snapshot, made anew when an upstream changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -45,8 +45,8 @@ pub(crate) struct Section {
     pub(crate) stamp: u64,
     /// Changes that upstreams announced.
     announced: u64,
-    /// Keys that more than one upstream has, and whose entry is left out.
-    left_out: BTreeSet<(String, UpstreamId)>,
+    /// Entries whose key an upstream before theirs has as well: for principals that may not see that one.
+    others: BTreeMap<String, Vec<Arc<Entry>>>,
 }
 
 /// One entry.
@@ -113,10 +113,10 @@ impl Entry {
 
 impl Catalog {
     /// Who serves a resource: the one that lists it, else the first whose template it fits.
-    pub(crate) fn serving(&self, uri: &str) -> Option<&Arc<Entry>> {
+    pub(crate) fn serving(&self, uri: &str, may: impl Fn(&Entry) -> bool) -> Option<&Arc<Entry>> {
         self.resources
-            .get(uri)
-            .or_else(|| self.templates.matching(uri))
+            .pick(uri, &may)
+            .or_else(|| self.templates.matching(uri, &may))
     }
 
     /// Every entry of every list.
@@ -139,18 +139,43 @@ impl Section {
             .find(|entry| entry.item.key == key && entry.link.id().as_str() == upstream)
     }
 
-    /// The first template that `uri` fits. None does if it is longer than a URI is, or climbs: rules speak of the
-    /// URI as it is written, and `docs/../secret` is in `secret` for whoever opens it.
-    pub(crate) fn matching(&self, uri: &str) -> Option<&Arc<Entry>> {
+    /// The first entry of that key that somebody `may` see, in the order of upstreams; the very first if there is none.
+    pub(crate) fn pick(&self, key: &str, may: impl Fn(&Entry) -> bool) -> Option<&Arc<Entry>> {
+        let first = self.get(key)?;
+        if !self.others.contains_key(key) {
+            return Some(first);
+        }
+        self.visible(first, may).or(Some(first))
+    }
+
+    /// An entry of the list, or the one that stands in for it for somebody who `may` not see it.
+    pub(crate) fn visible<'s>(
+        &'s self,
+        entry: &'s Arc<Entry>,
+        may: impl Fn(&Entry) -> bool,
+    ) -> Option<&'s Arc<Entry>> {
+        let others = self.others.get(&entry.key).into_iter().flatten();
+        std::iter::once(entry)
+            .chain(others)
+            .find(|entry| may(entry))
+    }
+
+    /// The first template that `uri` fits and that somebody `may` see, as [`pick`](Self::pick). None does if it is longer
+    /// than a URI is, or climbs: rules speak of the URI as it is written, and `docs/../secret` is in `secret` for whoever
+    /// opens it.
+    fn matching(&self, uri: &str, may: impl Fn(&Entry) -> bool) -> Option<&Arc<Entry>> {
         if uri.len() > URI_MAX || uri::climbs(uri) {
             return None;
         }
-        self.entries.iter().find(|entry| {
-            entry
-                .template
-                .as_ref()
-                .is_some_and(|template| template.matches(uri))
-        })
+        let fits = |entry: &&Arc<Entry>| {
+            let template = entry.template.as_ref();
+            template.is_some_and(|template| template.matches(uri))
+        };
+        let all = || {
+            let others = self.others.values().flatten();
+            self.entries.iter().chain(others).filter(fits)
+        };
+        all().find(|entry| may(entry)).or_else(|| all().next())
     }
 
     /// All entries after the key `after`.
@@ -257,7 +282,7 @@ fn section(
         *count.entry(item.key.as_str()).or_default() += 1;
     }
     let mut entries: BTreeMap<String, Arc<Entry>> = BTreeMap::new();
-    let mut left_out = BTreeSet::new();
+    let mut others: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
     for (link, snapshot) in snapshots {
         let prefix = settings
             .prefix_of
@@ -283,23 +308,24 @@ fn section(
             } else {
                 key
             };
-            if let Some(first) = entries.get(&key) {
-                let twice = (key.clone(), link.id().clone());
-                // Once, however often lists are merged.
-                if !old.left_out.contains(&twice) {
-                    tracing::warn!(key, kept = %first.link.id(), left_out = %link.id(), "two upstreams offer the same; the first keeps it");
-                }
-                left_out.insert(twice);
-                continue;
-            }
             let family = settings.dialect.schemas;
-            let unchanged = old.get(&key).filter(|old| {
+            let before = old.others.get(&key).into_iter().flatten();
+            let before = || old.get(&key).into_iter().chain(before.clone());
+            let unchanged = before().find(|old| {
                 Arc::ptr_eq(&old.link, link) && old.item == *item && old.family == family
             });
             let entry = unchanged.map_or_else(
                 || Arc::new(Entry::new(source, key.clone(), item, link, family)),
                 Arc::clone,
             );
+            if let Some(first) = entries.get(&key) {
+                // Once, however often lists are merged.
+                if unchanged.is_none() {
+                    tracing::warn!(key, first = %first.link.id(), second = %link.id(), "two upstreams offer the same; the second's is for those who may not see the first's");
+                }
+                others.entry(key).or_default().push(entry);
+                continue;
+            }
             entries.insert(key, entry);
         }
     }
@@ -308,11 +334,12 @@ fn section(
         .map(|(_, snapshot)| (source.announced)(&snapshot.announced))
         .sum();
     let entries: Vec<Arc<Entry>> = entries.into_values().collect();
-    let is_same = entries.len() == old.entries.len()
-        && entries
+    let is_same = is_same(&entries, &old.entries)
+        && others.len() == old.others.len()
+        && others
             .iter()
-            .zip(&old.entries)
-            .all(|(new, old)| new.key == old.key && new.text == old.text);
+            .zip(&old.others)
+            .all(|((key, new), (before, old))| key == before && is_same(new, old));
     let by_key = entries
         .iter()
         .enumerate()
@@ -327,7 +354,7 @@ fn section(
             old.stamp + 1
         },
         announced,
-        left_out,
+        others,
     }
 }
 
@@ -349,6 +376,14 @@ impl Entry {
             mirrored: OnceLock::new(),
         }
     }
+}
+
+fn is_same(new: &[Arc<Entry>], old: &[Arc<Entry>]) -> bool {
+    new.len() == old.len()
+        && new
+            .iter()
+            .zip(old)
+            .all(|(new, old)| new.key == old.key && new.text == old.text)
 }
 
 fn extensions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Vec<(UpstreamId, String, String)> {

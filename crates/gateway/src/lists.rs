@@ -10,7 +10,7 @@ use wire::{Abilities, Era, Level, Params, Revision, json};
 
 use crate::Rejection;
 use crate::call::{Asked, View, may_see};
-use crate::catalog::Section;
+use crate::catalog::{Entry, Section};
 use crate::seal::Seal;
 use crate::translate::{format_member, modern_members};
 
@@ -97,10 +97,11 @@ fn list(
     }
     out.push_str(&format_member(cursors.list, "["));
     let (mut count, mut last, mut next) = (0, None, None);
+    let may = |entry: &Entry| may_see(&asked.principal, entry, &entry.item.key, view);
     for entry in section.after(after.as_deref()) {
-        if !may_see(&asked.principal, entry, &entry.item.key, view) {
+        let Some(entry) = section.visible(entry, may) else {
             continue;
-        }
+        };
         if count == view.settings.catalog.page_size {
             next = last;
             break;
