@@ -22,7 +22,6 @@ use crate::exchange::{Desk, Exchange};
 use crate::limits::{Counters, Permit};
 use crate::record::CallRecord;
 use crate::session::Session;
-use crate::settings::CallSettings;
 use crate::tasks::{self, Task};
 use crate::{Rejection, Settings, heartbeat, lists, translate, uri};
 
@@ -117,8 +116,7 @@ pub(crate) async fn run(
     let authorized = authorize(call, view, record)?;
     let authorized = consent(authorized);
     let now = record.opened();
-    let calls = &view.settings.calls;
-    let answer = Box::pin(dispatch(&authorized, permit, desk, events, calls, now)).await?;
+    let answer = Box::pin(dispatch(&authorized, permit, desk, events, view, now)).await?;
     let screened = screen(&authorized, answer)?;
     Ok(shorten(screened, &authorized, view, desk, now))
 }
@@ -484,7 +482,7 @@ async fn dispatch(
     _permit: Permit,
     desk: &Desk,
     events: Option<&Events>,
-    calls: &CallSettings,
+    view: &View,
     now: Instant,
 ) -> Result<upstream::Reply, Rejection> {
     let Call {
@@ -528,6 +526,7 @@ async fn dispatch(
     if let Some(task) = task {
         task.direct(&mut request.caller);
     }
+    let calls = &view.settings.calls;
     let (events, heartbeat) = heartbeat::between(calls.heartbeat, request.progress_token(), events);
     let exchange = Exchange {
         link: &entry.link,
@@ -539,8 +538,9 @@ async fn dispatch(
         carrier: None,
         now,
     };
-    let may_be_task =
-        method.name == wire::method::TOOLS_CALL.name && entry.link.snapshot().listing.tasks;
+    let may_be_task = view.catalog.tasks
+        && method.name == wire::method::TOOLS_CALL.name
+        && entry.link.snapshot().listing.tasks;
     let abilities = asked.caller.abilities;
     // Tasks are rare: only the way of all other calls is not behind a box.
     let answer: Either<Pin<Box<dyn Future<Output = _> + Send + '_>>, _> = match task {

@@ -32,6 +32,8 @@ pub(crate) struct Catalog {
     pub(crate) missing: Vec<UpstreamId>,
     /// Whether the tool calls of some upstream can become tasks.
     pub(crate) tasks: bool,
+    /// Whether some upstream logs to its clients, or may: a provider in this process.
+    pub(crate) logs: bool,
     /// Whether one of them is still on its way for the first time.
     pub(crate) is_settling: bool,
 }
@@ -263,6 +265,9 @@ impl Catalog {
                 .map(|(l, _)| l.id().clone())
                 .collect(),
             tasks: snapshots.iter().any(|(_, s)| s.listing.tasks),
+            logs: snapshots
+                .iter()
+                .any(|(l, s)| s.listing.logs || l.is_provider()),
             is_settling: snapshots.iter().any(|(_, s)| s.state == State::Starting),
         }
     }

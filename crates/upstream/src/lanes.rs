@@ -113,6 +113,17 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
+    /// The connection of that key's lane, if its handshake is done: what nearly every call needs.
+    pub(crate) fn ready(&self, key: &Key, now: Instant) -> Option<Arc<Peer>> {
+        let open = self.open.lock();
+        let lane = open.get(key)?;
+        *lane.used.lock() = now;
+        match &*lane.state.borrow() {
+            Progress::Open(peer) => Some(Arc::clone(peer)),
+            Progress::Connecting | Progress::Over => None,
+        }
+    }
+
     /// The lane of that key, and whether it is a new one, which the caller has to open.
     pub(crate) fn enter(&self, key: Key, now: Instant) -> Result<(Arc<Lane>, bool), Error> {
         let mut open = self.open.lock();

@@ -213,6 +213,12 @@ impl Link {
         &self.spec.id
     }
 
+    /// Whether it is a provider in this process, which says nothing of what it may tell.
+    #[must_use]
+    pub fn is_provider(&self) -> bool {
+        matches!(self.spec.kind, Kind::Provider(_))
+    }
+
     /// What the config says about it.
     #[must_use]
     pub fn spec(&self) -> &Spec {
@@ -302,7 +308,10 @@ impl Link {
             })?;
             let peer = match self.lane_key(&base, &request.caller) {
                 None => base,
-                Some(key) => Box::pin(self.lane(key, base)).await?,
+                Some(key) => match self.lanes.ready(&key, self.parts.clock.now()) {
+                    Some(peer) => peer,
+                    None => Box::pin(self.lane(key, base)).await?,
+                },
             };
             let outcome = peer.call(request, line).await?;
             if let Outcome::Error(error) = &outcome {

@@ -27,6 +27,8 @@ pub struct Listing {
     pub templates: Vec<Item>,
     /// Whether it completes arguments.
     pub completes: bool,
+    /// Whether it logs to its clients.
+    pub logs: bool,
     /// Whether it tells of changes of a resource to who subscribes.
     pub subscribes: bool,
     /// Whether calls can go on as tasks, in the form of its era.
@@ -162,6 +164,7 @@ pub(crate) async fn fetch(peer: &Peer, offers: Offers) -> Result<Listing, Error>
     let mut listing = Listing {
         completes: offers.completions,
         tasks: offers.tasks,
+        logs: offers.logging,
         subscribes: offers.subscribe,
         ..Listing::default()
     };

@@ -169,6 +169,13 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
+/// Whether these letters stand anywhere in a text, found without reading it. A writer that escapes letters which need it
+/// not is not seen through.
+#[must_use]
+pub fn mentions(text: &[u8], letters: &str) -> bool {
+    memchr::memmem::find(text, letters.as_bytes()).is_some()
+}
+
 /// One member of an object, unread; `None` if it is not there.
 ///
 /// # Errors

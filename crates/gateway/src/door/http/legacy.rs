@@ -18,6 +18,7 @@ use wire::header as mcp;
 use wire::{Era, Fault, Frame, Notification, Request, Revision, encode, method};
 
 use super::super::{EVENTS_MAX, Hello, batch, legacy};
+use super::modern::has_token;
 use super::stream::{Driver, resumed, standing};
 use super::{Call, Form, HttpReply, Refused, TRANSPORT, USE_POST, answer, header, said_revision};
 use crate::call::Asked;
@@ -93,6 +94,11 @@ impl Gate {
     ) -> HttpReply {
         let in_session = Some(Arc::clone(&session));
         if form == Form::Json {
+            let call = answer(Arc::clone(self), asked, in_session, None);
+            return HttpReply::whole(self.linger(Box::pin(call)).await);
+        }
+        // Most calls of most clients: nothing can come before the answer.
+        if form == Form::Either && !may_hear(&asked, self.view().catalog.logs) {
             let call = answer(Arc::clone(self), asked, in_session, None);
             return HttpReply::whole(self.linger(Box::pin(call)).await);
         }
@@ -387,4 +393,9 @@ impl Drop for Lingering {
             self.tasks.spawn(call);
         }
     }
+}
+
+/// Whether a client may hear of anything before the answer: it gave a progress token, can be asked, or some upstream logs.
+fn may_hear(asked: &Asked, are_logs: bool) -> bool {
+    are_logs || asked.caller.abilities.any() || has_token(&asked.request)
 }

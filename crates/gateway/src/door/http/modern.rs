@@ -112,7 +112,7 @@ fn wants_events(asked: &Asked) -> bool {
     asked.caller.logs != Logs::Off || has_token(&asked.request)
 }
 
-fn has_token(request: &Request) -> bool {
+pub(super) fn has_token(request: &Request) -> bool {
     let Ok(params) = request.read_params() else {
         return false;
     };
