@@ -61,17 +61,18 @@ pub struct NoRandomness;
 /// # Errors
 /// If there is no randomness to be had.
 pub fn mint() -> Result<Minted, NoRandomness> {
-    let random = SystemRandom::new();
-    let (mut id, mut secret) = ([0_u8; ID_CHARS], [0_u8; 32]);
-    random
-        .fill(&mut id)
-        .and_then(|()| random.fill(&mut secret))
-        .map_err(|_unspecified| NoRandomness)?;
+    let mut id = [0_u8; ID_CHARS];
+    fill(&mut id)?;
+    minted(
+        id.iter()
+            .map(|byte| char::from(ID_ALPHABET[usize::from(byte % 32)]))
+            .collect(),
+    )
+}
 
-    let id: String = id
-        .iter()
-        .map(|byte| char::from(ID_ALPHABET[usize::from(byte % 32)]))
-        .collect();
+fn minted(id: String) -> Result<Minted, NoRandomness> {
+    let mut secret = [0_u8; 32];
+    fill(&mut secret)?;
     let body = format!("{PREFIX}{id}_{}", BASE64_URL_SAFE_NO_PAD.encode(secret));
     let text = format!("{body}{}", checksum(&body));
     Ok(Minted {
@@ -81,6 +82,18 @@ pub fn mint() -> Result<Minted, NoRandomness> {
     })
 }
 
+fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+    SystemRandom::new()
+        .fill(bytes)
+        .map_err(|_unspecified| NoRandomness)
+}
+
+/// Another key of that id.
+#[cfg(test)]
+pub(crate) fn with_id(id: &str) -> Minted {
+    minted(id.to_owned()).unwrap()
+}
+
 /// What a presented text says, if it is a key at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parsed<'a> {
@@ -88,6 +101,11 @@ pub struct Parsed<'a> {
     pub id: &'a str,
     /// To compare with what is kept.
     pub hash: KeyHash,
+}
+
+/// Whether a text claims to be a key of ours: then it is judged as one and as nothing else.
+pub(crate) fn is_key_like(text: &str) -> bool {
+    text.starts_with(PREFIX)
 }
 
 /// Reads a key; `None` if the text has not the shape of one, or the checksum is wrong.

@@ -10,11 +10,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use futures_util::future::Either;
 use policy::{
-    Decision, Instant, Principal, Schema, Subject as RuleSubject, SubjectKind, UpstreamId,
+    Decision, Instant, Principal, Schema, Scope, Subject as RuleSubject, SubjectKind, UpstreamId,
 };
 use serde_json::Value;
 use upstream::{Caller, Events};
-use wire::method::Subject;
+use wire::method::{Area, Subject};
 use wire::{Era, Method, MethodName, Outcome, Params, Reference, Request, Revision, json};
 
 use crate::catalog::{Catalog, Entry};
@@ -91,6 +91,7 @@ pub(crate) async fn run(
 ) -> Result<Yield, Rejection> {
     let method = find_method(asked, view)?;
     let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
+    within_scope(asked, method, params)?;
     if method.name.starts_with("tasks/") {
         // Who has tasks may still be on its way; a task that is not found is looked for again then.
         let are_offered = view.catalog.tasks || view.catalog.is_settling;
@@ -126,6 +127,26 @@ fn result(text: Bytes) -> Yield {
         text,
         is_tool_error: false,
     }
+}
+
+/// Whether the credential may be used for this at all; what its holder may do is the rules' business.
+fn within_scope(asked: &Asked, method: &Method, params: &Params) -> Result<(), Rejection> {
+    let held = asked.principal.scopes;
+    let needed = match method.area {
+        None => return Ok(()),
+        Some(Area::Tools) => Scope::Tools,
+        Some(Area::Prompts) => Scope::Prompts,
+        Some(Area::Resources) => Scope::Resources,
+        Some(Area::Reference) if matches!(params.reference, Some(Reference::Prompt(_))) => {
+            Scope::Prompts
+        }
+        Some(Area::Reference) => Scope::Resources,
+    };
+    if held.contains(needed) {
+        return Ok(());
+    }
+    let needed = needed.into();
+    Err(Rejection::Unscoped { needed, held })
 }
 
 /// The row of the table, if this era has it; or the one that stands for what the config routes to an upstream.

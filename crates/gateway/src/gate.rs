@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use auth::{Authenticator, Presented};
+use auth::{Auth, Presented};
 use bytes::Bytes;
 use observe::{AuditLog, Metrics};
 use parking_lot::Mutex;
-use policy::{Clock, Principal, Rules};
+use policy::{Clock, Principal};
 use serde_json::{Value, json};
 use store::{Outcome, Store};
 use tokio::sync::{broadcast, watch};
@@ -23,6 +23,7 @@ use crate::catalog::Catalog;
 use crate::exchange::Desk;
 use crate::limits::{Counters, Permit};
 use crate::record::{CallRecord, Opening};
+use crate::rejection::Challenge;
 use crate::seal::Seal;
 use crate::session::Sessions;
 use crate::tasks::Tasks;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Counters and gauges.
     pub metrics: Metrics,
+    /// Who is known.
+    pub auth: Arc<Auth>,
     /// The program that watches over child processes; see [`upstream::SUPERVISE`].
     pub supervisor: Option<PathBuf>,
 }
@@ -57,8 +60,6 @@ pub struct Loaded {
     pub settings: Settings,
     /// The upstreams, in their order.
     pub upstreams: Vec<Spec>,
-    /// Who is known.
-    pub auth: auth::Settings,
 }
 
 /// Why a gate cannot start.
@@ -77,7 +78,6 @@ pub enum StartError {
 pub struct Gate {
     pub(crate) parts: Parts,
     view: ArcSwap<View>,
-    authenticator: ArcSwap<Authenticator>,
     audit: AuditLog,
     counters: Counters,
     pub(crate) desk: Desk,
@@ -123,6 +123,8 @@ pub struct Reply {
     pub body: Bytes,
     /// When it may be tried again.
     pub retry_after: Option<Duration>,
+    /// What is wrong with the credential, if that is why.
+    pub challenge: Option<Challenge>,
 }
 
 impl Gate {
@@ -131,8 +133,6 @@ impl Gate {
     /// # Errors
     /// If a built-in pack cannot be set up, or the system gives no random bytes.
     pub fn start(parts: Parts, loaded: Loaded) -> Result<Arc<Self>, StartError> {
-        let authenticator =
-            Authenticator::new(loaded.auth, parts.store.clone(), Arc::clone(&parts.clock));
         let counters = Counters::new(loaded.settings.limits.in_flight_max);
         let view = View {
             settings: Arc::new(loaded.settings),
@@ -141,7 +141,6 @@ impl Gate {
         let gate = Arc::new(Self {
             audit: AuditLog::new(parts.store.clone()),
             view: ArcSwap::from_pointee(view),
-            authenticator: ArcSwap::from_pointee(authenticator),
             counters,
             desk: Desk::new(
                 Seal::ephemeral().map_err(|_unspecified| StartError::NoRandomness)?,
@@ -161,6 +160,8 @@ impl Gate {
         gate.set_upstreams(gate.links_of(loaded.upstreams)?);
         let sweeper = Arc::clone(&gate);
         gate.tasks.spawn(async move { sweeper.sweep().await });
+        let guard = Arc::clone(&gate);
+        gate.tasks.spawn(async move { guard.sever().await });
         Ok(gate)
     }
 
@@ -173,11 +174,6 @@ impl Gate {
         // First what can fail, then what changes something.
         let links = self.links_of(loaded.upstreams)?;
         self.counters.resize(loaded.settings.limits.in_flight_max);
-        let authenticator = Authenticator::new(
-            loaded.auth,
-            self.parts.store.clone(),
-            Arc::clone(&self.parts.clock),
-        );
         {
             // Under the mergers' lock: none of them may put the old settings back.
             let _turn = self.links.lock();
@@ -188,7 +184,6 @@ impl Gate {
             }));
         }
         self.set_upstreams(links);
-        self.authenticator.store(Arc::new(authenticator));
         Ok(())
     }
 
@@ -300,6 +295,15 @@ impl Gate {
         self.desk.end().await;
     }
 
+    /// Ends sessions whose owner's credential was revoked.
+    async fn sever(&self) {
+        let mut revoked = self.parts.auth.revocations().changes();
+        while let Some(Ok(())) = self.stopping.run_until_cancelled(revoked.changed()).await {
+            self.sessions
+                .sever(|principal| self.parts.auth.is_current(principal));
+        }
+    }
+
     /// Ends open streams and takes no more calls; those in flight go on.
     pub fn drain(&self) {
         self.draining.cancel();
@@ -331,11 +335,21 @@ impl Gate {
     ///
     /// # Errors
     /// If what was presented does not tell, or is not valid.
-    pub fn authenticate(&self, presented: &Presented<'_>) -> Result<Arc<Principal>, Rejection> {
-        self.authenticator
-            .load()
+    pub async fn authenticate(
+        &self,
+        presented: &Presented<'_>,
+    ) -> Result<Arc<Principal>, Rejection> {
+        self.parts
+            .auth
             .authenticate(presented)
+            .await
             .map_err(Rejection::Unauthenticated)
+    }
+
+    /// Identity: who is known, and all that goes with it.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.parts.auth
     }
 
     /// Config and catalog of this moment.
@@ -446,6 +460,7 @@ impl Gate {
                     status: 200,
                     body,
                     retry_after: None,
+                    challenge: None,
                 }
             }
             Ok(Yield::Error(error)) => {
@@ -463,6 +478,7 @@ impl Gate {
                     status,
                     body,
                     retry_after: None,
+                    challenge: None,
                 }
             }
             Err(rejection) => self.reject(record, id, asked.revision, &rejection),
@@ -505,11 +521,7 @@ impl Gate {
     pub fn health(&self, principal: &Principal) -> Value {
         let mut status = self.status();
         let upstreams = status.get_mut("upstreams").and_then(Value::as_array_mut);
-        if !principal
-            .roles
-            .iter()
-            .any(|role| role.as_str() == Rules::OWNER)
-        {
+        if !principal.is_owner() {
             for upstream in upstreams
                 .into_iter()
                 .flatten()
@@ -619,5 +631,6 @@ fn error_reply(
         status: response.status,
         body: body.into(),
         retry_after: response.retry_after,
+        challenge: response.challenge.clone(),
     }
 }

@@ -25,5 +25,5 @@ mod uri;
 pub use dialect::{Dialect, Family, Names};
 pub use door::{AskError, Conversation, EventStream, HttpBody, HttpReply, Pipe, Refused};
 pub use gate::{Gate, Loaded, Parts, Reply, StartError};
-pub use rejection::{Rejection, Response};
+pub use rejection::{Challenge, Rejection, Response};
 pub use settings::{CallSettings, CatalogSettings, Limits, Prefix, SessionSettings, Settings};

@@ -140,7 +140,13 @@ impl Drop for CallRecord {
 fn credential(credential: &Credential) -> String {
     match credential {
         Credential::Local => credential.kind().to_owned(),
-        Credential::ApiKey(id) => format!("{}:{id}", credential.kind()),
+        Credential::ApiKey(id) | Credential::Certificate(id) | Credential::Session(id) => {
+            format!("{}:{id}", credential.kind())
+        }
+        Credential::Token(token) => {
+            let id = token.id.as_deref().unwrap_or_default();
+            format!("{}:{}:{id}", credential.kind(), token.issuer)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use policy::UpstreamId;
+use policy::{Scope, Scopes, UpstreamId};
 use wire::code::{self, Code};
 use wire::method::LimitKey;
 use wire::{Fault, Revision, json};
@@ -100,6 +100,17 @@ pub enum Rejection {
     /// Who is calling is not known.
     #[error("not authenticated")]
     Unauthenticated(#[source] auth::AuthError),
+    /// The credential may not be used for this, whatever its holder may do.
+    #[error("the credential lacks the scope `{needed}`")]
+    Unscoped {
+        /// What this needs.
+        needed: Scopes,
+        /// What the credential has.
+        held: Scopes,
+    },
+    /// What only the owner may do.
+    #[error("not an owner")]
+    NotOwner,
     /// A Host or Origin that is not on the list.
     #[error("{what} `{value}` is not allowed")]
     Foreign {
@@ -142,6 +153,23 @@ pub enum Rejection {
     Cancelled,
 }
 
+/// What is wrong with a credential, as far as its sender may know (RFC 6750 section 3.1, RFC 9449 section 7.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Challenge {
+    /// None came.
+    Missing,
+    /// Not one credential of a form that is taken.
+    Malformed,
+    /// It does not hold.
+    Invalid,
+    /// It lacks some of these scopes.
+    Scope(Scopes),
+    /// The proof of possession does not hold.
+    Proof,
+    /// The proof of possession must carry this nonce.
+    Nonce(String),
+}
+
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -159,6 +187,8 @@ pub struct Response {
     pub whose: Whose,
     /// Whether the same call may be made again as it is.
     pub retry: bool,
+    /// What is wrong with the credential, if that is what it is about.
+    pub challenge: Option<Challenge>,
 }
 
 impl Response {
@@ -171,6 +201,7 @@ impl Response {
             retry_after: None,
             whose,
             retry: false,
+            challenge: None,
         }
     }
 
@@ -186,9 +217,17 @@ impl Response {
 }
 
 impl Rejection {
-    /// The one place where our errors become the protocol's. No `_` arm: a new variant chooses its response.
+    /// What the client is told.
     #[must_use]
     pub fn response(&self, revision: Revision) -> Response {
+        Response {
+            challenge: self.challenge(),
+            ..self.row(revision)
+        }
+    }
+
+    /// The one place where our errors become the protocol's. No `_` arm: a new variant chooses its response.
+    fn row(&self, revision: Revision) -> Response {
         use Whose::{Client, Upstream, Us};
         let is_modern = revision.era() == wire::Era::Modern;
         match self {
@@ -334,19 +373,32 @@ impl Rejection {
                 401,
                 code::UNAUTHENTICATED,
                 Client,
-                "Authentication required: send `Authorization: Bearer <API key>`",
+                "Authentication required: send `Authorization: Bearer` with an API key or an access token",
             ),
             Self::Unauthenticated(
                 auth::AuthError::Malformed(_)
                 | auth::AuthError::Unknown
+                | auth::AuthError::Invalid(_)
                 | auth::AuthError::Expired
-                | auth::AuthError::Revoked,
+                | auth::AuthError::Revoked
+                | auth::AuthError::Proof(_)
+                | auth::AuthError::Nonce(_),
             ) => Response::new(
                 401,
                 code::UNAUTHENTICATED,
                 Client,
                 "The presented credential is not valid",
             ),
+            Self::Unscoped { needed, .. } => Response::new(
+                403,
+                code::UNSCOPED,
+                Client,
+                format!("The credential lacks the scope `{needed}`"),
+            )
+            .data(format!("\"scope\":\"{needed}\"")),
+            Self::NotOwner => {
+                Response::new(403, code::UNSCOPED, Client, "This needs the role `owner`")
+            }
             Self::Foreign { what, .. } => Response::new(
                 403,
                 code::INVALID_REQUEST,
@@ -390,6 +442,28 @@ impl Rejection {
         }
     }
 
+    /// What an HTTP client is told in `WWW-Authenticate`, if this is about its credential.
+    #[must_use]
+    pub fn challenge(&self) -> Option<Challenge> {
+        use auth::AuthError;
+        match self {
+            Self::Unauthenticated(AuthError::Missing) => Some(Challenge::Missing),
+            Self::Unauthenticated(AuthError::Malformed(_)) => Some(Challenge::Malformed),
+            Self::Unauthenticated(
+                AuthError::Unknown
+                | AuthError::Invalid(_)
+                | AuthError::Expired
+                | AuthError::Revoked,
+            ) => Some(Challenge::Invalid),
+            Self::Unauthenticated(AuthError::Proof(_)) => Some(Challenge::Proof),
+            Self::Unauthenticated(AuthError::Nonce(nonce)) => Some(Challenge::Nonce(nonce.clone())),
+            // Asked for together, so that the new token does not lose what the old one had (2026-07-28,
+            // "Authorization", "Scope challenge").
+            Self::Unscoped { needed, held } => Some(Challenge::Scope(held.union(*needed))),
+            _about_something_else => None,
+        }
+    }
+
     /// Whether what was asked for is not in the caller's view of the catalog.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
@@ -430,6 +504,8 @@ impl Rejection {
             | Self::Busy
             | Self::Draining
             | Self::Unauthenticated(_)
+            | Self::Unscoped { .. }
+            | Self::NotOwner
             | Self::Foreign { .. }
             | Self::Http { .. }
             | Self::NoSession
@@ -566,6 +642,11 @@ fn samples() -> Vec<Rejection> {
         Rejection::Draining,
         Rejection::Unauthenticated(auth::AuthError::Missing),
         Rejection::Unauthenticated(auth::AuthError::Unknown),
+        Rejection::Unscoped {
+            needed: Scopes::from(Scope::Tools),
+            held: Scopes::NONE,
+        },
+        Rejection::NotOwner,
         Rejection::Foreign {
             what: "Host",
             value: String::new(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use parking_lot::Mutex;
-use policy::{Instant, PrincipalId};
+use policy::{Instant, Principal, PrincipalId};
 use tokio_util::sync::CancellationToken;
 use upstream::Logs;
 use wire::{Abilities, Revision};
@@ -28,7 +28,7 @@ use crate::subscriptions::Subscriptions;
 pub(crate) struct Session {
     /// Visible ASCII from 128 random bits.
     pub(crate) id: String,
-    pub(crate) principal: PrincipalId,
+    pub(crate) principal: Arc<Principal>,
     pub(crate) revision: Revision,
     /// `clientInfo` as JSON text.
     pub(crate) client_info: Option<String>,
@@ -55,7 +55,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session without a name: on a pipe it needs none, over HTTP [`Sessions::open`] gives it one.
-    pub(crate) fn new(principal: PrincipalId, revision: Revision) -> Self {
+    pub(crate) fn new(principal: Arc<Principal>, revision: Revision) -> Self {
         Self {
             id: String::new(),
             principal,
@@ -153,7 +153,7 @@ impl Sessions {
         session.counted = Some(counted);
         let session = Arc::new(session);
         let mut open = self.open.lock();
-        self.make_room(&mut open, settings, now, &session.principal)?;
+        self.make_room(&mut open, settings, now, &session.principal.id)?;
         open.insert(session.id.clone(), Arc::clone(&session));
         Ok(session)
     }
@@ -199,7 +199,9 @@ impl Sessions {
         }
         let count = open.len() + seated;
         let own = || {
-            let sessions = open.values().filter(|other| other.principal == *principal);
+            let sessions = open
+                .values()
+                .filter(|other| other.principal.id == *principal);
             sessions.count() + own_seats
         };
         if count >= settings.max
@@ -210,11 +212,12 @@ impl Sessions {
         Ok(())
     }
 
-    /// The session of that id, if it is this principal's; somebody else's looks unknown.
+    /// The session of that id, if it is this principal's, by the same client and kind of credential; somebody else's
+    /// looks unknown.
     pub(crate) fn get(
         &self,
         id: &str,
-        principal: &PrincipalId,
+        principal: &Principal,
         now: Instant,
     ) -> Result<Arc<Session>, Rejection> {
         let session = self
@@ -222,7 +225,7 @@ impl Sessions {
             .lock()
             .get(id)
             .cloned()
-            .filter(|session| session.principal == *principal);
+            .filter(|session| session.principal.continues(principal));
         let session = session.ok_or(Rejection::UnknownSession)?;
         *session.last_used.lock() = now;
         Ok(session)
@@ -232,6 +235,17 @@ impl Sessions {
     pub(crate) fn end(&self, session: &Session) {
         self.open.lock().remove(&session.id);
         session.over.cancel();
+    }
+
+    /// Ends all whose owner `is_current` no longer knows.
+    pub(crate) fn sever(&self, is_current: impl Fn(&Principal) -> bool) {
+        self.open.lock().retain(|_, session| {
+            let stays = is_current(&session.principal);
+            if !stays {
+                session.over.cancel();
+            }
+            stays
+        });
     }
 
     /// Ends all that nobody used for too long.

@@ -13,11 +13,13 @@ mod pattern;
 mod principal;
 mod rules;
 pub mod schema;
+mod scope;
 
 pub use clock::{Clock, Instant};
 pub use limit::Limit;
 pub use name::{NameError, PrincipalId, RoleName, UpstreamId};
 pub use pattern::{Pattern, PatternError};
-pub use principal::{Credential, Principal};
+pub use principal::{Credential, Principal, Token};
 pub use rules::{Decision, Role, RuleId, Rules, RulesError, Subject, SubjectKind};
 pub use schema::{Fault, Schema, SchemaError};
+pub use scope::{Scope, Scopes};

@@ -3,10 +3,15 @@
 //! What is said here is HTTP: Host and Origin, media types, sizes and times. From the body inward it is
 //! `gateway`'s. One layer authenticates, in front of every path but the two that tell nothing.
 
+mod challenge;
 mod connection;
+mod oauth;
 mod origin;
+mod pages;
+mod routes;
 mod sse;
 mod threads;
+mod v1;
 mod websocket;
 
 use std::convert::Infallible;
@@ -25,13 +30,14 @@ use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::Incoming;
-use policy::Principal;
+use policy::{Principal, Scope};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 use wire::{Revision, header as mcp};
 
 use crate::config;
 use connection::Activity;
+use routes::{Access, Route, Target};
 
 pub(crate) use connection::listen;
 pub(crate) use threads::Threads;
@@ -60,6 +66,8 @@ pub(crate) struct Edge {
 struct Facts {
     peer: SocketAddr,
     local: SocketAddr,
+    /// What the client proved to hold in the TLS handshake.
+    certificate: Option<Arc<auth::ClientCertificate>>,
     activity: Arc<Activity>,
     /// What outlives the request but not the serving of connections.
     tasks: TaskTracker,
@@ -89,7 +97,7 @@ impl Edge {
             Ok(origin) => origin,
             Err(rejection) => {
                 return self
-                    .refuse(rejection, None, spoken(request.headers()))
+                    .refuse(facts, rejection, None, spoken(request.headers()))
                     .await;
             }
         };
@@ -103,7 +111,9 @@ impl Edge {
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(header::VARY, HeaderValue::from_static("origin"));
-            let exposed = HeaderValue::from_static("mcp-session-id, retry-after, www-authenticate");
+            let exposed = HeaderValue::from_static(
+                "mcp-session-id, retry-after, www-authenticate, dpop-nonce",
+            );
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
         response
@@ -115,88 +125,153 @@ impl Edge {
         settings: &config::Http,
         request: Request<Incoming>,
     ) -> Response<Body> {
-        // These two tell nothing about anybody, and who asks them has no credentials.
-        match (request.method(), request.uri().path()) {
-            (&Method::GET, "/livez") => return text(StatusCode::OK, "text/plain", "ok\n"),
-            (&Method::GET, "/readyz") if self.gate.is_ready() => {
-                return text(StatusCode::OK, "text/plain", "ready\n");
-            }
-            (&Method::GET, "/readyz") => {
-                return text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "not ready\n");
-            }
-            _ => {}
-        }
         let spoken = spoken(request.headers());
-        let principal = match self.authenticate(facts, request.headers()) {
-            Ok(principal) => principal,
-            Err(rejection) => return self.refuse(rejection, None, spoken).await,
+        let path = request.uri().path();
+        let Some(route) = routes::find(path) else {
+            return self.refuse_unknown(facts, &request).await;
         };
-        match (request.method(), request.uri().path()) {
-            (method, "/mcp") => match *method {
+        let refusal = match route.access {
+            Access::Public | Access::Browser if !route.methods.contains(request.method()) => {
+                return self.refuse_method(facts, None, spoken, route).await;
+            }
+            Access::Public | Access::Browser => {
+                return self.serve_openly(facts, settings, route, request).await;
+            }
+            Access::Principal | Access::Owner => self.admit(facts, route, &request).await,
+        };
+        let principal = match refusal {
+            Ok(principal) => principal,
+            Err((rejection, principal)) => {
+                return self
+                    .refuse(facts, rejection, principal.as_deref(), spoken)
+                    .await;
+            }
+        };
+        if !route.methods.contains(request.method()) {
+            return self
+                .refuse_method(facts, Some(&principal), spoken, route)
+                .await;
+        }
+        match route.target {
+            Target::Mcp => match *request.method() {
                 Method::POST => self.post(&principal, settings, facts, request).await,
                 Method::GET => {
-                    into_response(self.gate.get(&principal, request.headers()).await, facts)
-                }
-                Method::DELETE => {
-                    into_response(self.gate.delete(&principal, request.headers()).await, facts)
+                    let reply = self.gate.get(&principal, request.headers()).await;
+                    self.into_response(reply, facts, &principal)
                 }
                 _ => {
-                    self.refuse_method(&principal, spoken, "Use POST", "POST, GET, DELETE")
-                        .await
+                    let reply = self.gate.delete(&principal, request.headers()).await;
+                    self.into_response(reply, facts, &principal)
                 }
             },
-            (&Method::GET, sse::STREAM) => {
-                let opened = self.open_stream(facts, &principal, request.headers());
-                self.or_refuse(&principal, spoken, opened).await
+            Target::SseStream => {
+                let opened = self.open_stream(facts, &principal);
+                self.or_refuse(facts, &principal, spoken, opened).await
             }
-            (_, sse::STREAM) => {
-                self.refuse_method(&principal, spoken, "Use GET", "GET")
-                    .await
-            }
-            (&Method::POST, sse::MESSAGES) => {
+            Target::SseMessages => {
                 let taken = self.take_message(&principal, settings, request).await;
-                self.or_refuse(&principal, spoken, taken).await
+                self.or_refuse(facts, &principal, spoken, taken).await
             }
-            (_, sse::MESSAGES) => {
-                self.refuse_method(&principal, spoken, "Use POST", "POST")
-                    .await
-            }
-            (_, websocket::PATH) => {
+            Target::WebSocket => {
                 let upgraded = self.upgrade(facts, &principal, settings, request);
-                self.or_refuse(&principal, spoken, upgraded).await
+                self.or_refuse(facts, &principal, spoken, upgraded).await
             }
-            (&Method::GET, "/health") => text(
+            Target::Health => text(
                 StatusCode::OK,
                 "application/json",
                 format!("{}\n", self.gate.health(&principal)),
             ),
-            (&Method::GET, "/metrics") => text(
+            Target::Metrics => text(
                 StatusCode::OK,
                 observe::CONTENT_TYPE,
                 self.gate.metrics().encode(),
             ),
-            _ => {
-                let reason = "No such path; the MCP endpoint is /mcp";
-                self.refuse(
-                    Rejection::Http {
-                        status: 404,
-                        reason,
-                    },
-                    Some(&principal),
-                    spoken,
-                )
-                .await
+            Target::Admin => v1::serve(self, &principal, settings, request).await,
+            Target::Live
+            | Target::Ready
+            | Target::ResourceMetadata
+            | Target::ServerMetadata
+            | Target::OAuth
+            | Target::Page => self.serve_openly(facts, settings, route, request).await,
+        }
+    }
+
+    /// What needs no credential of the API.
+    async fn serve_openly(
+        self: &Arc<Self>,
+        facts: &Arc<Facts>,
+        settings: &config::Http,
+        route: &'static Route,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        match route.target {
+            Target::Live => text(StatusCode::OK, "text/plain", "ok\n"),
+            Target::Ready if self.gate.is_ready() => text(StatusCode::OK, "text/plain", "ready\n"),
+            Target::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "not ready\n"),
+            Target::ResourceMetadata | Target::ServerMetadata | Target::OAuth => {
+                oauth::serve(self, facts, settings, request).await
+            }
+            Target::Page => pages::serve(self, facts, settings, request).await,
+            Target::Mcp
+            | Target::SseStream
+            | Target::SseMessages
+            | Target::WebSocket
+            | Target::Health
+            | Target::Metrics
+            | Target::Admin => {
+                // No row says so, and a test sees to it.
+                text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "")
             }
         }
     }
 
-    fn authenticate(
+    /// The one layer in front of everything that needs a credential.
+    async fn admit(
         &self,
         facts: &Facts,
-        headers: &HeaderMap,
+        route: &Route,
+        request: &Request<Incoming>,
+    ) -> Result<Arc<Principal>, (Rejection, Option<Arc<Principal>>)> {
+        let principal = self
+            .authenticate(facts, request)
+            .await
+            .map_err(|rejection| (rejection, None))?;
+        if route.access == Access::Owner {
+            if !principal.is_owner() {
+                return Err((Rejection::NotOwner, Some(principal)));
+            }
+            if !principal.scopes.contains(Scope::Admin) {
+                let held = principal.scopes;
+                let needed = Scope::Admin.into();
+                return Err((Rejection::Unscoped { needed, held }, Some(principal)));
+            }
+        }
+        Ok(principal)
+    }
+
+    /// A path that does not exist: said only to those who are known.
+    async fn refuse_unknown(&self, facts: &Facts, request: &Request<Incoming>) -> Response<Body> {
+        let spoken = spoken(request.headers());
+        let (rejection, principal) = match self.authenticate(facts, request).await {
+            Err(rejection) => (rejection, None),
+            Ok(principal) => {
+                let reason = "No such path; the MCP endpoint is /mcp";
+                let status = 404;
+                (Rejection::Http { status, reason }, Some(principal))
+            }
+        };
+        self.refuse(facts, rejection, principal.as_deref(), spoken)
+            .await
+    }
+
+    async fn authenticate(
+        &self,
+        facts: &Facts,
+        request: &Request<Incoming>,
     ) -> Result<Arc<Principal>, Rejection> {
+        let headers = request.headers();
         let twice = |name: &'static str| headers.get_all(name).iter().nth(1).is_some();
-        if twice("authorization") || twice("x-api-key") {
+        if twice("authorization") || twice("x-api-key") || twice("dpop") {
             return Err(Rejection::Unauthenticated(auth::AuthError::Malformed(
                 "a header stands twice",
             )));
@@ -207,15 +282,27 @@ impl Edge {
                 .get(name)
                 .map(|value| value.to_str().unwrap_or("\u{fffd}"))
         };
-        self.gate.authenticate(&Presented {
-            authorization: value("authorization"),
-            x_api_key: value("x-api-key"),
-            peer: peer(facts, headers),
-        })
+        let dpop = value("dpop");
+        // Only a proof says which URL it is for.
+        let url = dpop.map(|_| {
+            let base = self.gate.auth().site().base_for(host(request));
+            format!("{base}{}", request.uri().path())
+        });
+        self.gate
+            .authenticate(&Presented {
+                authorization: value("authorization"),
+                x_api_key: value("x-api-key"),
+                dpop,
+                certificate: facts.certificate.as_deref(),
+                method: request.method().as_str(),
+                url: url.as_deref().unwrap_or_default(),
+                peer: peer(facts, headers),
+            })
+            .await
     }
 
     async fn post(
-        &self,
+        self: &Arc<Self>,
         principal: &Arc<Principal>,
         settings: &config::Http,
         facts: &Facts,
@@ -227,63 +314,71 @@ impl Edge {
             Err(rejection) => Err(rejection),
         };
         match read {
-            Ok(body) => into_response(self.gate.post(principal, &head.headers, &body).await, facts),
+            Ok(body) => {
+                let reply = self.gate.post(principal, &head.headers, &body).await;
+                self.into_response(reply, facts, principal)
+            }
             Err(rejection) => {
                 let spoken = spoken(&head.headers);
-                self.refuse(rejection, Some(principal), spoken).await
+                self.refuse(facts, rejection, Some(principal), spoken).await
             }
         }
     }
 
-    /// Ends when what a conversation presented at its start no longer proves that it is this principal's.
-    async fn disowned(&self, facts: &Facts, headers: &HeaderMap, principal: &Principal) {
-        while self.is_owned(facts, headers, principal) {
-            tokio::time::sleep(PROOF_EVERY).await;
+    /// Ends when what a conversation's client presented at its start no longer proves that it is this principal.
+    async fn disowned(&self, principal: &Principal) {
+        let auth = self.gate.auth();
+        let mut revoked = auth.revocations().changes();
+        while auth.is_current(principal) {
+            let changed = tokio::time::timeout(PROOF_EVERY, revoked.changed());
+            if matches!(changed.await, Ok(Err(_))) {
+                // The gate is coming down: nobody revokes any more.
+                std::future::pending::<()>().await;
+            }
         }
     }
 
-    fn is_owned(&self, facts: &Facts, headers: &HeaderMap, principal: &Principal) -> bool {
-        match self.authenticate(facts, headers) {
-            Ok(found) => *found == *principal,
-            // It cannot be known now, and was true a moment ago.
-            Err(rejection) => matches!(
-                rejection,
-                Rejection::Unauthenticated(auth::AuthError::Unavailable(_))
-            ),
-        }
+    fn is_owned(&self, principal: &Principal) -> bool {
+        self.gate.auth().is_current(principal)
     }
 
     async fn or_refuse(
         &self,
+        facts: &Facts,
         principal: &Principal,
         spoken: Option<Revision>,
         answer: Result<Response<Body>, Rejection>,
     ) -> Response<Body> {
         match answer {
             Ok(response) => response,
-            Err(rejection) => self.refuse(rejection, Some(principal), spoken).await,
+            Err(rejection) => self.refuse(facts, rejection, Some(principal), spoken).await,
         }
     }
 
     async fn refuse_method(
         &self,
-        principal: &Principal,
+        facts: &Facts,
+        principal: Option<&Principal>,
         spoken: Option<Revision>,
-        reason: &'static str,
-        allow: &'static str,
+        route: &Route,
     ) -> Response<Body> {
-        let rejection = Rejection::Http {
-            status: 405,
-            reason,
+        let reason = match route.methods {
+            [Method::GET] => "Use GET",
+            _ => "Use POST",
         };
-        let mut response = self.refuse(rejection, Some(principal), spoken).await;
-        let allow = HeaderValue::from_static(allow);
-        response.headers_mut().insert(header::ALLOW, allow);
+        let status = 405;
+        let rejection = Rejection::Http { status, reason };
+        let mut response = self.refuse(facts, rejection, principal, spoken).await;
+        let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+        if let Ok(allow) = HeaderValue::try_from(methods.join(", ")) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
         response
     }
 
     async fn refuse(
         &self,
+        _facts: &Facts,
         rejection: Rejection,
         principal: Option<&Principal>,
         spoken: Option<Revision>,
@@ -293,7 +388,17 @@ impl Edge {
             principal,
             bytes_in: 0,
         };
-        plain_response(self.gate.refuse_http(refused, spoken).await)
+        let reply = self.gate.refuse_http(refused, spoken).await;
+        self.plain_response(reply)
+    }
+}
+
+/// Whom the request was addressed to; checked before.
+fn host<B>(request: &Request<B>) -> &str {
+    let named = || request.headers().get(header::HOST)?.to_str().ok();
+    match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => named().unwrap_or_default(),
     }
 }
 
@@ -319,7 +424,7 @@ fn peer(facts: &Facts, headers: &HeaderMap) -> Peer {
     if address.is_loopback() && !is_relayed {
         Peer::Loopback
     } else {
-        Peer::Remote
+        Peer::Remote((!is_relayed).then_some(address))
     }
 }
 
@@ -413,78 +518,90 @@ async fn read(mut body: Incoming, settings: &config::Http) -> Result<Bytes, Reje
         .unwrap_or(Err(slow))
 }
 
-fn into_response(reply: HttpReply, facts: &Facts) -> Response<Body> {
-    let HttpReply {
-        status,
-        session,
-        retry_after,
-        body,
-    } = reply;
-    match body {
-        HttpBody::Events(events) => {
-            // The connection counts as busy until the stream has ended.
-            let busy = facts.activity.busy();
-            let frames = events.map(move |chunk| {
-                let _busy = &busy;
-                Ok::<_, Infallible>(Frame::data(chunk))
-            });
-            let mut response = Response::new(Either::Right(StreamBody::new(frames).boxed_unsync()));
-            let headers = response.headers_mut();
-            headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("text/event-stream"),
-            );
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-            name_session(headers, session);
-            response
-        }
-        body => plain_response(HttpReply {
+impl Edge {
+    /// A stream of events ends when its client's credential does.
+    fn into_response(
+        self: &Arc<Self>,
+        reply: HttpReply,
+        facts: &Facts,
+        principal: &Arc<Principal>,
+    ) -> Response<Body> {
+        let HttpReply {
             status,
             session,
             retry_after,
+            challenge,
             body,
-        }),
-    }
-}
-
-fn plain_response(reply: HttpReply) -> Response<Body> {
-    let HttpReply {
-        status,
-        session,
-        retry_after,
-        body,
-    } = reply;
-    let (body, kind) = match body {
-        HttpBody::Json(body) => (body, Some("application/json")),
-        HttpBody::Empty | HttpBody::Events(_) => (Bytes::new(), None),
-    };
-    let mut response = Response::new(Either::Left(Full::new(body)));
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    if let Some(kind) = kind {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-    }
-    name_session(headers, session);
-    if let Some(after) = retry_after {
-        headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
-    }
-    match status {
-        401 => {
-            let challenge = HeaderValue::from_static("Bearer realm=\"portcullis\"");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        } = reply;
+        match body {
+            HttpBody::Events(events) => {
+                // The connection counts as busy until the stream has ended.
+                let busy = facts.activity.busy();
+                let (edge, principal) = (Arc::clone(self), Arc::clone(principal));
+                let over = async move { edge.disowned(&principal).await };
+                let frames = events.take_until(Box::pin(over)).map(move |chunk| {
+                    let _busy = &busy;
+                    Ok::<_, Infallible>(Frame::data(chunk))
+                });
+                let mut response =
+                    Response::new(Either::Right(StreamBody::new(frames).boxed_unsync()));
+                let headers = response.headers_mut();
+                headers.insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("text/event-stream"),
+                );
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+                name_session(headers, session);
+                response
+            }
+            body => self.plain_response(HttpReply {
+                status,
+                session,
+                retry_after,
+                challenge,
+                body,
+            }),
         }
-        405 => {
+    }
+
+    fn plain_response(&self, reply: HttpReply) -> Response<Body> {
+        let HttpReply {
+            status,
+            session,
+            retry_after,
+            challenge,
+            body,
+        } = reply;
+        let (body, kind) = match body {
+            HttpBody::Json(body) => (body, Some("application/json")),
+            HttpBody::Empty | HttpBody::Events(_) => (Bytes::new(), None),
+        };
+        let mut response = Response::new(Either::Left(Full::new(body)));
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        if let Some(kind) = kind {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(
+                header::X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            );
+        }
+        name_session(headers, session);
+        if let Some(after) = retry_after {
+            headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
+        }
+        if let Some(challenge) = challenge {
+            let base = self.gate.auth().site().base();
+            let metadata = format!("{base}/.well-known/oauth-protected-resource/mcp");
+            challenge::add(headers, &challenge, &metadata);
+        }
+        if status == 405 && !headers.contains_key(header::ALLOW) {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
-        _ => {}
+        response
     }
-    response
 }
 
 fn name_session(headers: &mut HeaderMap, session: Option<String>) {
@@ -505,7 +622,7 @@ fn preflight() -> Response<Body> {
     let methods = HeaderValue::from_static("POST, GET, DELETE");
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     let named = HeaderValue::from_static(
-        "authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name",
+        "authorization, dpop, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name",
     );
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, named);
     headers.insert(

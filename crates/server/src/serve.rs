@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::{Auth, Site};
 use gateway::Gate;
 use observe::Metrics;
 use policy::Clock;
@@ -65,17 +66,33 @@ pub struct Core {
 }
 
 impl Core {
-    /// Opens the store and starts gate and upstreams. Needs a runtime.
+    /// Opens the store and starts gate and upstreams. Needs a runtime. `addresses` are those on which it will
+    /// be reached; none for a gate that serves only this process.
     ///
     /// # Errors
     /// If the database or a built-in upstream cannot be used.
-    pub fn start(loaded: &Loaded, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub fn start(
+        loaded: &Loaded,
+        addresses: &[SocketAddr],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let path = loaded.database();
         let store = Store::open(&path).map_err(|cause| Error::Store { path, cause })?;
+        let client = net::Client::new(net::Settings::default());
+        let auth = Auth::new(
+            auth::Parts {
+                store: store.clone(),
+                clock: Arc::clone(&clock),
+                client: client.clone(),
+                site: Site::new(&base(loaded, addresses)),
+            },
+            loaded.auth.clone(),
+        );
         let parts = gateway::Parts {
-            client: net::Client::new(net::Settings::default()),
+            client,
             store: store.clone(),
             clock,
+            auth,
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
             supervisor: crate::supervise::program(),
         };
@@ -118,8 +135,22 @@ fn for_gate(loaded: &Loaded) -> gateway::Loaded {
     gateway::Loaded {
         settings: loaded.gateway.clone(),
         upstreams: loaded.upstreams.clone(),
-        auth: loaded.auth.clone(),
     }
+}
+
+/// The origin at which clients reach the gate: what the config says, or else the first address that it listens on.
+fn base(loaded: &Loaded, addresses: &[SocketAddr]) -> String {
+    if let Some(url) = &loaded.http.public_url {
+        return url.clone();
+    }
+    let first = addresses.first().or(loaded.listen.first()).copied();
+    let address = first.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let ip = if address.ip().is_unspecified() {
+        std::net::Ipv4Addr::LOCALHOST.into()
+    } else {
+        address.ip()
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// Brings a gate into service.
@@ -137,15 +168,14 @@ pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Err
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         bound.push((listener.local_addr().map_err(failed)?, listener));
     }
-    let core = Core::start(&loaded, clock)?;
+    let addresses: Vec<SocketAddr> = bound.iter().map(|(address, _)| *address).collect();
+    let core = Core::start(&loaded, &addresses, clock)?;
     let gate = Arc::clone(core.gate());
     let edge = Arc::new(Edge::new(gate, loaded.http.clone(), loaded.drain));
     let places = Arc::new(Semaphore::new(loaded.http.connections_max));
     let threads = Arc::new(Threads::start(&edge).map_err(Error::Threads)?);
     let (listeners, closing) = (TaskTracker::new(), CancellationToken::new());
-    let mut addresses = Vec::with_capacity(bound.len());
-    for (address, listener) in bound {
-        addresses.push(address);
+    for (_, listener) in bound {
         listeners.spawn(listen(
             listener,
             Arc::clone(&places),
@@ -190,6 +220,7 @@ impl Serving {
     /// If a built-in upstream cannot be set up.
     pub fn reload(&self, loaded: &Loaded) -> Result<(), Error> {
         self.core.gate().reload(for_gate(loaded))?;
+        self.core.gate().auth().reload(loaded.auth.clone());
         self.edge.settings.store(Arc::new(loaded.http.clone()));
         Ok(())
     }

@@ -11,6 +11,11 @@ use crate::Error;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_node.sql"),
+    include_str!("migrations/0003_accounts.sql"),
+    include_str!("migrations/0004_authority.sql"),
+    include_str!("migrations/0005_secrets.sql"),
+    include_str!("migrations/0006_revocations.sql"),
+    include_str!("migrations/0007_replays.sql"),
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.

@@ -34,5 +34,7 @@ pub const UPSTREAM_UNAVAILABLE: Code = -31002;
 pub const UNAUTHENTICATED: Code = -31003;
 /// The client no longer wants the answer.
 pub const CANCELLED: Code = -31005;
+/// The credential may not be used for this.
+pub const UNSCOPED: Code = -31006;
 /// The audit log has no room, so no call may be made.
 pub const UNRECORDABLE: Code = -31004;

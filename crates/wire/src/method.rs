@@ -21,6 +21,19 @@ pub enum Subject {
     Method,
 }
 
+/// What a credential must be good for, if it is narrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Area {
+    /// Tools and what came of them.
+    Tools,
+    /// Prompts.
+    Prompts,
+    /// Resources and templates.
+    Resources,
+    /// That of the prompt or template which `params.ref` names.
+    Reference,
+}
+
 /// Which part of `params` a modern HTTP request repeats in `Mcp-Name` (2026-07-28, Streamable HTTP).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mirror {
@@ -67,6 +80,8 @@ pub struct Method {
     pub limit: Option<LimitKey>,
     /// Whether a modern result must carry `ttlMs` and `cacheScope`.
     pub cacheable: bool,
+    /// What the credential must be good for; `None`: being known is enough.
+    pub area: Option<Area>,
 }
 
 impl Method {
@@ -78,7 +93,12 @@ impl Method {
             mirror: None,
             limit: None,
             cacheable: false,
+            area: None,
         }
+    }
+    const fn within(mut self, area: Area) -> Self {
+        self.area = Some(area);
+        self
     }
     const fn only(mut self, era: Era) -> Self {
         self.era = Some(era);
@@ -107,25 +127,37 @@ impl Method {
 /// `tools/call`
 pub const TOOLS_CALL: Method = Method::new("tools/call", Subject::Tool)
     .mirrors(Mirror::Name)
-    .counts(LimitKey::ToolCall);
+    .counts(LimitKey::ToolCall)
+    .within(Area::Tools);
 /// `tools/list`
-pub const TOOLS_LIST: Method = Method::new("tools/list", Subject::Gate).cacheable();
+pub const TOOLS_LIST: Method = Method::new("tools/list", Subject::Gate)
+    .cacheable()
+    .within(Area::Tools);
 /// `prompts/get`
-pub const PROMPTS_GET: Method = Method::new("prompts/get", Subject::Prompt).mirrors(Mirror::Name);
+pub const PROMPTS_GET: Method = Method::new("prompts/get", Subject::Prompt)
+    .mirrors(Mirror::Name)
+    .within(Area::Prompts);
 /// `prompts/list`
-pub const PROMPTS_LIST: Method = Method::new("prompts/list", Subject::Gate).cacheable();
+pub const PROMPTS_LIST: Method = Method::new("prompts/list", Subject::Gate)
+    .cacheable()
+    .within(Area::Prompts);
 /// `resources/read`
 pub const RESOURCES_READ: Method = Method::new("resources/read", Subject::Resource)
     .mirrors(Mirror::Uri)
     .counts(LimitKey::ResourceAccess)
-    .cacheable();
+    .cacheable()
+    .within(Area::Resources);
 /// `resources/list`
-pub const RESOURCES_LIST: Method = Method::new("resources/list", Subject::Gate).cacheable();
+pub const RESOURCES_LIST: Method = Method::new("resources/list", Subject::Gate)
+    .cacheable()
+    .within(Area::Resources);
 /// `resources/templates/list`
-pub const TEMPLATES_LIST: Method =
-    Method::new("resources/templates/list", Subject::Gate).cacheable();
+pub const TEMPLATES_LIST: Method = Method::new("resources/templates/list", Subject::Gate)
+    .cacheable()
+    .within(Area::Resources);
 /// `completion/complete`
-pub const COMPLETE: Method = Method::new("completion/complete", Subject::Reference);
+pub const COMPLETE: Method =
+    Method::new("completion/complete", Subject::Reference).within(Area::Reference);
 /// `initialize`
 pub const INITIALIZE: Method = Method::new("initialize", Subject::Gate).only(Era::Legacy);
 /// `ping`
@@ -140,26 +172,39 @@ pub const LISTEN: Method = Method::new("subscriptions/listen", Subject::Gate).on
 /// `logging/setLevel`
 pub const SET_LEVEL: Method = Method::new("logging/setLevel", Subject::Gate).only(Era::Legacy);
 /// `resources/subscribe`
-pub const SUBSCRIBE: Method =
-    Method::new("resources/subscribe", Subject::Resource).only(Era::Legacy);
+pub const SUBSCRIBE: Method = Method::new("resources/subscribe", Subject::Resource)
+    .only(Era::Legacy)
+    .within(Area::Resources);
 /// `resources/unsubscribe`
-pub const UNSUBSCRIBE: Method =
-    Method::new("resources/unsubscribe", Subject::Gate).only(Era::Legacy);
+pub const UNSUBSCRIBE: Method = Method::new("resources/unsubscribe", Subject::Gate)
+    .only(Era::Legacy)
+    .within(Area::Resources);
 /// `tasks/get`: core in 2025-11-25, an extension from 2026-07-28 on.
-pub const TASKS_GET: Method = Method::new("tasks/get", Subject::Task).mirrors(Mirror::TaskId);
+pub const TASKS_GET: Method = Method::new("tasks/get", Subject::Task)
+    .mirrors(Mirror::TaskId)
+    .within(Area::Tools);
 /// `tasks/cancel`
-pub const TASKS_CANCEL: Method = Method::new("tasks/cancel", Subject::Task).mirrors(Mirror::TaskId);
+pub const TASKS_CANCEL: Method = Method::new("tasks/cancel", Subject::Task)
+    .mirrors(Mirror::TaskId)
+    .within(Area::Tools);
 /// `tasks/result`
-pub const TASKS_RESULT: Method = Method::new("tasks/result", Subject::Task).only(Era::Legacy);
+pub const TASKS_RESULT: Method = Method::new("tasks/result", Subject::Task)
+    .only(Era::Legacy)
+    .within(Area::Tools);
 /// `tasks/list`
-pub const TASKS_LIST: Method = Method::new("tasks/list", Subject::Gate).only(Era::Legacy);
+pub const TASKS_LIST: Method = Method::new("tasks/list", Subject::Gate)
+    .only(Era::Legacy)
+    .within(Area::Tools);
 /// `tasks/update`
 pub const TASKS_UPDATE: Method = Method::new("tasks/update", Subject::Task)
     .only(Era::Modern)
-    .mirrors(Mirror::TaskId);
+    .mirrors(Mirror::TaskId)
+    .within(Area::Tools);
 
 /// Stands for every method that no revision has and the config routes to an upstream.
-pub static EXTENSION: Method = Method::new("extension", Subject::Method).counts(LimitKey::ToolCall);
+pub static EXTENSION: Method = Method::new("extension", Subject::Method)
+    .counts(LimitKey::ToolCall)
+    .within(Area::Tools);
 
 /// Every request we serve.
 pub static METHODS: [Method; 20] = [

@@ -252,14 +252,14 @@ impl Whose {
                     principal: Some(principal),
                     notice,
                     upstream: _,
-                }) if *principal == *session.principal.as_str()
+                }) if *principal == *session.principal.id.as_str()
                     && session.abilities.url
                     && notice.method == notification::ELICITATION_COMPLETE =>
                 {
                     return notice;
                 }
                 Ok(told) if told.notice.method == notification::TASK_STATUS => {
-                    if let Some(notice) = gate.desk.tasks.told(&session.principal, &told) {
+                    if let Some(notice) = gate.desk.tasks.told(&session.principal.id, &told) {
                         return notice;
                     }
                 }

@@ -198,7 +198,7 @@ impl Hello {
         })
     }
 
-    fn session(self, principal: &Principal) -> Session {
+    fn session(self, principal: &Arc<Principal>) -> Session {
         let client = self
             .client_info
             .as_deref()
@@ -209,7 +209,7 @@ impl Hello {
             .as_deref()
             .map(|capabilities| Abilities::read(capabilities.as_bytes()))
             .unwrap_or_default();
-        let mut session = Session::new(principal.id.clone(), self.revision);
+        let mut session = Session::new(Arc::clone(principal), self.revision);
         session.client_info = self.client_info;
         session.client = client;
         session.capabilities = self.capabilities;

@@ -162,8 +162,8 @@ impl Pipe {
             // The one request that may come before the handshake.
             None if request.method.as_str() == method::PING.name => {
                 let revision = Revision::LATEST_LEGACY;
-                let id = self.principal.id.clone();
-                let session = Arc::new(Session::new(id, revision));
+                let principal = Arc::clone(&self.principal);
+                let session = Arc::new(Session::new(principal, revision));
                 Ok(legacy(request, &session, &self.principal, self.transport))
             }
             None => {

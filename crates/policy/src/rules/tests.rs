@@ -26,6 +26,9 @@ fn decide(roles: Vec<Role>, held: &[&str], upstream: &str, name: &str) -> String
             .map(|role| RoleName::new(role).unwrap())
             .collect(),
         credential: Credential::Local,
+        client: None,
+        scopes: crate::Scopes::EVERY,
+        expires_at: None,
     };
     let upstream = UpstreamId::parse(upstream).unwrap();
     let subject = Subject {

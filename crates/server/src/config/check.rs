@@ -344,40 +344,55 @@ fn http(raw: &RawHttp, complaints: &mut Complaints) -> Option<Http> {
     });
     let allowed_origins = complaints.at("allowed_origins", |complaints| {
         all(&raw.allowed_origins, complaints, |text, complaints| {
-            let origin = Url::parse(text)
-                .ok()
-                .map(|url| url.origin())
-                .filter(url::Origin::is_tuple);
-            match origin.map(|origin| origin.ascii_serialization()) {
-                Some(origin) if origin == text.trim_end_matches('/').to_lowercase() => Some(origin),
-                Some(origin) => {
-                    complaints.add(
-                        format!("`{text}` is more than an origin"),
-                        format!("write \"{origin}\""),
-                    );
-                    None
-                }
-                None => {
-                    complaints.add(
-                        format!("`{text}` is not an origin"),
-                        "write for example \"https://app.example.com\"; patterns are not possible",
-                    );
-                    None
-                }
-            }
+            origin(text, complaints)
         })
+    });
+    let public_url = complaints.at("public_url", |complaints| match &raw.public_url {
+        Some(text) => origin(text, complaints).map(Some),
+        None => Some(None),
     });
     let body_max = complaints.at("body_max", |complaints| body(&raw.body_max, complaints));
     let header_timeout = wait(&raw.header_timeout, "header_timeout", complaints);
     let body_timeout = wait(&raw.body_timeout, "body_timeout", complaints);
+    let (public_url, mut allowed_hosts) = (public_url?, allowed_hosts?);
+    let host = public_url
+        .as_deref()
+        .and_then(|url| Some(Url::parse(url).ok()?.host_str()?.to_owned()));
+    allowed_hosts.extend(host);
     Some(Http {
-        allowed_hosts: allowed_hosts?,
+        public_url,
+        allowed_hosts,
         allowed_origins: allowed_origins?,
         body_max: body_max?,
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         connections_max: count(raw.connections_max),
     })
+}
+
+/// Scheme, host and port, without a slash at the end.
+fn origin(text: &str, complaints: &mut Complaints) -> Option<String> {
+    let origin = Url::parse(text)
+        .ok()
+        .map(|url| url.origin())
+        .filter(url::Origin::is_tuple);
+    match origin.map(|origin| origin.ascii_serialization()) {
+        Some(origin) if origin == text.trim_end_matches('/').to_lowercase() => Some(origin),
+        Some(origin) => {
+            complaints.add(
+                format!("`{text}` is more than an origin"),
+                format!("write \"{origin}\""),
+            );
+            None
+        }
+        None => {
+            complaints.add(
+                format!("`{text}` is not an origin"),
+                "write for example \"https://app.example.com\"; patterns are not possible",
+            );
+            None
+        }
+    }
 }
 
 fn body(raw: &Size, complaints: &mut Complaints) -> Option<usize> {

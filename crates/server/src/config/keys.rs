@@ -31,6 +31,8 @@ impl Checker<'_> {
             },
             keys: keys.into_iter().collect::<Option<_>>()?,
             members: members(&raw.roles),
+            issuers: Vec::new(),
+            certificates: auth::certificate::Settings::default(),
         })
     }
 }

@@ -108,6 +108,8 @@ pub enum LogFormat {
 /// Bounds and checks on HTTP connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
+    /// The origin at which clients reach the gate, without a slash at its end.
+    pub public_url: Option<String>,
     /// Host names in lower case, besides the loopback names.
     pub allowed_hosts: Vec<String>,
     /// Origins as browsers send them, besides those of the loopback names.

@@ -72,7 +72,9 @@ pub(super) enum RawLogFormat {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawHttp {
-    /// Host names a request may be addressed to, besides the loopback names.
+    /// Where clients reach the gate, as `https://gate.example.com`: what tokens must be meant for, and the issuer of the embedded authorization server. Unless said, the first address in `listen`.
+    pub public_url: Option<String>,
+    /// Host names a request may be addressed to, besides the loopback names and that of `public_url`.
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call, besides those of the loopback names.
     pub allowed_origins: Vec<String>,

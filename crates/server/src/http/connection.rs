@@ -103,6 +103,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
         let facts = Arc::new(Facts {
             peer,
             local,
+            certificate: None,
             activity: Arc::clone(&activity),
             tasks: tasks.clone(),
             _place: place,

@@ -92,6 +92,7 @@ mod tests {
             headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
         }
         let settings = config::Http {
+            public_url: None,
             allowed_hosts: vec!["gate.example.com".to_owned()],
             allowed_origins: vec!["https://app.example.com".to_owned()],
             body_max: 0,

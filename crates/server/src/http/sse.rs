@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderMap, Request, Response};
+use ::http::{Request, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use gateway::{Conversation, HttpBody, HttpReply, Rejection};
@@ -17,13 +17,11 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::sse;
 
-use super::{Body, Edge, Facts, OUT_MAX, check_media, into_response, plain_response, read};
+use super::{Body, Edge, Facts, OUT_MAX, check_media, read};
 use crate::config;
 
-/// Where a client opens its stream.
-pub(super) const STREAM: &str = "/sse";
 /// Where it posts its messages.
-pub(super) const MESSAGES: &str = "/messages";
+const MESSAGES: &str = "/messages";
 
 const TRANSPORT: &str = "sse";
 /// A stream that has nothing to say says so in these intervals, for the proxies on its way.
@@ -53,7 +51,6 @@ impl Edge {
         self: &Arc<Self>,
         facts: &Arc<Facts>,
         principal: &Arc<Principal>,
-        headers: &HeaderMap,
     ) -> Result<Response<Body>, Rejection> {
         let (out, waiting) = mpsc::channel(OUT_MAX);
         let conversation = self.gate.converse(principal, TRANSPORT, out)?;
@@ -64,6 +61,7 @@ impl Edge {
             status: 200,
             session: None,
             retry_after: None,
+            challenge: None,
             body: HttpBody::Events(Box::pin(unfold(
                 Stream {
                     first: Some(endpoint.into()),
@@ -82,12 +80,11 @@ impl Edge {
             .open
             .lock()
             .insert(conversation.id.clone(), open);
-        let (edge, keeper, headers) = (Arc::clone(self), Arc::clone(facts), headers.clone());
+        let edge = Arc::clone(self);
         facts.tasks.spawn(async move {
-            edge.keep(&keeper, &headers, conversation, posted, gone)
-                .await;
+            edge.keep(conversation, posted, gone).await;
         });
-        Ok(into_response(reply, facts))
+        Ok(self.into_response(reply, facts, principal))
     }
 
     /// Answers a POST: takes one message, whose answer goes out on the stream.
@@ -101,11 +98,10 @@ impl Edge {
         let id = query
             .split('&')
             .find_map(|pair| pair.strip_prefix("session="));
-        // Somebody else's stream looks unknown. The same principal with another credential counts as somebody else:
-        // the records of the stream would name the wrong one.
+        // Somebody else's stream looks unknown.
         let open = id
             .and_then(|id| self.streams.open.lock().get(id).cloned())
-            .filter(|open| *open.principal == *principal)
+            .filter(|open| open.principal.continues(principal))
             .ok_or(Rejection::UnknownSession)?;
         let (head, body) = request.into_parts();
         check_media(&head.headers)?;
@@ -120,10 +116,11 @@ impl Edge {
             }
             Err(SendTimeoutError::Closed(_)) => return Err(Rejection::UnknownSession),
         }
-        Ok(plain_response(HttpReply {
+        Ok(self.plain_response(HttpReply {
             status: 202,
             session: None,
             retry_after: None,
+            challenge: None,
             body: HttpBody::Empty,
         }))
     }
@@ -131,8 +128,6 @@ impl Edge {
     /// Keeps a conversation until its client is gone, its credential is, or the gate drains.
     async fn keep(
         &self,
-        facts: &Facts,
-        headers: &HeaderMap,
         conversation: Conversation,
         mut posted: mpsc::Receiver<Bytes>,
         gone: CancellationToken,
@@ -146,7 +141,7 @@ impl Edge {
         let drains = tokio::select! {
             () = taking => false,
             () = gone.cancelled() => false,
-            () = self.disowned(facts, headers, &conversation.principal) => false,
+            () = self.disowned(&conversation.principal) => false,
             () = conversation.draining() => true,
         };
         // Whatever is posted from now on has no stream to be answered on.

@@ -28,9 +28,6 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::{Body, Edge, Facts, OUT_MAX};
 use crate::config;
 
-/// Where a client asks for a WebSocket.
-pub(super) const PATH: &str = "/ws";
-
 const TRANSPORT: &str = "websocket";
 const SUBPROTOCOL: &str = "mcp";
 /// How often a client is asked whether it is still there; it has twice as long to answer, and to read.
@@ -104,38 +101,33 @@ impl Edge {
         let conversation = self.gate.converse(principal, TRANSPORT, out)?;
         let upgraded = hyper::upgrade::on(&mut request);
         let (within, bound) = (settings.header_timeout, bounds(settings.body_max));
-        let headers = std::mem::take(request.headers_mut());
-        let (edge, facts) = (Arc::clone(self), Arc::clone(facts));
-        let tasks = facts.tasks.clone();
-        tasks.spawn(async move {
+        let edge = Arc::clone(self);
+        facts.tasks.spawn(async move {
             // The connection may break before it is one.
             let Ok(Ok(upgraded)) = timeout(within, upgraded).await else {
                 return;
             };
             let io = TokioIo::new(upgraded);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(bound)).await;
-            edge.talk(&facts, &headers, conversation, socket, waiting)
-                .await;
+            edge.talk(conversation, socket, waiting).await;
         });
         Ok(response)
     }
 
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        facts: &Facts,
-        headers: &HeaderMap,
         conversation: Conversation,
         socket: WebSocketStream<S>,
         waiting: mpsc::Receiver<Bytes>,
     ) {
         let (mut sink, mut stream) = socket.split();
         let is_there = AtomicBool::new(true);
-        let is_owned = || self.is_owned(facts, headers, &conversation.principal);
+        let is_owned = || self.is_owned(&conversation.principal);
         let mut writing = Box::pin(write(&mut sink, waiting, &is_there, PING_EVERY));
         let end = tokio::select! {
             end = hear(&mut stream, &conversation.pipe, &is_there, is_owned) => end,
             end = &mut writing => end,
-            () = self.disowned(facts, headers, &conversation.principal) => End::Disowned,
+            () = self.disowned(&conversation.principal) => End::Disowned,
             () = conversation.draining() => End::Draining,
         };
         tracing::debug!(principal = %conversation.principal.id, ?end, "a WebSocket ends");

@@ -54,7 +54,7 @@ async fn try_all(loaded: &Loaded, findings: &mut Vec<Finding>) {
     for address in &loaded.listen {
         findings.push(of_address(*address).await);
     }
-    let core = match Core::start(loaded, Arc::new(SystemClock::start())) {
+    let core = match Core::start(loaded, &[], Arc::new(SystemClock::start())) {
         Ok(core) => core,
         Err(error) => {
             let error = anyhow::Error::new(error);

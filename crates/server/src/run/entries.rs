@@ -57,8 +57,8 @@ pub fn entries(common: &Common, ask: &Ask) -> anyhow::Result<Exit> {
     logging::quiet(&loaded.log);
     let runtime = runtime_of_one()?;
     runtime.block_on(async {
-        let core = Core::start(&loaded, Arc::new(SystemClock::start()))?;
-        let shell = Shell::new(core.gate(), common.json)?;
+        let core = Core::start(&loaded, &[], Arc::new(SystemClock::start()))?;
+        let shell = Shell::new(core.gate(), common.json).await?;
         let answered = shell.answer(ask).await;
         core.stop().await;
         answered
@@ -72,14 +72,10 @@ struct Shell<'a> {
 }
 
 impl<'a> Shell<'a> {
-    fn new(gate: &'a Arc<Gate>, json: bool) -> anyhow::Result<Self> {
-        let presented = Presented {
-            authorization: None,
-            x_api_key: None,
-            peer: Peer::InProcess,
-        };
+    async fn new(gate: &'a Arc<Gate>, json: bool) -> anyhow::Result<Self> {
         let principal = gate
-            .authenticate(&presented)
+            .authenticate(&Presented::nothing(Peer::InProcess))
+            .await
             .context("the local user is not let in")?;
         Ok(Self {
             gate,

@@ -35,7 +35,7 @@ pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
         if let Some(url) = &stdio.connect {
             return bridge::run(url, &loaded).await;
         }
-        let core = Core::start(&loaded, Arc::new(SystemClock::start()))?;
+        let core = Core::start(&loaded, &[], Arc::new(SystemClock::start()))?;
         let served = serve(&core, loaded.http.body_max, loaded.drain).await;
         core.stop().await;
         served
@@ -46,14 +46,10 @@ pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
 }
 
 async fn serve(core: &Core, line_max: usize, drain: Duration) -> anyhow::Result<()> {
-    let presented = Presented {
-        authorization: None,
-        x_api_key: None,
-        peer: Peer::Stdio,
-    };
     let principal = core
         .gate()
-        .authenticate(&presented)
+        .authenticate(&Presented::nothing(Peer::Stdio))
+        .await
         .context("the local user is not let in")?;
     let (out, waiting) = mpsc::channel(OUT_MAX);
     let pipe = Pipe::new(Arc::clone(core.gate()), principal, "stdio", out);

@@ -171,13 +171,12 @@ impl Runner {
         );
         let key = (asking.ask.who.clone(), revision.clone());
         if !self.pipes.contains_key(&key) {
-            let presented = Presented {
-                authorization: None,
-                x_api_key: None,
-                peer: Peer::Stdio,
-            };
+            let presented = Presented::nothing(Peer::Stdio);
             let gate = Arc::clone(self.world.gate());
-            let principal = gate.authenticate(&presented).map_err(anyhow::Error::msg)?;
+            let principal = gate
+                .authenticate(&presented)
+                .await
+                .map_err(anyhow::Error::msg)?;
             let (sender, out) = mpsc::channel(QUEUE_MAX);
             let mut line = Line {
                 pipe: Pipe::new(gate, principal, "stdio", sender),

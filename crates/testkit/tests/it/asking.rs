@@ -287,14 +287,13 @@ struct Client {
 }
 
 impl Client {
-    fn new(world: &World) -> Result<Self> {
-        let presented = Presented {
-            authorization: None,
-            x_api_key: None,
-            peer: Peer::Stdio,
-        };
+    async fn new(world: &World) -> Result<Self> {
+        let presented = Presented::nothing(Peer::Stdio);
         let gate = Arc::clone(world.gate());
-        let principal = gate.authenticate(&presented).map_err(anyhow::Error::msg)?;
+        let principal = gate
+            .authenticate(&presented)
+            .await
+            .map_err(anyhow::Error::msg)?;
         let (sender, out) = mpsc::channel(64);
         let pipe = Pipe::new(gate, principal, "stdio", sender);
         Ok(Self { pipe, out })
@@ -320,7 +319,7 @@ impl Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_on_a_pipe_is_asked_there() -> Result<()> {
     let world = World::of(ONE).await?;
-    let mut client = Client::new(&world)?;
+    let mut client = Client::new(&world).await?;
     client.tell(&initialize_with("2025-11-25", &able())).await;
     client.hear().await?;
     client

@@ -159,13 +159,9 @@ async fn client(
     mode: ClientLifecycleMode,
     said: &Said,
 ) -> Result<RunningService<RoleClient, ()>> {
-    let presented = Presented {
-        authorization: None,
-        x_api_key: None,
-        peer: From::Stdio,
-    };
+    let presented = Presented::nothing(From::Stdio);
     let gate = Arc::clone(world.gate());
-    let principal = gate.authenticate(&presented)?;
+    let principal = gate.authenticate(&presented).await?;
     let (sender, mut out) = mpsc::channel(64);
     let pipe = Pipe::new(gate, principal, "stdio", sender);
     let (ours, theirs) = tokio::io::duplex(64 * 1024);

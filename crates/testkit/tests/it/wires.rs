@@ -79,13 +79,9 @@ impl<'a> Wire<'a> {
                 Line::Socket(Box::new(client_async(asked, stream).await?.0))
             }
             Carrier::Stdio => {
-                let presented = Presented {
-                    authorization: None,
-                    x_api_key: None,
-                    peer: Peer::Stdio,
-                };
+                let presented = Presented::nothing(Peer::Stdio);
                 let gate = Arc::clone(world.gate());
-                let principal = gate.authenticate(&presented)?;
+                let principal = gate.authenticate(&presented).await?;
                 let (sender, out) = mpsc::channel(QUEUE_MAX);
                 Line::Stdio(Stdio {
                     pipe: Pipe::new(gate, principal, "stdio", sender),

@@ -189,6 +189,7 @@ impl Gate {
             status: 200,
             body,
             retry_after: None,
+            challenge: None,
         });
         reply.session = Some(session.id.clone());
         reply
@@ -221,7 +222,7 @@ impl Gate {
         headers: &HeaderMap,
     ) -> Result<Arc<Session>, Rejection> {
         let id = header(headers, mcp::SESSION_ID).ok_or(Rejection::NoSession)?;
-        self.sessions.get(id, &principal.id, self.parts.clock.now())
+        self.sessions.get(id, principal, self.parts.clock.now())
     }
 
     /// A batch, where the session's revision has them. Answered as one JSON array.
@@ -351,6 +352,7 @@ async fn answers(
             batch(&replies)
         },
         retry_after: None,
+        challenge: None,
     }
 }
 

@@ -24,6 +24,7 @@ use super::is_modern;
 use crate::call::Asked;
 use crate::gate::{Reply, known_name, unrecorded};
 use crate::record::Opening;
+use crate::rejection::Challenge;
 use crate::session::Session;
 use crate::{Gate, Rejection};
 
@@ -49,6 +50,8 @@ pub struct HttpReply {
     pub session: Option<String>,
     /// When it may be tried again.
     pub retry_after: Option<Duration>,
+    /// What is wrong with the credential, if that is why.
+    pub challenge: Option<Challenge>,
     /// The body.
     pub body: HttpBody,
 }
@@ -147,6 +150,7 @@ impl HttpReply {
             status,
             session: None,
             retry_after: None,
+            challenge: None,
             body: HttpBody::Empty,
         }
     }
@@ -156,11 +160,13 @@ impl HttpReply {
             status,
             body,
             retry_after,
+            challenge,
         } = reply;
         Self {
             status,
             session: None,
             retry_after,
+            challenge,
             body: HttpBody::Json(body),
         }
     }
@@ -170,6 +176,7 @@ impl HttpReply {
             status: 200,
             session: None,
             retry_after: None,
+            challenge: None,
             body: HttpBody::Events(Box::pin(stream)),
         }
     }

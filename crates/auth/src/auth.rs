@@ -1,0 +1,230 @@
+//! Who is this? Decided by the credential that was presented, or by where the request came from if none was.
+//!
+//! A presented credential decides alone: a bad one is an error, never a fall to a weaker one or to the local
+//! principal. What the credential is, is [`Presented::form`]'s; whether it holds, `keys`', `tokens`' and
+//! `certificate`'s; whether it still holds, `revocation`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use policy::{Clock, Credential, Principal, PrincipalId, RoleName, Rules, Scopes};
+use store::Store;
+
+use crate::keys::{ConfiguredKey, Keys};
+use crate::presented::Form;
+use crate::revocation::Revocations;
+use crate::tokens::{Issuer, Tokens};
+use crate::{AuthError, ClientCertificate, Peer, Presented, Site, certificate};
+
+/// Who the person at the keyboard is.
+const LOCAL: &str = "local";
+
+/// Who a caller on this machine is that presents nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Loopback {
+    /// The owner, until somebody makes a key.
+    #[default]
+    Auto,
+    /// The owner.
+    Owner,
+    /// Nobody.
+    Off,
+}
+
+/// What the config says about identity.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Keys that the config holds, by their hashes.
+    pub keys: Vec<ConfiguredKey>,
+    /// The roles that name a principal as their member.
+    pub members: BTreeMap<PrincipalId, BTreeSet<RoleName>>,
+    /// Who a caller on this machine is.
+    pub loopback: Loopback,
+    /// Whose tokens are taken, besides the embedded server's.
+    pub issuers: Vec<Issuer>,
+    /// Whose certificates are taken.
+    pub certificates: certificate::Settings,
+}
+
+/// What it all rests on.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Durable state.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The way out, for keys of issuers and the like.
+    pub client: net::Client,
+    /// What the gate is called from outside.
+    pub site: Site,
+}
+
+/// Knows principals by their credentials, for as long as the gate lives.
+#[derive(Debug)]
+pub struct Auth {
+    parts: Parts,
+    now: ArcSwap<Now>,
+    revocations: Arc<Revocations>,
+}
+
+/// What a config comes to.
+#[derive(Debug)]
+struct Now {
+    keys: Keys,
+    tokens: Tokens,
+    certificates: certificate::Settings,
+    members: BTreeMap<PrincipalId, BTreeSet<RoleName>>,
+    loopback: Loopback,
+    local: Arc<Principal>,
+}
+
+impl Auth {
+    /// Knows what the config and the store know.
+    #[must_use]
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            now: ArcSwap::from_pointee(Now::new(&parts, settings)),
+            revocations: Arc::new(Revocations::new()),
+            parts,
+        })
+    }
+
+    /// Takes over another config.
+    pub fn reload(&self, settings: Settings) {
+        self.now.store(Arc::new(Now::new(&self.parts, settings)));
+    }
+
+    /// What the gate is called from outside.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.parts.site
+    }
+
+    /// What was revoked.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Who presents this. Waits only for what is not known yet: keys of an issuer, an introspection.
+    ///
+    /// # Errors
+    /// Why nobody is known by it.
+    pub async fn authenticate(
+        &self,
+        presented: &Presented<'_>,
+    ) -> Result<Arc<Principal>, AuthError> {
+        let now = self.now.load_full();
+        let principal = match presented.form()? {
+            Form::Key(text) => now.keys.holder(text, &now.members)?,
+            Form::Bearer(token) => now.tokens.verify(token, false, presented).await?,
+            Form::Dpop(token) => now.tokens.verify(token, true, presented).await?,
+            Form::Nothing => match presented.certificate {
+                Some(certificate) => now.certificate_holder(certificate)?,
+                None => now.uncredentialed(presented.peer)?,
+            },
+        };
+        if self.revocations.is_revoked(&principal) {
+            return Err(AuthError::Revoked);
+        }
+        Ok(principal)
+    }
+
+    /// Whether what this principal presented some time ago would still be taken.
+    #[must_use]
+    pub fn is_current(&self, principal: &Principal) -> bool {
+        let is_over = principal
+            .expires_at
+            .is_some_and(|at| at <= self.parts.clock.wall());
+        !is_over && !self.revocations.is_revoked(principal) && self.now.load().is_current(principal)
+    }
+}
+
+impl Now {
+    fn new(parts: &Parts, settings: Settings) -> Self {
+        let Settings {
+            keys,
+            members,
+            loopback,
+            issuers,
+            certificates,
+        } = settings;
+        let id = PrincipalId::new(LOCAL).expect("`local` is a name");
+        let owner = BTreeSet::from([RoleName::new(Rules::OWNER).expect("`owner` is a name")]);
+        Self {
+            keys: Keys::new(
+                keys,
+                &members,
+                parts.store.clone(),
+                Arc::clone(&parts.clock),
+            ),
+            tokens: Tokens::new(issuers, parts),
+            local: Arc::new(principal(id, owner, &members, Credential::Local)),
+            certificates,
+            members,
+            loopback,
+        }
+    }
+
+    fn uncredentialed(&self, peer: Peer) -> Result<Arc<Principal>, AuthError> {
+        let local = match (peer, self.loopback) {
+            (Peer::Stdio | Peer::InProcess, _) | (Peer::Loopback, Loopback::Owner) => true,
+            (Peer::Loopback, Loopback::Auto) => !self.keys.any()?,
+            (Peer::Loopback, Loopback::Off) | (Peer::Remote(_), _) => false,
+        };
+        if local {
+            Ok(Arc::clone(&self.local))
+        } else {
+            Err(AuthError::Missing)
+        }
+    }
+
+    fn certificate_holder(
+        &self,
+        certificate: &ClientCertificate,
+    ) -> Result<Arc<Principal>, AuthError> {
+        // A certificate that stands for nobody is a credential all the same: there is no fall to the local user.
+        let mapping = self
+            .certificates
+            .holder(certificate)
+            .ok_or(AuthError::Unknown)?;
+        Ok(Arc::new(principal(
+            mapping.principal.clone(),
+            mapping.roles.clone(),
+            &self.members,
+            Credential::Certificate(certificate.fingerprint().to_string()),
+        )))
+    }
+
+    /// Whether the config and the store of this moment still know the credential.
+    fn is_current(&self, principal: &Principal) -> bool {
+        match &principal.credential {
+            Credential::Local => true,
+            Credential::ApiKey(id) => self.keys.is_current(id),
+            // Their ends are their expiry and the revocations.
+            Credential::Token(_) | Credential::Certificate(_) | Credential::Session(_) => true,
+        }
+    }
+}
+
+/// Somebody, with the roles that the credential brings and those that the config gives.
+pub(crate) fn principal(
+    id: PrincipalId,
+    mut roles: BTreeSet<RoleName>,
+    members: &BTreeMap<PrincipalId, BTreeSet<RoleName>>,
+    credential: Credential,
+) -> Principal {
+    roles.extend(members.get(&id).into_iter().flatten().cloned());
+    Principal {
+        id,
+        roles,
+        credential,
+        client: None,
+        scopes: Scopes::EVERY,
+        expires_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
