@@ -11,11 +11,14 @@ use arc_swap::ArcSwap;
 use policy::{Clock, Credential, Principal, PrincipalId, RoleName, Rules, Scopes};
 use store::Store;
 
+use crate::accounts::{self, Accounts};
+use crate::authority::{self, Authority};
 use crate::keys::{ConfiguredKey, Keys};
+use crate::outbound::Outbound;
 use crate::presented::Form;
 use crate::revocation::Revocations;
 use crate::tokens::{Issuer, Tokens};
-use crate::{AuthError, ClientCertificate, Peer, Presented, Site, certificate};
+use crate::{AuthError, ClientCertificate, Peer, Presented, Site, Vault, certificate};
 
 /// Who the person at the keyboard is.
 const LOCAL: &str = "local";
@@ -45,6 +48,10 @@ pub struct Settings {
     pub issuers: Vec<Issuer>,
     /// Whose certificates are taken.
     pub certificates: certificate::Settings,
+    /// The embedded authorization server.
+    pub authority: authority::Settings,
+    /// Local accounts.
+    pub accounts: accounts::Settings,
 }
 
 /// What it all rests on.
@@ -58,6 +65,10 @@ pub struct Parts {
     pub client: net::Client,
     /// What the gate is called from outside.
     pub site: Site,
+    /// Seals what is durable and secret.
+    pub vault: Arc<Vault>,
+    /// What was revoked.
+    pub revocations: Arc<Revocations>,
 }
 
 /// Knows principals by their credentials, for as long as the gate lives.
@@ -65,7 +76,9 @@ pub struct Parts {
 pub struct Auth {
     parts: Parts,
     now: ArcSwap<Now>,
-    revocations: Arc<Revocations>,
+    authority: Authority,
+    accounts: Accounts,
+    outbound: Outbound,
 }
 
 /// What a config comes to.
@@ -84,15 +97,43 @@ impl Auth {
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
+            authority: Authority::new(&parts, settings.authority.clone()),
+            accounts: Accounts::new(&parts, settings.accounts.clone()),
+            outbound: Outbound::new(&parts),
             now: ArcSwap::from_pointee(Now::new(&parts, settings)),
-            revocations: Arc::new(Revocations::new()),
             parts,
         })
     }
 
     /// Takes over another config.
     pub fn reload(&self, settings: Settings) {
+        self.authority.reload(settings.authority.clone());
+        self.accounts.reload(settings.accounts.clone());
         self.now.store(Arc::new(Now::new(&self.parts, settings)));
+    }
+
+    /// The embedded authorization server.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Local accounts.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Credentials for upstreams.
+    #[must_use]
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// What it all rests on.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// What the gate is called from outside.
@@ -104,7 +145,7 @@ impl Auth {
     /// What was revoked.
     #[must_use]
     pub fn revocations(&self) -> &Revocations {
-        &self.revocations
+        &self.parts.revocations
     }
 
     /// Who presents this. Waits only for what is not known yet: keys of an issuer, an introspection.
@@ -125,7 +166,7 @@ impl Auth {
                 None => now.uncredentialed(presented.peer)?,
             },
         };
-        if self.revocations.is_revoked(&principal) {
+        if self.parts.revocations.is_revoked(&principal) {
             return Err(AuthError::Revoked);
         }
         Ok(principal)
@@ -137,7 +178,9 @@ impl Auth {
         let is_over = principal
             .expires_at
             .is_some_and(|at| at <= self.parts.clock.wall());
-        !is_over && !self.revocations.is_revoked(principal) && self.now.load().is_current(principal)
+        !is_over
+            && !self.parts.revocations.is_revoked(principal)
+            && self.now.load().is_current(principal)
     }
 }
 
@@ -149,6 +192,8 @@ impl Now {
             loopback,
             issuers,
             certificates,
+            authority: _,
+            accounts: _,
         } = settings;
         let id = PrincipalId::new(LOCAL).expect("`local` is a name");
         let owner = BTreeSet::from([RoleName::new(Rules::OWNER).expect("`owner` is a name")]);

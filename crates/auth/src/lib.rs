@@ -3,22 +3,30 @@
 //! What a principal may do is `policy`; what a client hears of an error is `gateway`; sockets and pages are `server`.
 //! Start at [`Auth::authenticate`].
 
+pub mod accounts;
 mod auth;
+pub mod authority;
 mod cache;
 pub mod certificate;
 mod error;
 pub mod key;
 mod keys;
+pub mod outbound;
 mod presented;
 mod revocation;
 mod site;
 pub mod tokens;
+mod vault;
 
+pub use accounts::Accounts;
 pub use auth::{Auth, Loopback, Parts, Settings};
+pub use authority::Authority;
 pub use certificate::ClientCertificate;
 pub use error::AuthError;
 pub use key::KeyHash;
 pub use keys::ConfiguredKey;
+pub use outbound::Outbound;
 pub use presented::{Peer, Presented};
 pub use revocation::Revocations;
 pub use site::{RESOURCES, Site};
+pub use vault::{MASTER_KEY_LEN, MasterKey, Vault, VaultError};

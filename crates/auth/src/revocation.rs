@@ -10,7 +10,10 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    pub(crate) fn new() -> Self {
+    /// None yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it will take the store")]
+    pub fn new() -> Self {
         Self {
             changes: watch::channel(0).0,
         }

@@ -10,5 +10,6 @@ mod http;
 pub mod run;
 pub mod serve;
 mod supervise;
+pub mod vault;
 
 pub use clock::SystemClock;

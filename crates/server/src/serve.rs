@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Auth, Site};
+use auth::{Auth, Revocations, Site};
 use gateway::Gate;
 use observe::Metrics;
 use policy::Clock;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Loaded;
 use crate::http::{Edge, Threads, listen};
+use crate::vault;
 
 /// How long upstreams and streams get to end once calls are done.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
@@ -47,6 +48,9 @@ pub enum Error {
         #[source]
         cause: std::io::Error,
     },
+    /// The master key.
+    #[error("the secrets cannot be opened")]
+    Vault(#[from] vault::Error),
     /// The threads that serve connections.
     #[error("no threads could be started")]
     Threads(#[source] std::io::Error),
@@ -78,6 +82,7 @@ impl Core {
     ) -> Result<Self, Error> {
         let path = loaded.database();
         let store = Store::open(&path).map_err(|cause| Error::Store { path, cause })?;
+        let vault = vault::open(&loaded.data_dir)?;
         let client = net::Client::new(net::Settings::default());
         let auth = Auth::new(
             auth::Parts {
@@ -85,6 +90,8 @@ impl Core {
                 clock: Arc::clone(&clock),
                 client: client.clone(),
                 site: Site::new(&base(loaded, addresses)),
+                vault,
+                revocations: Arc::new(Revocations::new()),
             },
             loaded.auth.clone(),
         );

@@ -48,6 +48,8 @@ fn world(settings: Settings) -> World {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         client: net::Client::new(net::Settings::default()),
         site: Site::new("http://127.0.0.1:8080"),
+        vault: Vault::new(&crate::MasterKey::new([1; 32])).unwrap(),
+        revocations: Arc::new(Revocations::new()),
     };
     let auth = Auth::new(parts, settings);
     World {

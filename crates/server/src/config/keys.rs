@@ -33,6 +33,8 @@ impl Checker<'_> {
             members: members(&raw.roles),
             issuers: Vec::new(),
             certificates: auth::certificate::Settings::default(),
+            authority: auth::authority::Settings::default(),
+            accounts: auth::accounts::Settings::default(),
         })
     }
 }
