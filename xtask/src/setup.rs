@@ -63,6 +63,11 @@ const TOOLS: &[Tool] = &[
         ),
         package: "python3-venv",
     },
+    Tool {
+        name: "chromium",
+        probe: ("chromium", &["--version"]),
+        package: "chromium",
+    },
 ];
 
 /// Installs what is missing; does nothing, quickly, when all is there.
