@@ -49,7 +49,7 @@ impl Default for Settings {
 }
 
 /// What to ask for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
@@ -154,6 +154,17 @@ impl Client {
             headers: head.headers,
             body: Body::new(incoming, lease),
         }
+    }
+}
+
+// Headers and body may hold credentials.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &&self.url[..Position::AfterPath])
+            .field("reach", &self.reach)
+            .finish_non_exhaustive()
     }
 }
 

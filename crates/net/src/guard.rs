@@ -18,6 +18,8 @@ pub enum Reach {
     Operator,
     /// It came from outside, from a model or a web page: only addresses that the whole internet can reach.
     Public,
+    /// It names this machine: its loopback addresses and no others.
+    Loopback,
 }
 
 impl Reach {
@@ -30,6 +32,8 @@ impl Reach {
             (Self::Operator, _) => Ok(()),
             (Self::Public, IpAddr::V4(v4)) => public_v4(v4),
             (Self::Public, IpAddr::V6(v6)) => public_v6(v6),
+            (Self::Loopback, address) if address.is_loopback() => Ok(()),
+            (Self::Loopback, _) => Err("not loopback"),
         }
     }
 }

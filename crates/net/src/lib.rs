@@ -2,13 +2,14 @@
 //!
 //! Everything that talks to the network outside goes through [`Client::send`], or [`Client::websocket`] for a
 //! connection that stays. Both resolve, check every address with [`guard`], and connect to an address that was
-//! checked; the first speaks HTTP/1.1 over connections that it keeps alive. Redirects, content codings, cookies and retries of calls are the caller's: this
-//! room sends what it is given at most once.
+//! checked; the first speaks HTTP/1.1 over connections that it keeps alive. Content codings, cookies and retries of
+//! calls are the caller's, and so are redirects but for [`Client::fetch`]: this room sends what it is given at most once.
 
 mod body;
 mod client;
 mod connect;
 mod error;
+mod fetch;
 pub mod guard;
 mod link;
 mod pool;
@@ -17,5 +18,6 @@ mod websocket;
 pub use body::Body;
 pub use client::{Client, Request, Response, Settings};
 pub use error::{Error, Sent, Stage};
+pub use fetch::{Fetch, Fetched, REDIRECTS_MAX};
 pub use guard::Reach;
 pub use websocket::{Dial, Heard, WebSocketReceiver, WebSocketSender};

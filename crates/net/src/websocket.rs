@@ -27,7 +27,7 @@ mod tests;
 const BUFFER: usize = 32 * 1024;
 
 /// Where a WebSocket is to lead.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Dial {
     /// Where: ws or wss. A user name or password in it is not sent.
     pub url: Url,
@@ -153,6 +153,16 @@ impl WebSocketReceiver {
             ))) => Err(Error::TooLarge { max }),
             Some(Err(source)) => Err(failed(source, Sent::Unknown)),
         }
+    }
+}
+
+// Headers may hold credentials.
+impl std::fmt::Debug for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dial")
+            .field("url", &&self.url[..Position::AfterPath])
+            .field("reach", &self.reach)
+            .finish_non_exhaustive()
     }
 }
 
