@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 pub use self::process::Process;
 
@@ -181,6 +182,38 @@ impl Peers {
         self.python("mcp-server-git", &["--repository", text(repository)?])
     }
 
+    /// npm `oidc-provider`, running: somebody else's authorization server. `options` are those of its script.
+    ///
+    /// # Errors
+    /// If it is not installed, or is not ready in time.
+    pub async fn oidc_provider(&self, options: &Value) -> Result<HttpPeer> {
+        let address = free_address()?;
+        self.oidc_provider_at(address, options).await
+    }
+
+    /// The same at an address that was chosen before, for those who must know it first.
+    ///
+    /// # Errors
+    /// If it is not installed, or is not ready in time.
+    pub async fn oidc_provider_at(&self, address: SocketAddr, options: &Value) -> Result<HttpPeer> {
+        let mut launch = self.script("oidc_provider.mjs")?;
+        launch
+            .argv
+            .extend([address.port().to_string(), options.to_string()]);
+        HttpPeer::start(&launch, address, "").await
+    }
+
+    /// npm `smtp-server`, running: takes every mail and prints it.
+    ///
+    /// # Errors
+    /// If it is not installed, or is not ready in time.
+    pub async fn smtp_server(&self) -> Result<HttpPeer> {
+        let address = free_address()?;
+        let mut launch = self.script("smtp_server.mjs")?;
+        launch.argv.push(address.port().to_string());
+        HttpPeer::start(&launch, address, "").await
+    }
+
     /// The folder with the protocol's JSON Schemas.
     pub(crate) fn schemas(&self) -> Result<PathBuf> {
         self.there("schemas").map(PathBuf::from)
@@ -252,6 +285,12 @@ impl HttpPeer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{}", self.address, self.path)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The process, for tests that kill it.
