@@ -27,6 +27,6 @@ pub use key::KeyHash;
 pub use keys::ConfiguredKey;
 pub use outbound::Outbound;
 pub use presented::{Peer, Presented};
-pub use revocation::Revocations;
+pub use revocation::{Revocations, Revoked};
 pub use site::{RESOURCES, Site};
 pub use vault::{MASTER_KEY_LEN, MasterKey, Vault, VaultError};

@@ -81,8 +81,13 @@ impl Core {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let path = loaded.database();
-        let store = Store::open(&path).map_err(|cause| Error::Store { path, cause })?;
+        let unusable = |cause| Error::Store {
+            path: path.clone(),
+            cause,
+        };
+        let store = Store::open(&path).map_err(unusable)?;
         let vault = vault::open(&loaded.data_dir)?;
+        let revocations = Revocations::open(store.clone(), Arc::clone(&clock)).map_err(unusable)?;
         let client = net::Client::new(net::Settings::default());
         let auth = Auth::new(
             auth::Parts {
@@ -91,7 +96,7 @@ impl Core {
                 client: client.clone(),
                 site: Site::new(&base(loaded, addresses)),
                 vault,
-                revocations: Arc::new(Revocations::new()),
+                revocations,
             },
             loaded.auth.clone(),
         );

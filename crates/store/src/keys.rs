@@ -8,6 +8,15 @@ use crate::list;
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
+/// Which hash of a key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyHashKind {
+    /// SHA-256: those of the first versions.
+    Plain,
+    /// Under the installation's master key, over the SHA-256.
+    Keyed,
+}
+
 /// What is kept of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
@@ -17,14 +26,22 @@ pub struct KeyRow {
     pub principal: String,
     /// The roles it brings.
     pub roles: Vec<String>,
-    /// SHA-256 of its whole text.
+    /// What it may be used for at most, space-separated; `None` if it is not narrowed.
+    pub scopes: Option<String>,
+    /// A hash of its whole text.
     pub hash: [u8; 32],
+    /// Which hash.
+    pub hash_kind: KeyHashKind,
     /// When it was made.
     pub created_at: SystemTime,
     /// From when on it is not accepted.
     pub expires_at: Option<SystemTime>,
     /// When it was revoked.
     pub revoked_at: Option<SystemTime>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<SystemTime>,
+    /// The key that it replaces.
+    pub rotated_from: Option<String>,
     /// What its maker wrote down about it.
     pub note: String,
 }
@@ -32,7 +49,8 @@ pub struct KeyRow {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, principal, roles, hash, created_at, expires_at, revoked_at, note FROM keys ",
+            "SELECT id, principal, roles, scopes, hash, hash_kind, created_at, expires_at, revoked_at, last_used_at, ",
+            "rotated_from, note FROM keys ",
             $rest
         )
     };
@@ -103,24 +121,110 @@ impl Store {
         })
         .await
     }
+
+    /// Keeps a new key in place of an older one, which is good until `until` and no longer. `false`, and nothing is
+    /// kept, if there is no such key or it is revoked.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn rotate_key(
+        &self,
+        old: &str,
+        new: KeyRow,
+        until: SystemTime,
+    ) -> Result<bool, Error> {
+        let old = old.to_owned();
+        self.change(move |connection| {
+            let sql = "UPDATE keys SET expires_at = min(coalesce(expires_at, ?2), ?2)
+                WHERE id = ?1 AND revoked_at IS NULL";
+            let found = connection
+                .prepare_cached(sql)?
+                .execute((&old, to_micros(until)))?
+                > 0;
+            if found {
+                insert(connection, &new)?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Notes when keys were last used. What is noted already only moves on.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn note_key_uses(&self, uses: Vec<(String, SystemTime)>) -> Result<(), Error> {
+        self.change(move |connection| {
+            let sql =
+                "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            for (id, at) in &uses {
+                statement.execute((id, to_micros(*at)))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Puts keyed hashes in the place of plain ones; how many.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn key_plain_hashes(
+        &self,
+        keyed: impl Fn(&[u8; 32]) -> [u8; 32] + Send + 'static,
+    ) -> Result<usize, Error> {
+        self.change(move |connection| {
+            let plain: Vec<(String, [u8; 32])> = connection
+                .prepare_cached("SELECT id, hash FROM keys WHERE hash_kind = 0")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            let sql = "UPDATE keys SET hash = ?2, hash_kind = 1 WHERE id = ?1";
+            for (id, hash) in &plain {
+                connection.prepare_cached(sql)?.execute((id, keyed(hash)))?;
+            }
+            Ok(plain.len())
+        })
+        .await
+    }
 }
 
 fn insert(connection: &Connection, key: &KeyRow) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO keys (id, principal, roles, hash, created_at, expires_at, revoked_at, note)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO keys (id, principal, roles, scopes, hash, hash_kind, created_at, expires_at, revoked_at,
+            last_used_at, rotated_from, note)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     statement.execute(rusqlite::params![
         key.id,
         key.principal,
         list::to_text(&key.roles),
+        key.scopes,
         key.hash,
+        kind_to_number(key.hash_kind),
         to_micros(key.created_at),
         key.expires_at.map(to_micros),
         key.revoked_at.map(to_micros),
+        key.last_used_at.map(to_micros),
+        key.rotated_from,
         key.note,
     ])?;
     Ok(())
+}
+
+fn kind_to_number(kind: KeyHashKind) -> i64 {
+    match kind {
+        KeyHashKind::Plain => 0,
+        KeyHashKind::Keyed => 1,
+    }
+}
+
+fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<KeyHashKind> {
+    match row.get(column)? {
+        0_i64 => Ok(KeyHashKind::Plain),
+        1 => Ok(KeyHashKind::Keyed),
+        other => Err(rusqlite::Error::IntegralValueOutOfRange(column, other)),
+    }
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
@@ -132,11 +236,15 @@ fn key(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
         id: row.get(0)?,
         principal: row.get(1)?,
         roles: list::from_text(row, 2)?,
-        hash: row.get(3)?,
-        created_at: from_micros(row.get(4)?),
-        expires_at: time(5)?,
-        revoked_at: time(6)?,
-        note: row.get(7)?,
+        scopes: row.get(3)?,
+        hash: row.get(4)?,
+        hash_kind: kind(row, 5)?,
+        created_at: from_micros(row.get(6)?),
+        expires_at: time(7)?,
+        revoked_at: time(8)?,
+        last_used_at: time(9)?,
+        rotated_from: row.get(10)?,
+        note: row.get(11)?,
     })
 }
 

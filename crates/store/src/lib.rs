@@ -4,18 +4,31 @@
 //! them; this room only keeps them. Start at [`Store`].
 
 mod audit;
+mod authority;
+mod changes;
 mod error;
 mod keys;
 mod list;
 mod migrate;
 mod node;
 mod notes;
+mod replays;
+mod revocations;
+mod secrets;
 mod store;
 mod time;
 mod writer;
 
 pub use audit::{AuditFilter, AuditRow, AuditSlot, Outcome, Recorded};
+pub use authority::{
+    ClientRow, CodeRow, GrantRow, Redemption, RefreshRow, Rotation, SigningKeyRow,
+};
+pub use changes::{Changes, Counts};
 pub use error::Error;
-pub use keys::KeyRow;
+pub use keys::{KeyHashKind, KeyRow};
 pub use notes::{Note, NoteDraft};
+pub use revocations::RevocationRow;
+pub use secrets::{
+    DATA_KEY_ID_LEN, DataKeyKind, DataKeyRow, Rewrapped, SealedColumn, SealedValue, SecretRow,
+};
 pub use store::Store;

@@ -3,6 +3,7 @@
 //! How writing goes is `writer`; the tables are in `audit`, `keys` and `notes`, and the installation's own key in `node`.
 
 use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,14 +70,14 @@ impl Store {
                 .create(folder)
                 .map_err(failed(folder))?;
         }
-        // Created here, with its mode from the start; SQLite gives its side files the same mode.
+        // Created here, with its mode from the start; SQLite gives its side files the same mode. One that is there is
+        // not even opened: closing it again would drop the locks that this process's other connections hold on it.
         let mut options = OpenOptions::new();
-        options
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed(path))?;
+        match options.create_new(true).write(true).mode(0o600).open(path) {
+            Ok(_created) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(path)(error)),
+        }
 
         let mut connection = connect(path)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -140,6 +141,11 @@ impl Store {
             Err(_) => error!("closed with audit records still open"),
         }
         self.inner.readers.lock().clear();
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.inner.path
     }
 
     /// A sender to the writer's queue.
@@ -207,7 +213,7 @@ impl Drop for Inner {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, Error> {
+pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;

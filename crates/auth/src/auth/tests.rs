@@ -49,7 +49,7 @@ fn world(settings: Settings) -> World {
         client: net::Client::new(net::Settings::default()),
         site: Site::new("http://127.0.0.1:8080"),
         vault: Vault::new(&crate::MasterKey::new([1; 32])).unwrap(),
-        revocations: Arc::new(Revocations::new()),
+        revocations: Revocations::open(store.clone(), Arc::clone(&clock) as Arc<dyn Clock>).unwrap(),
     };
     let auth = Auth::new(parts, settings);
     World {
@@ -68,10 +68,14 @@ impl World {
             id: key.id.clone(),
             principal: "alice".to_owned(),
             roles: vec!["reader".to_owned()],
+            scopes: None,
             hash: *key.hash.as_bytes(),
+            hash_kind: store::KeyHashKind::Plain,
             created_at: self.clock.wall(),
             expires_at,
             revoked_at: None,
+            last_used_at: None,
+            rotated_from: None,
             note: String::new(),
         };
         self.store.put_key(row).await.unwrap();

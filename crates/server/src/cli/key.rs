@@ -84,10 +84,14 @@ async fn create(
             id: minted.id.clone(),
             principal: principal.to_string(),
             roles: roles.to_vec(),
+            scopes: None,
             hash: *minted.hash.as_bytes(),
+            hash_kind: store::KeyHashKind::Plain,
             created_at,
             expires_at,
             revoked_at: None,
+            last_used_at: None,
+            rotated_from: None,
             note: String::new(),
         })
         .await?;

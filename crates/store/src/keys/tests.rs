@@ -11,10 +11,14 @@ fn key(id: &str, seconds: u64) -> KeyRow {
         id: id.to_owned(),
         principal: "alice".to_owned(),
         roles: vec!["reader".to_owned(), "writer".to_owned()],
+        scopes: Some("mcp:tools".to_owned()),
         hash: [7; 32],
+        hash_kind: KeyHashKind::Plain,
         created_at: UNIX_EPOCH + Duration::from_secs(seconds),
         expires_at: Some(UNIX_EPOCH + Duration::from_secs(seconds + 60)),
         revoked_at: None,
+        last_used_at: None,
+        rotated_from: None,
         note: "laptop".to_owned(),
     }
 }
@@ -68,4 +72,40 @@ async fn a_change_that_fails_takes_nobody_elses_with_it() {
     other.unwrap();
     assert_eq!(store.get_key("a").unwrap(), Some(key("a", 1)));
     assert_eq!(store.get_key("b").unwrap(), Some(key("b", 2)));
+}
+
+#[tokio::test]
+async fn a_rotated_key_ends_soon_and_one_that_is_revoked_is_not_rotated() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(&folder.path().join("gate.db")).unwrap();
+    store.put_key(key("a", 100)).await.unwrap();
+    let soon = UNIX_EPOCH + Duration::from_secs(120);
+    let next = KeyRow {
+        rotated_from: Some("a".to_owned()),
+        ..key("b", 101)
+    };
+    assert!(store.rotate_key("a", next.clone(), soon).await.unwrap());
+    assert_eq!(store.get_key("b").unwrap(), Some(next));
+    assert_eq!(store.get_key("a").unwrap().unwrap().expires_at, Some(soon));
+
+    // What ends earlier than that stays as it is.
+    let later = soon + Duration::from_secs(9);
+    assert!(store.rotate_key("a", key("c", 102), later).await.unwrap());
+    assert_eq!(store.get_key("a").unwrap().unwrap().expires_at, Some(soon));
+
+    store.revoke_key("b", soon).await.unwrap();
+    assert!(!store.rotate_key("b", key("d", 103), later).await.unwrap());
+    assert_eq!(store.get_key("d").unwrap(), None);
+}
+
+#[tokio::test]
+async fn plain_hashes_become_keyed_ones_once() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(&folder.path().join("gate.db")).unwrap();
+    store.put_key(key("a", 1)).await.unwrap();
+    let keyed = |hash: &[u8; 32]| hash.map(|byte| byte + 1);
+    assert_eq!(store.key_plain_hashes(keyed).await.unwrap(), 1);
+    assert_eq!(store.key_plain_hashes(keyed).await.unwrap(), 0);
+    let row = store.get_key("a").unwrap().unwrap();
+    assert_eq!((row.hash, row.hash_kind), ([8; 32], KeyHashKind::Keyed));
 }
