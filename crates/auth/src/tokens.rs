@@ -1,10 +1,16 @@
 //! Access tokens of issuers that the config trusts, and of the embedded authorization server.
 
+mod compact;
+pub mod dpop;
+pub mod keys;
+
 use std::sync::Arc;
 
 use policy::Principal;
 
 use crate::{AuthError, Parts, Presented};
+
+pub use keys::{Algorithm, KeySet, Thumbprint, VerifyingKey};
 
 /// An issuer whose tokens are taken.
 #[derive(Debug, Clone)]
