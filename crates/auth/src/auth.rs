@@ -98,7 +98,11 @@ impl Auth {
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             authority: Authority::new(&parts, settings.authority.clone()),
-            accounts: Accounts::new(&parts, settings.accounts.clone()),
+            accounts: Accounts::new(
+                &parts,
+                settings.accounts.clone(),
+                settings.members.clone(),
+            ),
             outbound: Outbound::new(&parts),
             now: ArcSwap::from_pointee(Now::new(&parts, settings)),
             parts,
@@ -108,7 +112,8 @@ impl Auth {
     /// Takes over another config.
     pub fn reload(&self, settings: Settings) {
         self.authority.reload(settings.authority.clone());
-        self.accounts.reload(settings.accounts.clone());
+        self.accounts
+            .reload(settings.accounts.clone(), settings.members.clone());
         self.now.store(Arc::new(Now::new(&self.parts, settings)));
     }
 
