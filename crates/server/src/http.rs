@@ -101,6 +101,10 @@ impl Edge {
                     .await;
             }
         };
+        // Pages are for people: no page of another origin reads them.
+        let is_page = routes::find(request.uri().path())
+            .is_some_and(|route| route.access == Access::Browser);
+        let origin = origin.filter(|_| !is_page);
         let is_preflight = request.method() == Method::OPTIONS && origin.is_some();
         let mut response = if is_preflight {
             preflight()
@@ -115,6 +119,13 @@ impl Edge {
                 "mcp-session-id, retry-after, www-authenticate, dpop-nonce",
             );
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        }
+        if self.gate.auth().site().is_https() {
+            // RFC 6797: a browser that came over TLS once comes no other way again.
+            response.headers_mut().insert(
+                header::STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000"),
+            );
         }
         response
     }
@@ -471,8 +482,16 @@ fn check_media(headers: &HeaderMap) -> Result<(), Rejection> {
 }
 
 /// The body, within its bounds of size and time.
-async fn read(mut body: Incoming, settings: &config::Http) -> Result<Bytes, Rejection> {
-    let max = settings.body_max;
+async fn read(body: Incoming, settings: &config::Http) -> Result<Bytes, Rejection> {
+    read_at_most(body, settings.body_max, settings.body_timeout).await
+}
+
+/// A body of at most `max` bytes, which takes at most `within`.
+async fn read_at_most(
+    mut body: Incoming,
+    max: usize,
+    within: Duration,
+) -> Result<Bytes, Rejection> {
     let too_large = || Rejection::Http {
         status: 413,
         reason: "The body is too large",
@@ -513,7 +532,7 @@ async fn read(mut body: Incoming, settings: &config::Http) -> Result<Bytes, Reje
         status: 408,
         reason: "The body came too slowly",
     };
-    tokio::time::timeout(settings.body_timeout, read)
+    tokio::time::timeout(within, read)
         .await
         .unwrap_or(Err(slow))
 }

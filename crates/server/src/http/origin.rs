@@ -47,7 +47,11 @@ pub(super) fn check(
     let is_local = text.split_once("://").is_some_and(|(scheme, host)| {
         matches!(scheme, "http" | "https") && is_loopback_name(host_name(host))
     });
-    if is_listed || is_local {
+    // A page of this very place: who it is addressed to was found good above.
+    let is_own = text
+        .split_once("://")
+        .is_some_and(|(scheme, at)| matches!(scheme, "http" | "https") && at == host);
+    if is_listed || is_local || is_own {
         Ok(Some(origin.clone()))
     } else {
         Err(foreign("Origin", text))

@@ -1,19 +1,101 @@
-//! Pages for people: first start, sign-in, consent, account. Plain HTML, no script.
+//! Pages for people: first start, sign-in, consent, account, connections. Plain HTML, no script.
+//!
+//! Who somebody is and what they may change is `auth`'s; here are forms and words. Every page but those of the sign-in
+//! asks for a session first, every form for the token of the page that it stands on; see [`super::browser`].
+
+mod consent;
+mod page;
 
 use std::sync::Arc;
 
-use ::http::{Request, Response, StatusCode};
+use ::http::uri::PathAndQuery;
+use ::http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
-use super::{Body, Edge, Facts, text};
+use super::{Body, Edge, Facts};
 use crate::config;
+
+pub(super) use consent::{ConsentView, consent};
+pub(super) use page::error;
+
+/// Where people go who were not on their way anywhere.
+const HOME: &str = "/console/account";
+/// The longest path that is gone on to after signing in.
+const NEXT_MAX: usize = 8 * 1024;
 
 /// Answers a request for one of its paths.
 pub(super) async fn serve(
     _edge: &Arc<Edge>,
     _facts: &Arc<Facts>,
     _settings: &config::Http,
-    _request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "text/plain", "")
+    let path = request.uri().path().to_owned();
+    let segments: Vec<&str> = path.split('/').skip(2).collect();
+    match segments.as_slice() {
+        [] | [""] => page::see_other(HOME),
+        ["assets", _] => page::asset(&path),
+        // No row of the table leads here.
+        _ => error(StatusCode::NOT_FOUND, "Not here", "There is no such page."),
+    }
 }
+
+/// Sign in first, then come back here.
+pub(super) fn sign_in_first(uri: &Uri) -> Response<Body> {
+    let here = uri.path_and_query().map_or(HOME, PathAndQuery::as_str);
+    page::see_other(&with_next("/console/login", here))
+}
+
+/// `path`, and where to go on from there.
+fn with_next(path: &str, next: &str) -> String {
+    if next == HOME {
+        return path.to_owned();
+    }
+    let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    format!("{path}?next={next}")
+}
+
+/// Where to go on to, if that is a page of ours; anything else is the account page.
+///
+/// A browser reads `//host` and `/\host` as another site, and passes over tabs and line breaks (WHATWG URL section
+/// 4.4): none of that is let through, nor anything else that is not plainly a path.
+fn next(text: &str) -> &str {
+    let is_path = text.starts_with('/') && !text.starts_with("//");
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_path && is_plain && text.len() <= NEXT_MAX {
+        text
+    } else {
+        HOME
+    }
+}
+
+/// Go on to a page of ours with a session that has just begun.
+fn go_on(next: &str) -> Response<Body> {
+    // Only an app's request may lead on to another site.
+    if next.starts_with("/oauth/") {
+        page::go_on(next)
+    } else {
+        page::see_other(next)
+    }
+}
+
+/// One parameter of the query; empty if it is not there, or there twice.
+fn parameter(uri: &Uri, name: &str) -> String {
+    let query = uri.query().unwrap_or_default();
+    let mut found = url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned());
+    match (found.next(), found.next()) {
+        (Some(value), None) => value,
+        _ => String::new(),
+    }
+}
+
+fn is_post(request: &Request<Incoming>) -> bool {
+    request.method() == Method::POST
+}
+
+#[cfg(test)]
+mod tests;

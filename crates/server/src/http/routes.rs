@@ -92,6 +92,9 @@ pub(super) const ROUTES: &[Route] = &[
     row("/oauth/revoke", POST, Access::Public, Target::OAuth),
     row("/oauth/authorize", FORM, Access::Browser, Target::OAuth),
     row("/oauth/callback", GET, Access::Browser, Target::OAuth),
+    row("/console", GET, Access::Browser, Target::Page),
+    row("/console/", GET, Access::Browser, Target::Page),
+    row("/console/assets/{file}", GET, Access::Public, Target::Page),
     row("/console/setup", FORM, Access::Browser, Target::Page),
     row("/console/login", FORM, Access::Browser, Target::Page),
     row("/console/logout", POST, Access::Browser, Target::Page),
@@ -106,6 +109,12 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     row(
         "/console/sign-in/{provider}",
+        GET,
+        Access::Browser,
+        Target::Page,
+    ),
+    row(
+        "/console/sign-in/{provider}/callback",
         GET,
         Access::Browser,
         Target::Page,

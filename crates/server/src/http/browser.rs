@@ -1,0 +1,322 @@
+//! Browsers: the cookies by which they are known, and the forms that they send.
+//!
+//! A browser's session is `auth::accounts`'; here it is found by its cookie. A browser that nobody has signed in with
+//! yet has a [`Visit`], so that no other site can send it through the sign-in of somebody else. A form counts only if
+//! it comes from one of our own pages: by its `Origin`, and by the token that only those pages hold.
+//!
+//! Sources: RFC 6265bis sections 4.1.3 and 5.7, Fetch "Origin header", OWASP "CSRF Prevention" cheat sheet.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use ::http::header::{self, HeaderName, HeaderValue};
+use ::http::{HeaderMap, Request, Response, StatusCode};
+use auth::accounts::BrowserSession;
+use auth::{Site, Vault};
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hyper::body::Incoming;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use super::{Body, Edge, host, pages, read_at_most};
+
+/// The largest form.
+const FORM_MAX: usize = 64 * 1024;
+/// The most fields of a form.
+const FIELDS_MAX: usize = 64;
+/// The longest cookie header that is looked at.
+const COOKIES_MAX: usize = 16 * 1024;
+/// The cookie of a session.
+const SESSION: &str = "portcullis";
+/// The cookie of a visit.
+const VISIT: &str = "portcullis-visit";
+/// Random bytes of a visit.
+const VISIT_BYTES: usize = 16;
+/// The field of a form that proves where it comes from.
+pub(super) const CSRF: &str = "csrf";
+
+/// A cookie's name. With TLS no other host and no other path can set one of that name (RFC 6265bis section 4.1.3.2).
+fn cookie_name(site: &Site, name: &'static str) -> Cow<'static, str> {
+    if site.is_https() {
+        format!("__Host-{name}").into()
+    } else {
+        name.into()
+    }
+}
+
+/// The value of a cookie of ours. One that stands there twice was not set by us alone, and counts for nothing.
+pub(super) fn cookie<'a>(
+    site: &Site,
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Option<&'a str> {
+    let wanted = cookie_name(site, name);
+    let lines = || headers.get_all(header::COOKIE).iter();
+    if lines().map(HeaderValue::len).sum::<usize>() > COOKIES_MAX {
+        return None;
+    }
+    let mut found = lines()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == wanted)
+        .map(|(_, value)| value);
+    match (found.next(), found.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// Sets a cookie of ours, until the browser is closed, or for good if `value` is `None`: then it is gone.
+pub(super) fn set_cookie(
+    site: &Site,
+    response: &mut Response<Body>,
+    name: &'static str,
+    value: Option<&str>,
+) {
+    let secure = if site.is_https() { "; Secure" } else { "" };
+    let (value, age) = match value {
+        Some(value) => (value, ""),
+        None => ("", "; Max-Age=0"),
+    };
+    let name = cookie_name(site, name);
+    // Lax, not strict: people come from an app's authorization request, or from a provider where they signed in.
+    let line = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}");
+    if let Ok(mut line) = HeaderValue::try_from(line) {
+        line.set_sensitive(true);
+        response.headers_mut().append(header::SET_COOKIE, line);
+    }
+}
+
+/// Has the browser hold this session from now on, or none. What it did before it signed in is over.
+pub(super) fn set_session(site: &Site, response: &mut Response<Body>, secret: Option<&str>) {
+    set_cookie(site, response, SESSION, secret);
+    set_cookie(site, response, VISIT, None);
+}
+
+/// The secret of the browser's session, good or not.
+pub(super) fn session_secret<'a>(site: &Site, headers: &'a HeaderMap) -> Option<&'a str> {
+    cookie(site, headers, SESSION)
+}
+
+/// Who is signed in with this browser.
+pub(super) fn current(edge: &Edge, headers: &HeaderMap) -> Option<BrowserSession> {
+    let auth = edge.gate.auth();
+    let secret = session_secret(auth.site(), headers)?;
+    auth.accounts().session(secret)
+}
+
+/// A browser before anybody signed in: a number that we made and signed.
+pub(super) struct Visit {
+    id: String,
+    is_new: bool,
+}
+
+impl Visit {
+    /// The one that the browser has, or a new one.
+    pub(super) fn of(edge: &Edge, headers: &HeaderMap) -> Self {
+        Self::known(edge, headers).unwrap_or_else(|| {
+            let mut bytes = [0; VISIT_BYTES];
+            // Without randomness there is a visit that nobody can come back to.
+            let id = match SystemRandom::new().fill(&mut bytes) {
+                Ok(()) => BASE64_URL_SAFE_NO_PAD.encode(bytes),
+                Err(_unspecified) => String::new(),
+            };
+            Self { id, is_new: true }
+        })
+    }
+
+    /// The one that the browser has.
+    pub(super) fn known(edge: &Edge, headers: &HeaderMap) -> Option<Self> {
+        let auth = edge.gate.auth();
+        let (id, tag) = cookie(auth.site(), headers, VISIT)?.split_once('.')?;
+        let is_ours =
+            !id.is_empty() && is_same(tag, &tag_of(&auth.parts().vault, "browser/visit", id));
+        is_ours.then(|| Self {
+            id: id.to_owned(),
+            is_new: false,
+        })
+    }
+
+    /// What our forms carry.
+    pub(super) fn csrf(&self, edge: &Edge) -> String {
+        tag_of(&edge.gate.auth().parts().vault, "browser/csrf", &self.id)
+    }
+
+    /// What names this visit to others without giving it away.
+    pub(super) fn fingerprint(&self, edge: &Edge) -> String {
+        tag_of(
+            &edge.gate.auth().parts().vault,
+            "browser/fingerprint",
+            &self.id,
+        )
+    }
+
+    /// Has the browser come back with it.
+    pub(super) fn keep(&self, edge: &Edge, response: &mut Response<Body>) {
+        if self.is_new && !self.id.is_empty() {
+            let auth = edge.gate.auth();
+            let tag = tag_of(&auth.parts().vault, "browser/visit", &self.id);
+            let value = format!("{}.{tag}", self.id);
+            set_cookie(auth.site(), response, VISIT, Some(&value));
+        }
+    }
+}
+
+fn tag_of(vault: &Vault, purpose: &str, id: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(vault.hash(purpose, id.as_bytes()))
+}
+
+/// In constant time.
+fn is_same(found: &str, wanted: &str) -> bool {
+    !wanted.is_empty() && found.as_bytes().ct_eq(wanted.as_bytes()).into()
+}
+
+/// The fields of a form from one of our own pages. Shows no values.
+pub(super) struct Form {
+    fields: Vec<(String, Zeroizing<String>)>,
+}
+
+impl Form {
+    /// A field's text; empty if it is not there.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.fields
+            .iter()
+            .find(|(found, _)| found == name)
+            .map_or("", |(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.fields.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// Reads a form that one of our own pages sent: for `session` if there is one, or else for the browser's visit.
+///
+/// # Errors
+/// The page that says why it does not count.
+pub(super) async fn form(
+    edge: &Edge,
+    session: Option<&BrowserSession>,
+    request: Request<Incoming>,
+) -> Result<Form, Response<Body>> {
+    let site = edge.gate.auth().site();
+    let is_own = is_same_origin(site, host(&request), request.headers());
+    let csrf = match session {
+        Some(session) => Some(session.csrf.to_string()),
+        None => Visit::known(edge, request.headers()).map(|visit| visit.csrf(edge)),
+    };
+    let settings = edge.settings.load();
+    let form = read_form(request, settings.body_timeout).await?;
+    let is_ours = csrf.is_some_and(|csrf| is_same(form.text(CSRF), &csrf));
+    if is_own && is_ours {
+        Ok(form)
+    } else {
+        Err(pages::error(
+            StatusCode::FORBIDDEN,
+            "That form has expired",
+            "It was not sent from a page that this browser has open here. Go back, reload the page and try again; \
+             cookies must be allowed.",
+        ))
+    }
+}
+
+/// Whether a request was sent by a page of this very origin.
+fn is_same_origin(site: &Site, host: &str, headers: &HeaderMap) -> bool {
+    let one = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().map(|value| value.to_str().unwrap_or("?"));
+        // Twice is not ours.
+        if values.next().is_some() {
+            Some("?")
+        } else {
+            value
+        }
+    };
+    let scheme = if site.is_https() { "https" } else { "http" };
+    let fetched = one(HeaderName::from_static("sec-fetch-site"));
+    match one(header::ORIGIN) {
+        Some(origin) => {
+            let is_ours = origin
+                .split_once("://")
+                .is_some_and(|(found, at)| found == scheme && at.eq_ignore_ascii_case(host));
+            is_ours && fetched.is_none_or(|site| site == "same-origin")
+        }
+        None => fetched == Some("same-origin"),
+    }
+}
+
+async fn read_form(
+    request: Request<Incoming>,
+    within: std::time::Duration,
+) -> Result<Form, Response<Body>> {
+    let bad = |status, text| pages::error(status, "That form cannot be read", text);
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(bad(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "It is not of the type that forms have.",
+        ));
+    }
+    let body = read_at_most(request.into_body(), FORM_MAX, within)
+        .await
+        .map_err(|_rejection| {
+            bad(
+                StatusCode::BAD_REQUEST,
+                "It is too large, or took too long to arrive.",
+            )
+        })?;
+    parse(&body).ok_or_else(|| bad(StatusCode::BAD_REQUEST, "Reload the page and try again."))
+}
+
+/// The fields, each once, in UTF-8.
+fn parse(body: &[u8]) -> Option<Form> {
+    let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
+    for pair in body
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let at = pair.iter().position(|byte| *byte == b'=');
+        let (name, value) = match at {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &pair[..0]),
+        };
+        let (name, value) = (decode(name)?, decode(value)?);
+        if fields.len() == FIELDS_MAX || fields.iter().any(|(found, _)| *found == *name) {
+            return None;
+        }
+        fields.push((name.to_string(), value));
+    }
+    Some(Form { fields })
+}
+
+/// One name or value (WHATWG URL section 5.1), in a buffer that forgets.
+fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
+    // Never longer than it came, so that no part is left behind by a buffer that grew.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(*rest.next()?).to_digit(16);
+                u8::try_from(digit()? << 4 | digit()?).ok()?
+            }
+            byte => *byte,
+        });
+    }
+    let text = std::str::from_utf8(&bytes).ok()?;
+    Some(Zeroizing::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
