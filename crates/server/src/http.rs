@@ -3,6 +3,7 @@
 //! What is said here is HTTP: Host and Origin, media types, sizes and times. From the body inward it is
 //! `gateway`'s. One layer authenticates, in front of every path but the two that tell nothing.
 
+mod browser;
 mod challenge;
 mod connection;
 mod oauth;

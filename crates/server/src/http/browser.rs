@@ -8,12 +8,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
 
 use ::http::header::{self, HeaderName, HeaderValue};
 use ::http::{HeaderMap, Request, Response, StatusCode};
-use auth::accounts::BrowserSession;
-use auth::{Site, Vault};
+use auth::accounts::{BrowserSession, NewSession};
+use auth::{Peer, Site, Vault};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{Body, Edge, host, pages, read_at_most};
+use super::{Body, Edge, Facts, host, pages, peer, read_at_most};
 
 /// The largest form.
 const FORM_MAX: usize = 64 * 1024;
@@ -70,43 +70,78 @@ pub(super) fn cookie<'a>(
     }
 }
 
-/// Sets a cookie of ours, until the browser is closed, or for good if `value` is `None`: then it is gone.
+/// How long a browser keeps a cookie.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Age {
+    /// Until it is closed.
+    Browser,
+    /// So long.
+    Seconds(u64),
+}
+
+/// Sets a cookie of ours.
 pub(super) fn set_cookie(
     site: &Site,
     response: &mut Response<Body>,
     name: &'static str,
-    value: Option<&str>,
+    value: &str,
+    age: Age,
 ) {
     let secure = if site.is_https() { "; Secure" } else { "" };
-    let (value, age) = match value {
-        Some(value) => (value, ""),
-        None => ("", "; Max-Age=0"),
+    let age = match age {
+        Age::Browser => String::new(),
+        Age::Seconds(seconds) => format!("; Max-Age={seconds}"),
     };
     let name = cookie_name(site, name);
     // Lax, not strict: people come from an app's authorization request, or from a provider where they signed in.
-    let line = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}");
-    if let Ok(mut line) = HeaderValue::try_from(line) {
+    let line = Zeroizing::new(format!(
+        "{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"
+    ));
+    if let Ok(mut line) = HeaderValue::try_from(line.as_str()) {
         line.set_sensitive(true);
         response.headers_mut().append(header::SET_COOKIE, line);
     }
 }
 
-/// Has the browser hold this session from now on, or none. What it did before it signed in is over.
-pub(super) fn set_session(site: &Site, response: &mut Response<Body>, secret: Option<&str>) {
-    set_cookie(site, response, SESSION, secret);
-    set_cookie(site, response, VISIT, None);
+/// Has the browser forget a cookie of ours.
+pub(super) fn drop_cookie(site: &Site, response: &mut Response<Body>, name: &'static str) {
+    set_cookie(site, response, name, "", Age::Seconds(0));
 }
 
-/// The secret of the browser's session, good or not.
-pub(super) fn session_secret<'a>(site: &Site, headers: &'a HeaderMap) -> Option<&'a str> {
-    cookie(site, headers, SESSION)
+/// Has the browser hold this session from now on. What it did before it signed in is over.
+pub(super) fn open(edge: &Edge, response: &mut Response<Body>, new: &NewSession) {
+    let site = edge.gate.auth().site();
+    let age = Age::Seconds(new.max_age.as_secs());
+    set_cookie(site, response, SESSION, &new.cookie, age);
+    drop_cookie(site, response, VISIT);
+}
+
+/// Has the browser forget its session.
+pub(super) fn close(edge: &Edge, response: &mut Response<Body>) {
+    drop_cookie(edge.gate.auth().site(), response, SESSION);
 }
 
 /// Who is signed in with this browser.
-pub(super) fn current(edge: &Edge, headers: &HeaderMap) -> Option<BrowserSession> {
+pub(super) async fn current(edge: &Edge, headers: &HeaderMap) -> Option<BrowserSession> {
     let auth = edge.gate.auth();
-    let secret = session_secret(auth.site(), headers)?;
-    auth.accounts().session(secret)
+    let held = cookie(auth.site(), headers, SESSION)?;
+    match auth.accounts().session(held).await {
+        Ok(session) => session,
+        Err(error) => {
+            // Nobody, then: who cannot be known has not signed in.
+            tracing::warn!(%error, "a browser's session cannot be looked up");
+            None
+        }
+    }
+}
+
+/// Where a browser is, as far as that is known: for bounds on tries.
+pub(super) fn address(facts: &Facts, headers: &HeaderMap) -> Option<IpAddr> {
+    match peer(facts, headers) {
+        Peer::Loopback => Some(facts.peer.ip()),
+        Peer::Remote(address) => address,
+        Peer::Stdio | Peer::InProcess => None,
+    }
 }
 
 /// A browser before anybody signed in: a number that we made and signed.
@@ -161,7 +196,7 @@ impl Visit {
             let auth = edge.gate.auth();
             let tag = tag_of(&auth.parts().vault, "browser/visit", &self.id);
             let value = format!("{}.{tag}", self.id);
-            set_cookie(auth.site(), response, VISIT, Some(&value));
+            set_cookie(auth.site(), response, VISIT, &value, Age::Browser);
         }
     }
 }
@@ -210,7 +245,7 @@ pub(super) async fn form(
     let site = edge.gate.auth().site();
     let is_own = is_same_origin(site, host(&request), request.headers());
     let csrf = match session {
-        Some(session) => Some(session.csrf.to_string()),
+        Some(session) => Some(session.csrf.clone()),
         None => Visit::known(edge, request.headers()).map(|visit| visit.csrf(edge)),
     };
     let settings = edge.settings.load();

@@ -16,7 +16,7 @@ fn a_cookie_counts_by_its_whole_name_and_only_once() {
     );
     let value = |site: &Site, cookies: &[&str]| {
         let lines: Vec<_> = cookies.iter().map(|line| ("cookie", *line)).collect();
-        session_secret(site, &headers(&lines)).map(str::to_owned)
+        cookie(site, &headers(&lines), SESSION).map(str::to_owned)
     };
     assert_eq!(value(&plain, &["a=b; portcullis=x"]).as_deref(), Some("x"));
     assert_eq!(
