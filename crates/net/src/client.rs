@@ -9,16 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::Full;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
-use tracing::warn;
 use url::{Position, Url};
 
 use crate::body::{Body, Lease};
 use crate::connect::{Origin, connect};
 use crate::link::{Exchange, Link, Outgoing};
 use crate::pool::Pool;
+use crate::tls::Tls;
 use crate::{Error, Reach, Sent, Stage};
 
 #[cfg(test)]
@@ -80,7 +78,7 @@ pub struct Response {
 #[derive(Clone)]
 pub struct Client {
     pub(crate) timeout_connect: Duration,
-    pub(crate) tls: TlsConnector,
+    pub(crate) tls: Tls,
     pool: Arc<Pool>,
 }
 
@@ -88,24 +86,23 @@ impl Client {
     /// A client that trusts the certificate authorities the operating system trusts. Reads them from disk.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self::with_roots(settings, native_roots())
-    }
-
-    fn with_roots(settings: Settings, roots: RootCertStore) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("this provider has cipher suites for TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self {
             timeout_connect: settings.timeout_connect,
-            tls: TlsConnector::from(Arc::new(tls)),
+            tls: Tls::of_system(),
             pool: Arc::new(Pool::new(
                 settings.idle_per_origin_max,
                 settings.idle_age_max,
             )),
+        }
+    }
+
+    /// The same way out, with `tls` in place of what the operating system trusts. The pool is shared; connections in it
+    /// are not.
+    #[must_use]
+    pub fn with_tls(&self, tls: Tls) -> Self {
+        Self {
+            tls,
+            ..self.clone()
         }
     }
 
@@ -119,7 +116,7 @@ impl Client {
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
         let now = Instant::now();
         let deadline = now + request.timeout.min(TIMEOUT_MAX);
-        let origin = Origin::of(&request.url, request.reach)?;
+        let origin = Origin::of(&request.url, request.reach, &self.tls)?;
         let mut outgoing = outgoing(request)?;
         while let Some(link) = self.pool.take(&origin) {
             match exchange(link, outgoing, deadline).await? {
@@ -127,7 +124,7 @@ impl Client {
                 (_, Exchange::Unsent(returned, _)) => outgoing = *returned,
             }
         }
-        let stream = connect(&origin, &self.tls, deadline.min(now + self.timeout_connect)).await?;
+        let stream = connect(&origin, deadline.min(now + self.timeout_connect)).await?;
         match exchange(Link::new(stream).await?, outgoing, deadline).await? {
             (link, Exchange::Answered(head)) => Ok(self.response(head, link, origin)),
             (_, Exchange::Unsent(_, source)) => Err(Error::Closed {
@@ -200,17 +197,4 @@ fn outgoing(request: Request) -> Result<Outgoing, Error> {
     outgoing.headers_mut().insert(header::HOST, host);
     outgoing.headers_mut().remove(header::CONTENT_LENGTH);
     Ok(outgoing)
-}
-
-fn native_roots() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        warn!(%error, "some of the system's certificate authorities could not be read");
-    }
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        warn!("the system has no certificate authorities; no https upstream can be reached");
-    }
-    roots
 }

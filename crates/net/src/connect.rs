@@ -10,20 +10,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
+use crate::tls::Tls;
 use crate::{Error, Reach, Stage};
 
-/// Where a connection leads, and on whose word: what two requests must share to share a connection.
+/// Where a connection leads, on whose word and as whom: what two requests must share to share a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    pub(crate) tls: bool,
+    /// `None` in the clear.
+    pub(crate) tls: Option<Tls>,
     pub(crate) host: Host<String>,
     pub(crate) port: u16,
     pub(crate) reach: Reach,
@@ -31,29 +31,29 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Where an HTTP request goes.
-    pub(crate) fn of(url: &Url, reach: Reach) -> Result<Self, Error> {
+    pub(crate) fn of(url: &Url, reach: Reach, tls: &Tls) -> Result<Self, Error> {
         match url.scheme() {
-            "https" => Self::new(true, url, reach),
-            "http" => Self::new(false, url, reach),
+            "https" => Self::new(Some(tls), url, reach),
+            "http" => Self::new(None, url, reach),
             _ => Err(Error::Url("its scheme is neither http nor https")),
         }
     }
 
     /// Where a WebSocket leads.
-    pub(crate) fn of_socket(url: &Url, reach: Reach) -> Result<Self, Error> {
+    pub(crate) fn of_socket(url: &Url, reach: Reach, tls: &Tls) -> Result<Self, Error> {
         match url.scheme() {
-            "wss" => Self::new(true, url, reach),
-            "ws" => Self::new(false, url, reach),
+            "wss" => Self::new(Some(tls), url, reach),
+            "ws" => Self::new(None, url, reach),
             _ => Err(Error::Url("its scheme is neither ws nor wss")),
         }
     }
 
-    fn new(tls: bool, url: &Url, reach: Reach) -> Result<Self, Error> {
+    fn new(tls: Option<&Tls>, url: &Url, reach: Reach) -> Result<Self, Error> {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(Error::Url("it has no host"));
         };
         Ok(Self {
-            tls,
+            tls: tls.cloned(),
             host: host.to_owned(),
             port,
             reach,
@@ -62,11 +62,7 @@ impl Origin {
 }
 
 /// Opens a connection to `origin` before `deadline`.
-pub(crate) async fn connect(
-    origin: &Origin,
-    tls: &TlsConnector,
-    deadline: Instant,
-) -> Result<Stream, Error> {
+pub(crate) async fn connect(origin: &Origin, deadline: Instant) -> Result<Stream, Error> {
     let addresses = resolve(origin, deadline).await?;
     for address in &addresses {
         origin
@@ -79,16 +75,16 @@ pub(crate) async fn connect(
             })?;
     }
     let tcp = connect_any(origin, &addresses, deadline).await?;
-    if !origin.tls {
+    let Some(tls) = &origin.tls else {
         return Ok(Stream::plain(tcp));
-    }
+    };
     let late = |_late| Error::Timeout { stage: Stage::Tls };
     let refused = |source| Error::Tls {
         host: origin.host.to_string(),
         source,
     };
-    let name = server_name(&origin.host).map_err(refused)?;
-    let session = timeout_at(deadline, tls.connect(name, tcp))
+    let name = tls.server_name(&origin.host).map_err(refused)?;
+    let session = timeout_at(deadline, tls.connector().connect(name, tcp))
         .await
         .map_err(late)?
         .map_err(refused)?;
@@ -161,14 +157,6 @@ async fn connect_any(
         };
     }
     Err(last)
-}
-
-fn server_name(host: &Host<String>) -> io::Result<ServerName<'static>> {
-    match host {
-        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other),
-        Host::Ipv4(v4) => Ok(ServerName::from(IpAddr::V4(*v4))),
-        Host::Ipv6(v6) => Ok(ServerName::from(IpAddr::V6(*v6))),
-    }
 }
 
 /// An open connection that remembers whether anything was written to it.

@@ -13,6 +13,7 @@ mod fetch;
 pub mod guard;
 mod link;
 mod pool;
+mod tls;
 mod websocket;
 
 pub use body::Body;
@@ -20,4 +21,5 @@ pub use client::{Client, Request, Response, Settings};
 pub use error::{Error, Sent, Stage};
 pub use fetch::{Fetch, Fetched, REDIRECTS_MAX};
 pub use guard::Reach;
+pub use tls::{Identity, Tls, TlsError, TlsSettings};
 pub use websocket::{Dial, Heard, WebSocketReceiver, WebSocketSender};

@@ -73,14 +73,14 @@ impl Client {
     ) -> Result<(WebSocketSender, WebSocketReceiver), Error> {
         let now = Instant::now();
         let deadline = now + dial.timeout.min(TIMEOUT_MAX);
-        let origin = Origin::of_socket(&dial.url, dial.reach)?;
+        let origin = Origin::of_socket(&dial.url, dial.reach, &self.tls)?;
         let request = request(&dial)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER)
             .write_buffer_size(BUFFER)
             .max_message_size(Some(dial.message_max))
             .max_frame_size(Some(dial.message_max));
-        let stream = connect(&origin, &self.tls, deadline.min(now + self.timeout_connect)).await?;
+        let stream = connect(&origin, deadline.min(now + self.timeout_connect)).await?;
         let opening = Box::pin(client_async_with_config(request, stream, Some(config)));
         match timeout_at(deadline, opening).await {
             Ok(Ok((socket, _))) => {

@@ -12,8 +12,6 @@ use std::task::{Context, Poll};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -194,7 +192,7 @@ fn request(url: &str) -> Request {
 }
 
 fn client() -> Client {
-    Client::with_roots(Settings::default(), RootCertStore::empty())
+    Client::new(Settings::default())
 }
 
 async fn read(client: &Client, request: Request) -> Result<String, Error> {
@@ -400,7 +398,7 @@ async fn no_more_connections_rest_than_the_bound() {
         idle_per_origin_max: 1,
         ..Settings::default()
     };
-    let client = Client::with_roots(settings, RootCertStore::empty());
+    let client = Client::new(settings);
     let mut one = client.send(peer.get("/pieces")).await.expect("an answer");
     let mut two = client.send(peer.get("/pieces")).await.expect("an answer");
     one.body.read_to_end(100, SOON).await.expect("the body");
@@ -419,7 +417,7 @@ async fn an_old_connection_is_not_used() {
         idle_age_max: Duration::ZERO,
         ..Settings::default()
     };
-    let client = Client::with_roots(settings, RootCertStore::empty());
+    let client = Client::new(settings);
     for _ in 0..3 {
         read(&client, peer.get("/sized")).await.expect("an answer");
     }
@@ -671,56 +669,6 @@ async fn a_closed_port_and_an_unknown_name_say_that_nothing_was_sent() {
         .await
         .expect_err("unknown");
     assert_eq!(error.sent(), Sent::No);
-}
-
-/// A certificate for `localhost` signed by itself: the server that has it, the roots that trust it.
-fn certificate() -> (TlsAcceptor, RootCertStore) {
-    let pair =
-        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    let certificate = CertificateDer::from(pair.cert.der().to_vec());
-    let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .expect("a key that fits");
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate).expect("a root");
-    (TlsAcceptor::from(Arc::new(server)), roots)
-}
-
-#[tokio::test]
-async fn tls_is_kept_alive_like_the_rest() {
-    let (acceptor, roots) = certificate();
-    let peer = Peer::start(Some(acceptor)).await;
-    let client = Client::with_roots(Settings::default(), roots);
-    let url = format!("https://localhost:{}/sized", peer.address.port());
-    for _ in 0..3 {
-        assert_eq!(
-            read(&client, request(&url)).await.expect("an answer"),
-            "0123456789"
-        );
-    }
-    assert_eq!((peer.requests(), peer.connections()), (3, 1));
-}
-
-#[tokio::test]
-async fn a_certificate_that_is_not_trusted_or_not_for_this_host_ends_it() {
-    let (acceptor, roots) = certificate();
-    let peer = Peer::start(Some(acceptor)).await;
-    let port = peer.address.port();
-    let trusting = Client::with_roots(Settings::default(), roots);
-    for (client, host) in [(client(), "localhost"), (trusting, "127.0.0.1")] {
-        let error = client
-            .send(request(&format!("https://{host}:{port}/sized")))
-            .await
-            .expect_err("no trust");
-        assert!(matches!(error, Error::Tls { .. }), "{error}");
-        assert_eq!(error.sent(), Sent::No);
-    }
-    assert_eq!(peer.requests(), 0);
 }
 
 #[test]
