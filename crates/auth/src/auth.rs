@@ -6,13 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use policy::{Clock, Credential, Principal, PrincipalId, RoleName, Rules, Scopes};
 use store::Store;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::accounts::{self, Accounts};
 use crate::authority::{self, Authority};
+use crate::cache::Uses;
+use crate::keyring::Keyring;
 use crate::keys::{ConfiguredKey, Keys};
 use crate::outbound::Outbound;
 use crate::presented::Form;
@@ -20,6 +25,8 @@ use crate::revocation::Revocations;
 use crate::tokens::{Issuer, Tokens};
 use crate::{AuthError, ClientCertificate, Peer, Presented, Site, Vault, certificate};
 
+/// How often it is noted when keys were last used.
+const NOTE_USES_EVERY: Duration = Duration::from_secs(60);
 /// Who the person at the keyboard is.
 const LOCAL: &str = "local";
 
@@ -79,6 +86,7 @@ pub struct Auth {
     authority: Authority,
     accounts: Accounts,
     outbound: Outbound,
+    uses: Arc<Uses>,
 }
 
 /// What a config comes to.
@@ -96,15 +104,13 @@ impl Auth {
     /// Knows what the config and the store know.
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        let uses = Arc::default();
         Arc::new(Self {
             authority: Authority::new(&parts, settings.authority.clone()),
-            accounts: Accounts::new(
-                &parts,
-                settings.accounts.clone(),
-                settings.members.clone(),
-            ),
+            accounts: Accounts::new(&parts, settings.accounts.clone(), settings.members.clone()),
             outbound: Outbound::new(&parts),
-            now: ArcSwap::from_pointee(Now::new(&parts, settings)),
+            now: ArcSwap::from_pointee(Now::new(&parts, settings, Arc::clone(&uses))),
+            uses,
             parts,
         })
     }
@@ -114,7 +120,8 @@ impl Auth {
         self.authority.reload(settings.authority.clone());
         self.accounts
             .reload(settings.accounts.clone(), settings.members.clone());
-        self.now.store(Arc::new(Now::new(&self.parts, settings)));
+        let now = Now::new(&self.parts, settings, Arc::clone(&self.uses));
+        self.now.store(Arc::new(now));
     }
 
     /// The embedded authorization server.
@@ -161,6 +168,7 @@ impl Auth {
         &self,
         presented: &Presented<'_>,
     ) -> Result<Arc<Principal>, AuthError> {
+        self.parts.revocations.ensure_fresh()?;
         let now = self.now.load_full();
         let principal = match presented.form()? {
             Form::Key(text) => now.keys.holder(text, &now.members)?,
@@ -183,14 +191,60 @@ impl Auth {
         let is_over = principal
             .expires_at
             .is_some_and(|at| at <= self.parts.clock.wall());
-        !is_over
-            && !self.parts.revocations.is_revoked(principal)
-            && self.now.load().is_current(principal)
+        !is_over && !self.is_withdrawn(principal)
+    }
+
+    /// Whether what this principal presented some time ago was taken back before its time. That it ended by itself is
+    /// no withdrawal: whoever goes on with a fresh one may.
+    #[must_use]
+    pub fn is_withdrawn(&self, principal: &Principal) -> bool {
+        self.parts.revocations.is_revoked(principal) || !self.now.load().is_current(principal)
+    }
+
+    /// The keys in the store, for those who may change them.
+    #[must_use]
+    pub fn keyring(&self) -> Keyring {
+        let Parts {
+            store,
+            clock,
+            vault,
+            revocations,
+            ..
+        } = self.parts.clone();
+        Keyring::new(store, vault, clock, revocations)
+    }
+
+    /// What goes on beside the calls, until `stop`: noticing what other processes revoke, and noting which keys were
+    /// used.
+    pub async fn upkeep(&self, stop: &CancellationToken) {
+        match self.keyring().upgrade().await {
+            Ok(0) => {}
+            Ok(keys) => info!(keys, "hashes of keys are keyed now"),
+            Err(error) => {
+                warn!(%error, "hashes of keys could not be keyed; the next start tries again")
+            }
+        }
+        tokio::join!(self.parts.revocations.watch(stop), self.note_uses(stop));
+    }
+
+    async fn note_uses(&self, stop: &CancellationToken) {
+        loop {
+            let stopped = tokio::time::timeout(NOTE_USES_EVERY, stop.cancelled()).await;
+            let uses = self.uses.take();
+            if !uses.is_empty()
+                && let Err(error) = self.parts.store.note_key_uses(uses).await
+            {
+                warn!(%error, "the last uses of keys are not noted");
+            }
+            if stopped.is_ok() {
+                return;
+            }
+        }
     }
 }
 
 impl Now {
-    fn new(parts: &Parts, settings: Settings) -> Self {
+    fn new(parts: &Parts, settings: Settings, uses: Arc<Uses>) -> Self {
         let Settings {
             keys,
             members,
@@ -203,12 +257,7 @@ impl Now {
         let id = PrincipalId::new(LOCAL).expect("`local` is a name");
         let owner = BTreeSet::from([RoleName::new(Rules::OWNER).expect("`owner` is a name")]);
         Self {
-            keys: Keys::new(
-                keys,
-                &members,
-                parts.store.clone(),
-                Arc::clone(&parts.clock),
-            ),
+            keys: Keys::new(keys, &members, parts, uses),
             tokens: Tokens::new(issuers, parts),
             local: Arc::new(principal(id, owner, &members, Credential::Local)),
             certificates,

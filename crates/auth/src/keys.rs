@@ -1,17 +1,23 @@
 //! API keys: those of the config and those of the store, and whom they stand for.
+//!
+//! What the store says of a key holds until any key changes there, which `revocation` notices: so a key that is known
+//! costs no query. Making, rotating and revoking keys is `keyring`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::RwLock;
-use policy::{Clock, Credential, Instant, NameError, Principal, PrincipalId, RoleName};
-use store::{KeyRow, Store};
+use policy::{Clock, Credential, NameError, Principal, PrincipalId, RoleName, Scopes};
+use store::{KeyHashKind, KeyRow, Store};
 
-use crate::AuthError;
 use crate::auth::principal;
-use crate::cache::{Accepted, Cache, FRESH};
+use crate::cache::{Accepted, Cache, Uses};
 use crate::key::{self, KeyHash, Parsed};
+use crate::{AuthError, Parts, Revocations, Vault};
+
+/// What the hashes of keys are made for.
+const PURPOSE: &str = "api-key";
 
 /// A key from the config.
 #[derive(Debug, Clone)]
@@ -30,15 +36,24 @@ pub struct ConfiguredKey {
 
 type Members = BTreeMap<PrincipalId, BTreeSet<RoleName>>;
 
+/// What the database keeps of a key: of no use to anybody without the installation's master key.
+pub(crate) fn keyed(vault: &Vault, hash: &KeyHash) -> KeyHash {
+    vault.hash(PURPOSE, hash.as_bytes()).into()
+}
+
 /// Knows principals by their keys.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    configured: HashMap<[u8; 32], (Arc<Principal>, Option<SystemTime>)>,
+    configured: HashMap<[u8; 32], Arc<Principal>>,
+    configured_names: HashSet<String>,
     store: Store,
     clock: Arc<dyn Clock>,
+    vault: Arc<Vault>,
+    revocations: Arc<Revocations>,
     accepted: Cache,
-    /// Whether the store has keys, and when it was asked.
-    any_keys: RwLock<Option<(bool, Instant)>>,
+    uses: Arc<Uses>,
+    /// Whether the store has keys, and in which state of it.
+    any_keys: RwLock<Option<(bool, i64)>>,
 }
 
 impl Keys {
@@ -46,9 +61,10 @@ impl Keys {
     pub(crate) fn new(
         keys: Vec<ConfiguredKey>,
         members: &Members,
-        store: Store,
-        clock: Arc<dyn Clock>,
+        parts: &Parts,
+        uses: Arc<Uses>,
     ) -> Self {
+        let configured_names = keys.iter().map(|key| key.name.clone()).collect();
         let configured = keys
             .into_iter()
             .map(|key| {
@@ -57,14 +73,18 @@ impl Keys {
                     expires_at: key.expires_at,
                     ..principal(key.principal, key.roles, members, credential)
                 };
-                (*key.hash.as_bytes(), (Arc::new(principal), key.expires_at))
+                (*key.hash.as_bytes(), Arc::new(principal))
             })
             .collect();
         Self {
             configured,
-            store,
-            clock,
+            configured_names,
+            store: parts.store.clone(),
+            clock: Arc::clone(&parts.clock),
+            vault: Arc::clone(&parts.vault),
+            revocations: Arc::clone(&parts.revocations),
             accepted: Cache::default(),
+            uses,
             any_keys: RwLock::new(None),
         }
     }
@@ -77,83 +97,87 @@ impl Keys {
     ) -> Result<Arc<Principal>, AuthError> {
         let parsed =
             key::parse(text).ok_or(AuthError::Malformed("not an API key of this program"))?;
+        let now = self.clock.wall();
         // Finding a hash in a map takes no constant time, and need not: nobody can steer a SHA-256.
-        if let Some((principal, expires_at)) = self.configured.get(parsed.hash.as_bytes()) {
-            self.unexpired(*expires_at)?;
-            return Ok(Arc::clone(principal));
+        if let Some(principal) = self.configured.get(parsed.hash.as_bytes()) {
+            return unexpired(principal, now);
         }
-        let key = match self.accepted.get(parsed.id, self.clock.now()) {
+        let key = match self.accepted.get(parsed.id, self.revocations.keys()) {
             Some(key) => key,
             None => self.ask_store(&parsed, members)?,
         };
         if key.hash != parsed.hash {
             return Err(AuthError::Unknown);
         }
-        self.unexpired(key.expires_at)?;
-        Ok(key.principal)
+        let principal = unexpired(&key.principal, now)?;
+        key.used.now(now);
+        Ok(principal)
     }
 
     /// Whether the key of this id is still there and not revoked.
     pub(crate) fn is_current(&self, id: &str) -> bool {
-        if self.configured.values().any(
-            |(principal, _)| matches!(&principal.credential, Credential::ApiKey(own) if own == id),
-        ) {
+        if self.configured_names.contains(id)
+            || self.accepted.get(id, self.revocations.keys()).is_some()
+        {
             return true;
         }
         match self.store.get_key(id) {
             Ok(row) => row.is_some_and(|row| row.revoked_at.is_none()),
-            // It cannot be known now, and was true a moment ago.
-            Err(_) => true,
+            // It cannot be known now, and was true a moment ago; for how long that counts is the revocations' to say.
+            Err(_) => self.revocations.ensure_fresh().is_ok(),
         }
     }
 
     fn ask_store(&self, parsed: &Parsed<'_>, members: &Members) -> Result<Accepted, AuthError> {
-        let asked_at = self.clock.now();
+        // Before the question: what changes while it is answered makes the answer an old one.
+        let version = self.revocations.keys();
         let row = self
             .store
             .get_key(parsed.id)
             .map_err(AuthError::unavailable)?
             .ok_or(AuthError::Unknown)?;
-        if KeyHash::from(row.hash) != parsed.hash {
+        let presented = match row.hash_kind {
+            KeyHashKind::Plain => parsed.hash,
+            KeyHashKind::Keyed => keyed(&self.vault, &parsed.hash),
+        };
+        if KeyHash::from(row.hash) != presented {
             return Err(AuthError::Unknown);
         }
         if row.revoked_at.is_some() {
             return Err(AuthError::Revoked);
         }
-        let (hash, expires_at) = (parsed.hash, row.expires_at);
-        let principal = holder(row, members).map_err(AuthError::unavailable)?;
         let accepted = Accepted {
-            hash,
-            principal,
-            expires_at,
-            asked_at,
+            hash: parsed.hash,
+            principal: holder(row, members).map_err(AuthError::unavailable)?,
+            used: self.uses.of(parsed.id),
+            version,
         };
         self.accepted.keep(parsed.id, accepted.clone());
         Ok(accepted)
     }
 
-    /// Whether any key exists, in config or store; asked at most once a second.
+    /// Whether any key exists, in config or store.
     pub(crate) fn any(&self) -> Result<bool, AuthError> {
         if !self.configured.is_empty() {
             return Ok(true);
         }
-        let now = self.clock.now();
-        if let Some((any, asked_at)) = *self.any_keys.read()
-            && now.since(asked_at) < FRESH
+        let version = self.revocations.keys();
+        if let Some((any, asked)) = *self.any_keys.read()
+            && asked == version
         {
             return Ok(any);
         }
         let any = self.store.has_keys().map_err(AuthError::unavailable)?;
-        *self.any_keys.write() = Some((any, now));
+        *self.any_keys.write() = Some((any, version));
         Ok(any)
     }
+}
 
-    fn unexpired(&self, expires_at: Option<SystemTime>) -> Result<(), AuthError> {
-        match expires_at {
-            Some(expires_at) if expires_at <= self.clock.wall() => Err(AuthError::Expired),
-            _ => Ok(()),
-        }
+fn unexpired(principal: &Arc<Principal>, now: SystemTime) -> Result<Arc<Principal>, AuthError> {
+    if principal.expires_at.is_some_and(|at| at <= now) {
+        return Err(AuthError::Expired);
     }
+    Ok(Arc::clone(principal))
 }
 
 fn holder(row: KeyRow, members: &Members) -> Result<Arc<Principal>, NameError> {
@@ -165,6 +189,7 @@ fn holder(row: KeyRow, members: &Members) -> Result<Arc<Principal>, NameError> {
         .collect::<Result<_, _>>()?;
     Ok(Arc::new(Principal {
         expires_at: row.expires_at,
+        scopes: row.scopes.as_deref().map_or(Scopes::EVERY, Scopes::parse),
         ..principal(id, roles, members, Credential::ApiKey(row.id))
     }))
 }

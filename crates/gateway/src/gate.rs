@@ -162,6 +162,9 @@ impl Gate {
         gate.tasks.spawn(async move { sweeper.sweep().await });
         let guard = Arc::clone(&gate);
         gate.tasks.spawn(async move { guard.sever().await });
+        let keeper = Arc::clone(&gate);
+        gate.tasks
+            .spawn(async move { keeper.parts.auth.upkeep(&keeper.stopping).await });
         Ok(gate)
     }
 
@@ -300,7 +303,7 @@ impl Gate {
         let mut revoked = self.parts.auth.revocations().changes();
         while let Some(Ok(())) = self.stopping.run_until_cancelled(revoked.changed()).await {
             self.sessions
-                .sever(|principal| self.parts.auth.is_current(principal));
+                .sever(|principal| !self.parts.auth.is_withdrawn(principal));
         }
     }
 

@@ -11,6 +11,7 @@ use store::KeyRow;
 use super::*;
 use crate::key::{Minted, mint};
 use crate::{Auth, Loopback, Parts, Peer, Presented, Settings, Site};
+use crate::{KeyDraft, KeyringError, NewKey, keyring};
 
 /// Stands still until it is moved; both clocks go together.
 #[derive(Debug, Default)]
@@ -49,7 +50,8 @@ fn world(settings: Settings) -> World {
         client: net::Client::new(net::Settings::default()),
         site: Site::new("http://127.0.0.1:8080"),
         vault: Vault::new(&crate::MasterKey::new([1; 32])).unwrap(),
-        revocations: Revocations::open(store.clone(), Arc::clone(&clock) as Arc<dyn Clock>).unwrap(),
+        revocations: Revocations::open(store.clone(), Arc::clone(&clock) as Arc<dyn Clock>)
+            .unwrap(),
     };
     let auth = Auth::new(parts, settings);
     World {
@@ -232,7 +234,7 @@ async fn a_made_up_secret_under_a_known_id_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_revocation_bites_within_a_second() {
+async fn a_key_that_was_revoked_elsewhere_is_out_once_that_is_noticed() {
     let world = world(Settings::default());
     let key = world.key(None).await;
     world.with(&key).await.unwrap();
@@ -243,12 +245,11 @@ async fn a_revocation_bites_within_a_second() {
             .await
             .unwrap()
     );
-    world.clock.pass(Duration::from_millis(999));
     assert!(
         world.with(&key).await.is_ok(),
         "the cached answer saves the query"
     );
-    world.clock.pass(Duration::from_millis(1));
+    world.auth.revocations().refresh().unwrap();
     assert!(matches!(world.with(&key).await, Err(AuthError::Revoked)));
 }
 
@@ -300,7 +301,7 @@ async fn the_first_key_ends_the_open_house() {
     let world = world(Settings::default());
     assert!(world.nothing(Peer::Loopback).await.is_ok());
     let key = world.key(None).await;
-    world.clock.pass(Duration::from_secs(1));
+    world.auth.revocations().refresh().unwrap();
     assert!(matches!(
         world.nothing(Peer::Loopback).await,
         Err(AuthError::Missing)
@@ -312,9 +313,146 @@ async fn the_first_key_ends_the_open_house() {
         .revoke_key(&key.id, world.clock.wall())
         .await
         .unwrap();
-    world.clock.pass(Duration::from_secs(1));
+    world.auth.revocations().refresh().unwrap();
     assert!(matches!(
         world.nothing(Peer::Loopback).await,
         Err(AuthError::Missing)
     ));
+}
+
+fn draft() -> KeyDraft {
+    KeyDraft {
+        principal: alice(),
+        roles: roles(&["reader"]).into_iter().collect(),
+        scopes: Some(Scopes::parse("mcp:tools")),
+        good_for: Some(Duration::from_secs(1000)),
+        note: "laptop".to_owned(),
+    }
+}
+
+impl World {
+    async fn with_text(&self, key: &NewKey) -> Result<Arc<Principal>, AuthError> {
+        self.bearer(&format!("Bearer {}", key.text.expose())).await
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_has_of_a_key_is_no_hash_that_another_installation_could_use() {
+    let world = world(Settings::default());
+    let key = world.auth.keyring().create(draft()).await.unwrap();
+    let row = world.store.get_key(&key.row.id).unwrap().unwrap();
+    assert_eq!(row, key.row);
+    assert_ne!(row.hash, *key.hash.as_bytes());
+    let principal = world.with_text(&key).await.unwrap();
+    assert_eq!(principal.scopes, Scopes::parse("mcp:tools"));
+
+    // The same row under another master key lets nobody in.
+    let vault = Vault::new(&crate::MasterKey::new([2; 32])).unwrap();
+    let elsewhere = Auth::new(
+        Parts {
+            vault,
+            ..world.auth.parts().clone()
+        },
+        Settings::default(),
+    );
+    let presented = Presented {
+        x_api_key: Some(key.text.expose()),
+        ..Presented::nothing(Peer::Loopback)
+    };
+    let refused = elsewhere.authenticate(&presented).await;
+    assert!(matches!(refused, Err(AuthError::Unknown)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn keys_of_the_first_versions_work_before_and_after_their_hashes_are_keyed() {
+    let world = world(Settings::default());
+    let key = world.key(None).await;
+    world.with(&key).await.unwrap();
+    assert_eq!(world.auth.keyring().upgrade().await.unwrap(), 1);
+    world.auth.revocations().refresh().unwrap();
+    let row = world.store.get_key(&key.id).unwrap().unwrap();
+    assert_ne!(row.hash, *key.hash.as_bytes());
+    world.with(&key).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_good_for_the_overlap_and_its_heir_may_do_the_same_for_as_long() {
+    let world = world(Settings::default());
+    let keyring = world.auth.keyring();
+    let old = keyring.create(draft()).await.unwrap();
+    world.clock.pass(Duration::from_secs(100));
+    let new = keyring
+        .rotate(&old.row.id, Duration::from_secs(60))
+        .await
+        .unwrap();
+    let (before, after) = (
+        world.with_text(&old).await.unwrap(),
+        world.with_text(&new).await.unwrap(),
+    );
+    assert_eq!(
+        (&before.id, &before.roles, before.scopes),
+        (&after.id, &after.roles, after.scopes)
+    );
+    let end = UNIX_EPOCH + Duration::from_secs(1100);
+    assert_eq!(after.expires_at, Some(end));
+    world.clock.pass(Duration::from_secs(60));
+    let refused = world.with_text(&old).await;
+    assert!(matches!(refused, Err(AuthError::Expired)), "{refused:?}");
+    assert!(world.with_text(&new).await.is_ok());
+
+    let again = keyring.rotate(&old.row.id, keyring::OVERLAP).await;
+    assert!(matches!(again, Err(KeyringError::Over(_))), "{again:?}");
+    keyring.revoke(&new.row.id).await.unwrap();
+    let refused = world.with_text(&new).await;
+    assert!(matches!(refused, Err(AuthError::Revoked)), "{refused:?}");
+    let again = keyring.rotate(&new.row.id, keyring::OVERLAP).await;
+    assert!(matches!(again, Err(KeyringError::Over(_))), "{again:?}");
+    let unknown = keyring.rotate("nothing", keyring::OVERLAP).await;
+    assert!(
+        matches!(unknown, Err(KeyringError::Unknown(_))),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_noted_beside_the_calls_and_at_the_end() {
+    let world = world(Settings::default());
+    let key = world.auth.keyring().create(draft()).await.unwrap();
+    let used = || {
+        let row = world.store.get_key(&key.row.id).unwrap().unwrap();
+        row.last_used_at
+    };
+    world.with_text(&key).await.unwrap();
+    world.clock.pass(Duration::from_secs(5));
+    world.with_text(&key).await.unwrap();
+    assert_eq!(used(), None);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    world.auth.upkeep(&stop).await;
+    assert_eq!(used(), Some(UNIX_EPOCH + Duration::from_secs(5)));
+}
+
+#[tokio::test]
+async fn a_configured_key_can_be_revoked_without_another_config() {
+    let key = mint().unwrap();
+    let world = world(Settings {
+        keys: vec![ConfiguredKey {
+            name: "ci".to_owned(),
+            principal: alice(),
+            roles: roles(&["deployer"]),
+            hash: key.hash,
+            expires_at: None,
+        }],
+        ..Settings::default()
+    });
+    let principal = world.with(&key).await.unwrap();
+    assert!(world.auth.is_current(&principal));
+    world
+        .auth
+        .revocations()
+        .revoke(crate::Revoked::Key("ci"), None, "root", "")
+        .await
+        .unwrap();
+    assert!(matches!(world.with(&key).await, Err(AuthError::Revoked)));
+    assert!(!world.auth.is_current(&principal));
 }
