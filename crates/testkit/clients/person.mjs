@@ -84,6 +84,11 @@ export async function walk(url, who, cookies = new Map()) {
             request = { url: new URL(location, request.url), method: 'GET' };
             continue;
         }
+        const goesOn = text.match(/<meta http-equiv="refresh" content="0;url=([^"]+)"/i);
+        if (goesOn) {
+            request = { url: new URL(goesOn[1].replaceAll('&#38;', '&').replaceAll('&amp;', '&'), request.url), method: 'GET' };
+            continue;
+        }
         const form = response.ok && forms(text).find((form) => fits(form, who));
         if (!form) return { url: request.url.href, status: response.status, text, way };
         const fields = fill(form, who);
