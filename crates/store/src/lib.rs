@@ -3,8 +3,10 @@
 //! The audit log, API keys and notes, in one file. What the words in a row mean is for those who write
 //! them; this room only keeps them. Start at [`Store`].
 
+mod accounts;
 mod audit;
 mod authority;
+mod browser_sessions;
 mod changes;
 mod error;
 mod keys;
@@ -17,12 +19,15 @@ mod revocations;
 mod secrets;
 mod store;
 mod time;
+mod upstream_tokens;
 mod writer;
 
+pub use accounts::{AccountDraft, AccountRow, LinkRow};
 pub use audit::{AuditFilter, AuditRow, AuditSlot, Outcome, Recorded};
 pub use authority::{
     ClientRow, CodeRow, GrantRow, Redemption, RefreshRow, Rotation, SigningKeyRow,
 };
+pub use browser_sessions::BrowserSessionRow;
 pub use changes::{Changes, Counts};
 pub use error::Error;
 pub use keys::{KeyHashKind, KeyRow};
@@ -32,3 +37,4 @@ pub use secrets::{
     DATA_KEY_ID_LEN, DataKeyKind, DataKeyRow, Rewrapped, SealedColumn, SealedValue, SecretRow,
 };
 pub use store::Store;
+pub use upstream_tokens::UpstreamTokenRow;

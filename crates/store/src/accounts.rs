@@ -1,0 +1,485 @@
+//! Local accounts, their recovery codes, and links that work once. What is secret comes here hashed or sealed.
+//!
+//! What must happen together (a link is used up, a password set, sessions ended) is one function and one transaction.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use crate::list;
+use crate::time::{from_micros, to_micros};
+use crate::{Error, Store};
+
+/// What is kept of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    /// Its name, found in any case of its letters.
+    pub name: String,
+    /// Where its holder gets mail.
+    pub email: Option<String>,
+    /// The roles it brings.
+    pub roles: Vec<String>,
+    /// The password's hash; `None` until one was set.
+    pub password: Option<String>,
+    /// The sealed secret of one-time passwords.
+    pub totp: Option<Vec<u8>>,
+    /// A sealed secret that no code has confirmed yet.
+    pub totp_draft: Option<Vec<u8>>,
+    /// Recovery codes that are left.
+    pub recovery_codes: u32,
+    /// Wrong tries since the last good one.
+    pub failures: u32,
+    /// When the last of them was.
+    pub failed_at: Option<SystemTime>,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// When it last signed in.
+    pub signed_in_at: Option<SystemTime>,
+}
+
+/// An account to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountDraft {
+    /// Its name.
+    pub name: String,
+    /// Where its holder gets mail.
+    pub email: Option<String>,
+    /// The roles it brings.
+    pub roles: Vec<String>,
+    /// The password's hash, if it is known yet.
+    pub password: Option<String>,
+    /// When it is made.
+    pub created_at: SystemTime,
+}
+
+/// A link that works once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRow {
+    /// Hash of the secret in it.
+    pub hash: [u8; 32],
+    /// Whose password it sets; `None` to make the first account.
+    pub account: Option<String>,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// From when on it does not work.
+    pub expires_at: SystemTime,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT name, email, roles, password, totp, totp_draft, failures, failed_at, created_at, signed_in_at,
+            (SELECT count(*) FROM recovery_codes WHERE account = name) FROM accounts ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Whether there is any account.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn has_accounts(&self) -> Result<bool, Error> {
+        self.read(has_accounts)
+    }
+
+    /// The account of this name, or else the one with this address.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn find_account(&self, name_or_email: &str) -> Result<Option<AccountRow>, Error> {
+        let by_name = select!("WHERE name = ?1");
+        let by_email = select!("WHERE email = ?1");
+        self.read(|connection| {
+            let find = |sql| {
+                connection
+                    .prepare_cached(sql)?
+                    .query_row([name_or_email], account)
+                    .optional()
+            };
+            // Both, found or not: how long it takes says nothing.
+            let (named, addressed) = (find(by_name)?, find(by_email)?);
+            Ok(named.or(addressed))
+        })
+    }
+
+    /// The account of this name.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn get_account(&self, name: &str) -> Result<Option<AccountRow>, Error> {
+        let sql = select!("WHERE name = ?1");
+        self.read(|connection| {
+            connection
+                .prepare_cached(sql)?
+                .query_row([name], account)
+                .optional()
+        })
+    }
+
+    /// All accounts, by name.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn list_accounts(&self) -> Result<Vec<AccountRow>, Error> {
+        let sql = select!("ORDER BY name");
+        self.read(|connection| {
+            connection
+                .prepare_cached(sql)?
+                .query_map([], account)?
+                .collect()
+        })
+    }
+
+    /// Makes an account. `false` if its name or address is taken.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn put_account(&self, draft: AccountDraft) -> Result<bool, Error> {
+        self.change(move |connection| insert(connection, &draft))
+            .await
+    }
+
+    /// Makes the first account and uses up the link for it. `false` if there is an account already, or the link does
+    /// not hold.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn put_first_account(
+        &self,
+        draft: AccountDraft,
+        link: [u8; 32],
+        now: SystemTime,
+    ) -> Result<bool, Error> {
+        self.change(move |connection| {
+            let sql =
+                "DELETE FROM account_links WHERE hash = ?1 AND account IS NULL AND expires_at > ?2";
+            if has_accounts(connection)?
+                || connection
+                    .prepare_cached(sql)?
+                    .execute((link, to_micros(now)))?
+                    == 0
+            {
+                return Ok(false);
+            }
+            connection.execute("DELETE FROM account_links WHERE account IS NULL", [])?;
+            insert(connection, &draft)
+        })
+        .await
+    }
+
+    /// Gives an account other roles and ends its browser sessions. `false` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn set_account_roles(&self, name: &str, roles: &[String]) -> Result<bool, Error> {
+        let (name, roles) = (name.to_owned(), list::to_text(roles));
+        self.change(move |connection| {
+            let sql = "UPDATE accounts SET roles = ?2 WHERE name = ?1";
+            let known = connection.prepare_cached(sql)?.execute((&name, &roles))? > 0;
+            end_sessions(connection, &name)?;
+            Ok(known)
+        })
+        .await
+    }
+
+    /// Deletes an account with all that hangs on it. `false` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn delete_account(&self, name: &str) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "DELETE FROM accounts WHERE name = ?1";
+            Ok(connection.prepare_cached(sql)?.execute([&name])? > 0)
+        })
+        .await
+    }
+
+    /// Sets a password; links and browser sessions of the account end. `false` if there is no such account.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn set_password(&self, name: &str, password: String) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.change(move |connection| set_password(connection, &name, &password))
+            .await
+    }
+
+    /// Uses up a link and sets the password of its account, which is returned. `None` if the link does not hold.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn set_password_by_link(
+        &self,
+        link: [u8; 32],
+        password: String,
+        now: SystemTime,
+    ) -> Result<Option<String>, Error> {
+        self.change(move |connection| {
+            let sql = "DELETE FROM account_links WHERE hash = ?1 AND account IS NOT NULL AND expires_at > ?2
+                RETURNING account";
+            let account: Option<String> = connection
+                .prepare_cached(sql)?
+                .query_row((link, to_micros(now)), |row| row.get(0))
+                .optional()?;
+            let Some(account) = account else {
+                return Ok(None);
+            };
+            Ok(set_password(connection, &account, &password)?.then_some(account))
+        })
+        .await
+    }
+
+    /// Keeps another hash of the same password; nothing if it was changed meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn rehash_password(&self, name: &str, from: String, to: String) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "UPDATE accounts SET password = ?3 WHERE name = ?1 AND password = ?2";
+            connection
+                .prepare_cached(sql)?
+                .execute((&name, &from, &to))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes down how many wrong tries there were. Of a name that is nobody's it takes as long, and leaves nothing.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn note_failures(&self, name: &str, count: u32, at: SystemTime) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "UPDATE accounts SET failures = ?2, failed_at = ?3 WHERE name = ?1";
+            connection
+                .prepare_cached(sql)?
+                .execute((&name, count, to_micros(at)))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes down a sign-in; wrong tries before it are forgotten.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn note_sign_in(&self, name: &str, at: SystemTime) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "UPDATE accounts SET failures = 0, failed_at = NULL, signed_in_at = ?2 WHERE name = ?1";
+            connection
+                .prepare_cached(sql)?
+                .execute((&name, to_micros(at)))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Keeps a secret for one-time passwords that is not in force yet. `false` if one is, or there is no such account.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn draft_totp(&self, name: &str, sealed: Vec<u8>) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "UPDATE accounts SET totp_draft = ?2 WHERE name = ?1 AND totp IS NULL";
+            Ok(connection.prepare_cached(sql)?.execute((&name, &sealed))? > 0)
+        })
+        .await
+    }
+
+    /// Puts the drafted secret in force, if it is still `sealed`; with fresh recovery codes and the step of the code
+    /// that confirmed it. `false` if it is not.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn confirm_totp(
+        &self,
+        name: &str,
+        sealed: Vec<u8>,
+        step: i64,
+        codes: Vec<[u8; 32]>,
+    ) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "UPDATE accounts SET totp = totp_draft, totp_draft = NULL, totp_step = ?3
+                WHERE name = ?1 AND totp IS NULL AND totp_draft = ?2";
+            if connection
+                .prepare_cached(sql)?
+                .execute((&name, &sealed, step))?
+                == 0
+            {
+                return Ok(false);
+            }
+            connection.execute("DELETE FROM recovery_codes WHERE account = ?1", [&name])?;
+            let mut insert = connection
+                .prepare_cached("INSERT INTO recovery_codes (account, hash) VALUES (?1, ?2)")?;
+            for code in &codes {
+                insert.execute((&name, code))?;
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Takes a one-time password's step, if none as late was taken. `false` otherwise.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn take_totp_step(&self, name: &str, step: i64) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "UPDATE accounts SET totp_step = ?2
+                WHERE name = ?1 AND (totp_step IS NULL OR totp_step < ?2)";
+            Ok(connection.prepare_cached(sql)?.execute((&name, step))? > 0)
+        })
+        .await
+    }
+
+    /// Takes a recovery code. `false` if it is none, or was taken.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn take_recovery_code(&self, name: &str, hash: [u8; 32]) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "DELETE FROM recovery_codes WHERE account = ?1 AND hash = ?2";
+            Ok(connection.prepare_cached(sql)?.execute((&name, hash))? > 0)
+        })
+        .await
+    }
+
+    /// Forgets secret, draft and recovery codes. `false` if there is no such account.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn clear_totp(&self, name: &str) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            connection.execute("DELETE FROM recovery_codes WHERE account = ?1", [&name])?;
+            let sql = "UPDATE accounts SET totp = NULL, totp_draft = NULL, totp_step = NULL WHERE name = ?1";
+            Ok(connection.prepare_cached(sql)?.execute([&name])? > 0)
+        })
+        .await
+    }
+
+    /// Keeps a link; one for the first account replaces those before. What is too old goes. `false` if it is for the
+    /// first account and there is one.
+    ///
+    /// # Errors
+    /// If it cannot be written, or its account is gone.
+    pub async fn put_link(&self, link: LinkRow) -> Result<bool, Error> {
+        self.change(move |connection| {
+            if link.account.is_none() && has_accounts(connection)? {
+                return Ok(false);
+            }
+            let created_at = to_micros(link.created_at);
+            connection.execute(
+                "DELETE FROM account_links WHERE expires_at <= ?1 OR (?2 IS NULL AND account IS NULL)",
+                (created_at, &link.account),
+            )?;
+            connection.execute(
+                "INSERT INTO account_links (hash, account, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+                (link.hash, &link.account, created_at, to_micros(link.expires_at)),
+            )?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// A link that works now.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn get_link(&self, hash: [u8; 32], now: SystemTime) -> Result<Option<LinkRow>, Error> {
+        self.read(|connection| {
+            let sql = "SELECT hash, account, created_at, expires_at FROM account_links
+                WHERE hash = ?1 AND expires_at > ?2";
+            connection
+                .prepare_cached(sql)?
+                .query_row((hash, to_micros(now)), |row| {
+                    Ok(LinkRow {
+                        hash: row.get(0)?,
+                        account: row.get(1)?,
+                        created_at: from_micros(row.get(2)?),
+                        expires_at: from_micros(row.get(3)?),
+                    })
+                })
+                .optional()
+        })
+    }
+
+    /// When the account's last link was made.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn last_link_at(&self, account: &str) -> Result<Option<SystemTime>, Error> {
+        self.read(|connection| {
+            let sql = "SELECT max(created_at) FROM account_links WHERE account = ?1";
+            let at: Option<i64> = connection
+                .prepare_cached(sql)?
+                .query_row([account], |row| row.get(0))?;
+            Ok(at.map(from_micros))
+        })
+    }
+}
+
+fn has_accounts(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM accounts LIMIT 1")?
+        .exists([])
+}
+
+fn insert(connection: &Connection, draft: &AccountDraft) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO accounts (name, email, roles, password, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT DO NOTHING";
+    let inserted = connection.prepare_cached(sql)?.execute((
+        &draft.name,
+        &draft.email,
+        list::to_text(&draft.roles),
+        &draft.password,
+        to_micros(draft.created_at),
+    ))?;
+    Ok(inserted > 0)
+}
+
+fn set_password(connection: &Connection, name: &str, password: &str) -> rusqlite::Result<bool> {
+    let sql = "UPDATE accounts SET password = ?2, failures = 0, failed_at = NULL WHERE name = ?1";
+    let known = connection.prepare_cached(sql)?.execute((name, password))? > 0;
+    connection.execute("DELETE FROM account_links WHERE account = ?1", [name])?;
+    end_sessions(connection, name)?;
+    Ok(known)
+}
+
+fn end_sessions(connection: &Connection, account: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM browser_sessions WHERE account = ?1", [account])?;
+    Ok(())
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
+    let time = |column| {
+        row.get::<_, Option<i64>>(column)
+            .map(|micros| micros.map(from_micros))
+    };
+    Ok(AccountRow {
+        name: row.get(0)?,
+        email: row.get(1)?,
+        roles: list::from_text(row, 2)?,
+        password: row.get(3)?,
+        totp: row.get(4)?,
+        totp_draft: row.get(5)?,
+        failures: row.get(6)?,
+        failed_at: time(7)?,
+        created_at: from_micros(row.get(8)?),
+        signed_in_at: time(9)?,
+        recovery_codes: row.get(10)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;
