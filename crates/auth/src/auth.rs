@@ -19,10 +19,10 @@ use crate::authority::{self, Authority};
 use crate::cache::Uses;
 use crate::keyring::Keyring;
 use crate::keys::{ConfiguredKey, Keys};
-use crate::outbound::Outbound;
+use crate::outbound::{self, Outbound};
 use crate::presented::Form;
 use crate::revocation::Revocations;
-use crate::tokens::{Issuer, Tokens};
+use crate::tokens::{self, Issuer, Tokens};
 use crate::{AuthError, ClientCertificate, Peer, Presented, Site, Vault, certificate};
 
 /// How often it is noted when keys were last used.
@@ -59,6 +59,8 @@ pub struct Settings {
     pub authority: authority::Settings,
     /// Local accounts.
     pub accounts: accounts::Settings,
+    /// Credentials for upstreams.
+    pub outbound: outbound::Settings,
 }
 
 /// What it all rests on.
@@ -83,6 +85,7 @@ pub struct Parts {
 pub struct Auth {
     parts: Parts,
     now: ArcSwap<Now>,
+    tokens: Arc<tokens::Lasting>,
     authority: Authority,
     accounts: Accounts,
     outbound: Outbound,
@@ -105,11 +108,19 @@ impl Auth {
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         let uses = Arc::default();
+        let authority = Authority::new(&parts, settings.authority.clone());
+        let tokens = tokens::Lasting::new(&parts, Arc::clone(authority.keys()));
         Arc::new(Self {
-            authority: Authority::new(&parts, settings.authority.clone()),
+            authority,
             accounts: Accounts::new(&parts, settings.accounts.clone(), settings.members.clone()),
-            outbound: Outbound::new(&parts),
-            now: ArcSwap::from_pointee(Now::new(&parts, settings, Arc::clone(&uses))),
+            outbound: Outbound::new(&parts, settings.outbound.clone()),
+            now: ArcSwap::from_pointee(Now::new(
+                &parts,
+                &tokens,
+                settings,
+                Arc::clone(&uses),
+            )),
+            tokens,
             uses,
             parts,
         })
@@ -120,7 +131,12 @@ impl Auth {
         self.authority.reload(settings.authority.clone());
         self.accounts
             .reload(settings.accounts.clone(), settings.members.clone());
-        let now = Now::new(&self.parts, settings, Arc::clone(&self.uses));
+        let now = Now::new(
+            &self.parts,
+            &self.tokens,
+            settings,
+            Arc::clone(&self.uses),
+        );
         self.now.store(Arc::new(now));
     }
 
@@ -175,6 +191,10 @@ impl Auth {
             Form::Bearer(token) => now.tokens.verify(token, false, presented).await?,
             Form::Dpop(token) => now.tokens.verify(token, true, presented).await?,
             Form::Nothing => match presented.certificate {
+                // The handshake may be long ago.
+                Some(certificate) if certificate.expires_at <= self.parts.clock.wall() => {
+                    return Err(AuthError::Expired);
+                }
                 Some(certificate) => now.certificate_holder(certificate)?,
                 None => now.uncredentialed(presented.peer)?,
             },
@@ -214,6 +234,12 @@ impl Auth {
         Keyring::new(store, vault, clock, revocations)
     }
 
+    /// Whether the config has a key of this name.
+    #[must_use]
+    pub fn is_configured_key(&self, name: &str) -> bool {
+        self.now.load().keys.is_configured(name)
+    }
+
     /// What goes on beside the calls, until `stop`: noticing what other processes revoke, and noting which keys were
     /// used.
     pub async fn upkeep(&self, stop: &CancellationToken) {
@@ -244,7 +270,12 @@ impl Auth {
 }
 
 impl Now {
-    fn new(parts: &Parts, settings: Settings, uses: Arc<Uses>) -> Self {
+    fn new(
+        parts: &Parts,
+        lasting: &Arc<tokens::Lasting>,
+        settings: Settings,
+        uses: Arc<Uses>,
+    ) -> Self {
         let Settings {
             keys,
             members,
@@ -253,12 +284,13 @@ impl Now {
             certificates,
             authority: _,
             accounts: _,
+            outbound: _,
         } = settings;
         let id = PrincipalId::new(LOCAL).expect("`local` is a name");
         let owner = BTreeSet::from([RoleName::new(Rules::OWNER).expect("`owner` is a name")]);
         Self {
             keys: Keys::new(keys, &members, parts, uses),
-            tokens: Tokens::new(issuers, parts),
+            tokens: Tokens::new(issuers, &members, lasting),
             local: Arc::new(principal(id, owner, &members, Credential::Local)),
             certificates,
             members,
@@ -288,12 +320,16 @@ impl Now {
             .certificates
             .holder(certificate)
             .ok_or(AuthError::Unknown)?;
-        Ok(Arc::new(principal(
+        let holder = principal(
             mapping.principal.clone(),
             mapping.roles.clone(),
             &self.members,
             Credential::Certificate(certificate.fingerprint().to_string()),
-        )))
+        );
+        Ok(Arc::new(Principal {
+            expires_at: Some(certificate.expires_at),
+            ..holder
+        }))
     }
 
     /// Whether the config and the store of this moment still know the credential.
@@ -301,8 +337,13 @@ impl Now {
         match &principal.credential {
             Credential::Local => true,
             Credential::ApiKey(id) => self.keys.is_current(id),
-            // Their ends are their expiry and the revocations.
-            Credential::Token(_) | Credential::Certificate(_) | Credential::Session(_) => true,
+            // Besides this, their ends are their expiry and the revocations.
+            Credential::Token(token) => self.tokens.is_current(token),
+            Credential::Session(_) => true,
+            Credential::Certificate(_) => {
+                let Principal { id, roles, .. } = principal;
+                self.certificates.stands_for(id, roles)
+            }
         }
     }
 }

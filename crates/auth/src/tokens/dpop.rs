@@ -45,6 +45,8 @@ pub struct Expected<'a> {
     pub url: &'a str,
     /// The access token beside it; `None` at the token endpoint, where there is none yet.
     pub token: Option<&'a str>,
+    /// The key that must have made it; `None` if any may.
+    pub key: Option<Thumbprint>,
     /// Whether it must carry a nonce of ours that is fresh.
     pub nonce: bool,
 }
@@ -211,6 +213,9 @@ fn judge(proof: &str, expected: &Expected<'_>, now: SystemTime) -> Result<Judged
     let key = VerifyingKey::from_jwk(jwk, rsa).map_err(|_error| "its key is not one we take")?;
     if !proof.is_signed_by(&key) {
         return Err("its signature does not hold");
+    }
+    if expected.key.is_some_and(|own| own != key.thumbprint()) {
+        return Err("it was made with another key");
     }
     let text = |name: &str| proof.claims.get(name).and_then(Value::as_str);
     if text("htm") != Some(expected.method) {

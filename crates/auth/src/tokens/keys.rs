@@ -506,10 +506,6 @@ impl Published {
     pub(crate) fn contains(&self, id: &str) -> bool {
         self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
 }
 
 /// Reads a JWK Set (RFC 7517 section 5). Keys that we cannot use are passed over: sets hold keys for other purposes.
