@@ -1,9 +1,11 @@
 //! Why there is no credential for an upstream.
 
+use std::sync::Arc;
+
 use policy::UpstreamId;
 
 /// Why there is no credential for an upstream. `Display` speaks to the operator, and never holds a credential.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum OutboundError {
     /// The principal has not connected the upstream, or what it granted no longer holds.
     #[error("`{upstream}` is not connected by this principal")]
@@ -49,7 +51,7 @@ pub enum OutboundError {
         what: &'static str,
         /// Why not.
         #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
+        cause: Arc<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -63,7 +65,7 @@ impl OutboundError {
         what: &'static str,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        let cause = cause.into();
+        let cause = cause.into().into();
         Self::Unavailable { what, cause }
     }
 }
