@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_secrets.sql"),
     include_str!("migrations/0006_revocations.sql"),
     include_str!("migrations/0007_replays.sql"),
+    include_str!("migrations/0008_upstream_tokens.sql"),
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.
