@@ -12,6 +12,7 @@ mod error;
 mod fetch;
 pub mod guard;
 mod link;
+pub mod mail;
 mod pool;
 mod tls;
 mod websocket;
