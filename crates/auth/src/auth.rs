@@ -22,6 +22,7 @@ use crate::keys::{ConfiguredKey, Keys};
 use crate::outbound::{self, Outbound};
 use crate::presented::Form;
 use crate::revocation::Revocations;
+use crate::sign_in::{Provider, SignIn};
 use crate::tokens::{self, Issuer, Tokens};
 use crate::{AuthError, ClientCertificate, Peer, Presented, Site, Vault, certificate};
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub authority: authority::Settings,
     /// Local accounts.
     pub accounts: accounts::Settings,
+    /// With whose accounts people may sign in, besides local ones.
+    pub sign_in: Vec<Provider>,
     /// Credentials for upstreams.
     pub outbound: outbound::Settings,
 }
@@ -88,6 +91,7 @@ pub struct Auth {
     tokens: Arc<tokens::Lasting>,
     authority: Authority,
     accounts: Accounts,
+    sign_in: SignIn,
     outbound: Outbound,
     uses: Arc<Uses>,
 }
@@ -97,6 +101,8 @@ pub struct Auth {
 struct Now {
     keys: Keys,
     tokens: Tokens,
+    /// The identifiers of those whose tokens are taken, the embedded server apart.
+    issuers: Vec<Arc<str>>,
     certificates: certificate::Settings,
     members: BTreeMap<PrincipalId, BTreeSet<RoleName>>,
     loopback: Loopback,
@@ -113,6 +119,7 @@ impl Auth {
         Arc::new(Self {
             authority,
             accounts: Accounts::new(&parts, settings.accounts.clone(), settings.members.clone()),
+            sign_in: SignIn::new(&parts, settings.sign_in.clone(), settings.members.clone()),
             outbound: Outbound::new(&parts, settings.outbound.clone()),
             now: ArcSwap::from_pointee(Now::new(
                 &parts,
@@ -129,8 +136,11 @@ impl Auth {
     /// Takes over another config.
     pub fn reload(&self, settings: Settings) {
         self.authority.reload(settings.authority.clone());
+        self.outbound.reload(settings.outbound.clone());
         self.accounts
             .reload(settings.accounts.clone(), settings.members.clone());
+        self.sign_in
+            .reload(settings.sign_in.clone(), settings.members.clone());
         let now = Now::new(
             &self.parts,
             &self.tokens,
@@ -150,6 +160,23 @@ impl Auth {
     #[must_use]
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+
+    /// Signing in with accounts that people have elsewhere.
+    #[must_use]
+    pub fn sign_in(&self) -> &SignIn {
+        &self.sign_in
+    }
+
+    /// Where clients may get tokens for this gate (RFC 9728 section 2): the issuers that the config names, in its order,
+    /// then the embedded server.
+    #[must_use]
+    pub fn authorization_servers(&self) -> Vec<Arc<str>> {
+        let mut servers = self.now.load().issuers.clone();
+        if self.authority.is_enabled() {
+            servers.push(self.parts.site.base().into());
+        }
+        servers
     }
 
     /// Credentials for upstreams.
@@ -247,7 +274,7 @@ impl Auth {
             Ok(0) => {}
             Ok(keys) => info!(keys, "hashes of keys are keyed now"),
             Err(error) => {
-                warn!(%error, "hashes of keys could not be keyed; the next start tries again")
+                warn!(%error, "hashes of keys could not be keyed; the next start tries again");
             }
         }
         tokio::join!(self.parts.revocations.watch(stop), self.note_uses(stop));
@@ -284,12 +311,14 @@ impl Now {
             certificates,
             authority: _,
             accounts: _,
+            sign_in: _,
             outbound: _,
         } = settings;
         let id = PrincipalId::new(LOCAL).expect("`local` is a name");
         let owner = BTreeSet::from([RoleName::new(Rules::OWNER).expect("`owner` is a name")]);
         Self {
             keys: Keys::new(keys, &members, parts, uses),
+            issuers: issuers.iter().map(|issuer| Arc::clone(&issuer.issuer)).collect(),
             tokens: Tokens::new(issuers, &members, lasting),
             local: Arc::new(principal(id, owner, &members, Credential::Local)),
             certificates,

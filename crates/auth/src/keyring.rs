@@ -64,6 +64,18 @@ pub enum KeyringError {
     Store(#[from] store::Error),
 }
 
+/// What has become of a key: `good`, `expired` or `revoked`.
+#[must_use]
+pub fn state(row: &KeyRow, now: SystemTime) -> &'static str {
+    if row.revoked_at.is_some() {
+        "revoked"
+    } else if row.expires_at.is_some_and(|at| at <= now) {
+        "expired"
+    } else {
+        "good"
+    }
+}
+
 /// The keys in the store, for those who may change them.
 #[derive(Debug, Clone)]
 pub struct Keyring {

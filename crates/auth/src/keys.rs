@@ -114,9 +114,14 @@ impl Keys {
         Ok(principal)
     }
 
+    /// Whether the config has a key of this name.
+    pub(crate) fn is_configured(&self, id: &str) -> bool {
+        self.configured_names.contains(id)
+    }
+
     /// Whether the key of this id is still there and not revoked.
     pub(crate) fn is_current(&self, id: &str) -> bool {
-        if self.configured_names.contains(id)
+        if self.is_configured(id)
             || self.accepted.get(id, self.revocations.keys()).is_some()
         {
             return true;

@@ -2,6 +2,7 @@
 //!
 //! No sockets: listeners hand in bytes and facts and carry replies away.
 
+mod admin;
 mod call;
 mod catalog;
 mod dialect;
@@ -22,6 +23,7 @@ mod tasks;
 mod translate;
 mod uri;
 
+pub use admin::{AdminRecord, SessionEntry};
 pub use dialect::{Dialect, Family, Names};
 pub use door::{AskError, Conversation, EventStream, HttpBody, HttpReply, Pipe, Refused};
 pub use gate::{Gate, Loaded, Parts, Reply, StartError};

@@ -133,6 +133,9 @@ pub enum Rejection {
     /// A session that does not exist, is over, or is somebody else's.
     #[error("unknown session")]
     UnknownSession,
+    /// The same on HTTP+SSE, where a session is a stream.
+    #[error("unknown stream")]
+    UnknownStream,
     /// As many sessions as are kept.
     #[error("as many sessions as are kept")]
     TooManySessions,
@@ -423,6 +426,12 @@ impl Rejection {
                 Client,
                 "Unknown session: send `initialize` again",
             ),
+            Self::UnknownStream => Response::new(
+                404,
+                code::INVALID_REQUEST,
+                Client,
+                "Unknown session: open /sse again",
+            ),
             Self::TooManySessions => Response::new(
                 503,
                 code::LIMITED,
@@ -444,6 +453,10 @@ impl Rejection {
 
     /// What an HTTP client is told in `WWW-Authenticate`, if this is about its credential.
     #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a new rejection is not about a credential unless somebody says so here"
+    )]
     pub fn challenge(&self) -> Option<Challenge> {
         use auth::AuthError;
         match self {
@@ -510,6 +523,7 @@ impl Rejection {
             | Self::Http { .. }
             | Self::NoSession
             | Self::UnknownSession
+            | Self::UnknownStream
             | Self::TooManySessions => true,
         }
     }
@@ -677,6 +691,7 @@ fn samples() -> Vec<Rejection> {
         },
         Rejection::NoSession,
         Rejection::UnknownSession,
+        Rejection::UnknownStream,
         Rejection::TooManySessions,
         Rejection::Cancelled,
     ];

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use upstream::Logs;
 use wire::{Abilities, Revision};
 
-use crate::Rejection;
+use crate::{Rejection, SessionEntry};
 use crate::settings::SessionSettings;
 use crate::subscriptions::Subscriptions;
 
@@ -235,6 +235,31 @@ impl Sessions {
     pub(crate) fn end(&self, session: &Session) {
         self.open.lock().remove(&session.id);
         session.over.cancel();
+    }
+
+    /// All that are open, in the order of their ids.
+    pub(crate) fn list(&self) -> Vec<SessionEntry> {
+        let mut all: Vec<SessionEntry> = {
+            let open = self.open.lock();
+            let entries = open.values().map(|session| SessionEntry {
+                id: session.id.clone(),
+                principal: session.principal.id.to_string(),
+                client: session.client.clone(),
+                revision: session.revision.as_str(),
+            });
+            entries.collect()
+        };
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        all
+    }
+
+    /// Ends a session, whosever it is; `false` if there is none.
+    pub(crate) fn end_by_id(&self, id: &str) -> bool {
+        let session = self.open.lock().remove(id);
+        if let Some(session) = &session {
+            session.over.cancel();
+        }
+        session.is_some()
     }
 
     /// Ends all whose owner `is_current` no longer knows.

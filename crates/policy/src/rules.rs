@@ -178,6 +178,12 @@ impl Rules {
         })
     }
 
+    /// Whether there is a role of that name; the built-in one always is.
+    #[must_use]
+    pub fn defines(&self, role: &RoleName) -> bool {
+        role.as_str() == Self::OWNER || self.roles.contains_key(role)
+    }
+
     /// The roles that name `id` as a member.
     #[must_use]
     pub fn roles_of(&self, id: &PrincipalId) -> BTreeSet<RoleName> {

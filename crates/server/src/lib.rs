@@ -10,6 +10,8 @@ mod http;
 pub mod run;
 pub mod serve;
 mod supervise;
+pub mod tls;
 pub mod vault;
 
 pub use clock::SystemClock;
+pub use http::{RouteRow, routes};

@@ -12,6 +12,8 @@ mod import;
 mod install;
 mod key;
 pub mod output;
+mod session;
+mod secret;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +23,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use policy::Clock as _;
 
-use crate::config::{Environment, Invalid, Loaded, Sources, load};
+use crate::config::{Environment, Fetch, Invalid, Loaded, Sources, load, load_with};
 use crate::{SystemClock, run};
 pub use clients::Client;
 
@@ -108,6 +110,14 @@ impl Common {
     pub fn load(&self) -> Result<Loaded, Invalid> {
         load(&self.sources(), &Environment::of_process())
     }
+
+    /// As [`Self::load`], for commands that start no upstream: secrets are not fetched, and none is missing.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with them.
+    pub fn load_settings(&self) -> Result<Loaded, Invalid> {
+        load_with(&self.sources(), &Environment::of_process(), Fetch::Nothing)
+    }
 }
 
 /// What to do.
@@ -158,9 +168,15 @@ pub enum Command {
     /// List resources, or read one.
     #[command(subcommand)]
     Resources(Resources),
-    /// Create, list and revoke API keys.
+    /// Create, rotate, list and revoke API keys.
     #[command(subcommand)]
     Key(Key),
+    /// List and revoke sessions, grants and tokens.
+    #[command(subcommand)]
+    Session(Session),
+    /// Keep, list and remove secrets, and rotate the keys they are sealed with.
+    #[command(subcommand)]
+    Secret(Secret),
     /// Read the record of calls.
     #[command(subcommand)]
     Audit(Audit),
@@ -299,15 +315,17 @@ pub enum Key {
                             KEY=$(portcullis key create ci --role owner --expires 90d)\n\n\
                             The role `owner` may do everything. A key without a role has those whose `members` name its principal."
     )]
-    Create {
-        /// Whom the key stands for.
-        principal: String,
-        /// A role its holder has; repeat for several.
-        #[arg(long = "role", value_name = "ROLE")]
-        roles: Vec<String>,
-        /// How long it is good for: 12h, 90d.
+    Create(NewKeyArguments),
+    /// Replace a key by a new one that may do the same; the old one stays good for a while.
+    #[command(
+        after_help = "Examples:\n  portcullis key rotate k7f3a2\n  portcullis key rotate k7f3a2 --overlap 1h"
+    )]
+    Rotate {
+        /// The key's id, as `key list` shows it.
+        id: String,
+        /// How long the old key stays good: 1h, 7d; a day if left out.
         #[arg(long, value_name = "DURATION")]
-        expires: Option<String>,
+        overlap: Option<String>,
     },
     /// List the keys, never their secrets.
     #[command(after_help = "Examples:\n  portcullis key list\n  portcullis key list --json")]
@@ -318,6 +336,107 @@ pub enum Key {
         /// The key's id, as `key list` shows it.
         id: String,
     },
+}
+
+/// `portcullis secret`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Secret {
+    /// Keep a secret; its value is asked for, or read from stdin, and never shown.
+    #[command(
+        after_help = "Examples:\n  portcullis secret set github\n  \
+                            portcullis secret set github < token.txt\n  \
+                            portcullis secret set session-pepper --generate\n\n\
+                            The config refers to it as { secret = \"github\" }. One newline at the end of what is read is dropped."
+    )]
+    Set {
+        /// What the config refers to it by.
+        name: String,
+        /// Keep 32 random bytes in base64url, which nobody sees.
+        #[arg(long)]
+        generate: bool,
+    },
+    /// List the secrets, never their values.
+    #[command(after_help = "Examples:\n  portcullis secret list\n  portcullis secret list --json")]
+    List,
+    /// Make a new data key and seal everything anew; or bring a new master key.
+    #[command(
+        after_help = "Examples:\n  portcullis secret rotate\n  \
+                            portcullis secret rotate --new-master-file /etc/portcullis/master.key\n\n\
+                            A running gate goes on meanwhile. A new master key touches no value: the data keys are wrapped anew."
+    )]
+    Rotate {
+        /// Wrap the data keys under the master key in this file; it is made if it is not there.
+        #[arg(long, value_name = "FILE")]
+        new_master_file: Option<PathBuf>,
+    },
+    /// Remove a secret for good.
+    #[command(after_help = "Examples:\n  portcullis secret remove github")]
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a new key is to be.
+#[derive(Debug, Clone, Args)]
+pub struct NewKeyArguments {
+    /// Whom the key stands for.
+    pub principal: String,
+    /// A role its holder has; repeat for several.
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// What it may be used for at most, such as mcp:tools; repeat for several. Not narrowed if left out.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// How long it is good for: 12h, 90d.
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<String>,
+    /// What to remember it by.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+}
+
+/// `portcullis session`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Session {
+    /// List the browsers that are signed in, and what OAuth clients were allowed.
+    #[command(after_help = "Examples:\n  portcullis session list\n  portcullis session list --json")]
+    List,
+    /// Revoke a session, or all that a user or a client has, or a token or a key that signs tokens.
+    #[command(
+        after_help = "Examples:\n  portcullis session revoke grant:k7f3a2\n  portcullis session revoke --user alice --reason left\n  \
+                            portcullis session revoke --client https://app.example/client.json\n  \
+                            portcullis session revoke --token corp 0f3e7a\n  portcullis session revoke --signing-key corp 2026-01\n\n\
+                            A running gate notices within a second, and cuts open streams."
+    )]
+    Revoke(Revoke),
+}
+
+/// What `portcullis session revoke` revokes.
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct Revoke {
+    /// A session's id, as `session list` shows it.
+    #[arg(group = "what")]
+    pub id: Option<String>,
+    /// Every session, grant and token that this user has now; keys have their own ends.
+    #[arg(long, group = "what", value_name = "NAME")]
+    pub user: Option<String>,
+    /// All that this OAuth client has and will have.
+    #[arg(long, group = "what", value_name = "ID")]
+    pub client: Option<String>,
+    /// One access token, by its issuer's name in the config and its `jti`.
+    #[arg(long, group = "what", num_args = 2, value_names = ["ISSUER", "JTI"])]
+    pub token: Option<Vec<String>>,
+    /// All tokens signed with a key, by their issuer's name in the config and the key's `kid`.
+    #[arg(long, group = "what", num_args = 2, value_names = ["ISSUER", "KID"])]
+    pub signing_key: Option<Vec<String>>,
+    /// A client certificate, by the SHA-256 of its DER form, in hex.
+    #[arg(long, group = "what", value_name = "SHA256")]
+    pub certificate: Option<String>,
+    /// Why.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
 }
 
 /// `portcullis audit`.
@@ -416,6 +535,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Config(Config::Show)) => config::show(&common),
         Some(Command::Config(Config::Schema)) => config::schema(),
         Some(Command::Key(key)) => key::key(&common, key),
+        Some(Command::Session(session)) => session::session(&common, session),
+        Some(Command::Secret(secret)) => secret::secret(&common, secret),
         Some(Command::Audit(Audit::Tail {
             lines,
             follow,

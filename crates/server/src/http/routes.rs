@@ -56,6 +56,7 @@ pub(super) struct Route {
 
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
+const DELETE: &[Method] = &[Method::DELETE];
 const FORM: &[Method] = &[Method::GET, Method::POST];
 
 /// All of them.
@@ -85,6 +86,14 @@ pub(super) const ROUTES: &[Route] = &[
         Access::Public,
         Target::ServerMetadata,
     ),
+    row("/v1/me", GET, Access::Principal, Target::Admin),
+    row("/v1/openapi.json", GET, Access::Principal, Target::Admin),
+    row("/v1/keys", FORM, Access::Owner, Target::Admin),
+    row("/v1/keys/{id}", DELETE, Access::Owner, Target::Admin),
+    row("/v1/keys/{id}/rotate", POST, Access::Owner, Target::Admin),
+    row("/v1/sessions", GET, Access::Owner, Target::Admin),
+    row("/v1/sessions/{id}", DELETE, Access::Owner, Target::Admin),
+    row("/v1/revocations", FORM, Access::Owner, Target::Admin),
     row("/oauth/jwks", GET, Access::Public, Target::OAuth),
     row("/oauth/client.json", GET, Access::Public, Target::OAuth),
     row("/oauth/token", POST, Access::Public, Target::OAuth),
@@ -133,6 +142,35 @@ const fn row(
         access,
         target,
     }
+}
+
+/// One row, for those who ask about the table from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRow {
+    /// The path. A segment `{…}` stands for any one segment, `*` at the end for any rest.
+    pub path: &'static str,
+    /// The methods that it has.
+    pub methods: Vec<&'static str>,
+    /// Who may come in: `public`, `browser`, `principal` or `owner`.
+    pub access: &'static str,
+}
+
+/// All routes there are.
+#[must_use]
+pub fn routes() -> Vec<RouteRow> {
+    ROUTES
+        .iter()
+        .map(|route| RouteRow {
+            path: route.path,
+            methods: route.methods.iter().map(Method::as_str).collect(),
+            access: match route.access {
+                Access::Public => "public",
+                Access::Browser => "browser",
+                Access::Principal => "principal",
+                Access::Owner => "owner",
+            },
+        })
+        .collect()
 }
 
 /// The row of this path.

@@ -102,7 +102,7 @@ impl Edge {
         let open = id
             .and_then(|id| self.streams.open.lock().get(id).cloned())
             .filter(|open| open.principal.continues(principal))
-            .ok_or(Rejection::UnknownSession)?;
+            .ok_or(Rejection::UnknownStream)?;
         let (head, body) = request.into_parts();
         check_media(&head.headers)?;
         let body = read(body, settings).await?;
@@ -114,7 +114,7 @@ impl Edge {
                     reason: "The stream is not read; its messages wait",
                 });
             }
-            Err(SendTimeoutError::Closed(_)) => return Err(Rejection::UnknownSession),
+            Err(SendTimeoutError::Closed(_)) => return Err(Rejection::UnknownStream),
         }
         Ok(self.plain_response(HttpReply {
             status: 202,

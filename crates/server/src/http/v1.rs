@@ -1,20 +1,372 @@
-//! The admin API, `/v1/…`, for owners. Errors are problem details (RFC 9457).
+//! The admin API, `/v1/…`: JSON in, JSON out, errors as problem details (RFC 9457).
+//!
+//! One table of operations, from which the dispatch, the audit records and the OpenAPI document come. Who may come in
+//! was decided before, by the table of routes. Every request leaves one record, opened before anything is done.
+
+mod keys;
+mod me;
+mod openapi;
+mod problem;
+mod revocations;
+mod sessions;
+mod shape;
 
 use std::sync::Arc;
 
-use ::http::{Request, Response, StatusCode};
+use ::http::header::{self, HeaderValue};
+use ::http::{Method, Request, Response, StatusCode};
+use auth::Auth;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use policy::Principal;
+use schemars::{Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Body, Edge, text};
+use super::routes::Route;
+use super::{Body, Edge, check_media, read, text};
 use crate::config;
+use problem::Problem;
+
+pub(super) use problem::worded;
+
+/// The largest request body here.
+const BODY_MAX: usize = 64 * 1024;
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Me,
+    OpenApi,
+    KeysList,
+    KeysCreate,
+    KeysRotate,
+    KeysRevoke,
+    SessionsList,
+    SessionsEnd,
+    RevocationsList,
+    RevocationsCreate,
+}
+
+/// Whether a request brings a body.
+#[derive(Debug, Clone, Copy)]
+enum Input {
+    None,
+    /// An empty body says `{}`.
+    Optional(fn(&mut SchemaGenerator) -> Schema),
+    Needed(fn(&mut SchemaGenerator) -> Schema),
+}
+
+/// One row: a verb on a path.
+#[derive(Debug)]
+struct Operation {
+    method: Method,
+    /// As in the table of routes.
+    path: &'static str,
+    action: Action,
+    /// Its name in audit records.
+    record: &'static str,
+    /// For the OpenAPI document.
+    summary: &'static str,
+    input: Input,
+    /// What the answer looks like; `None` if it has no body.
+    output: Option<fn(&mut SchemaGenerator) -> Schema>,
+}
+
+/// All of them.
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: Method::GET,
+        path: "/v1/me",
+        action: Action::Me,
+        record: "admin/me",
+        summary: "Who the caller is",
+        input: Input::None,
+        output: Some(|schemas| schemas.subschema_for::<me::Me>()),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/openapi.json",
+        action: Action::OpenApi,
+        record: "admin/openapi",
+        summary: "This document",
+        input: Input::None,
+        output: Some(|schemas| schemas.subschema_for::<serde_json::Value>()),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/keys",
+        action: Action::KeysList,
+        record: "admin/keys.list",
+        summary: "API keys, oldest first, revoked ones too",
+        input: Input::None,
+        output: Some(|schemas| schemas.subschema_for::<shape::Page<keys::Key>>()),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/keys",
+        action: Action::KeysCreate,
+        record: "admin/keys.create",
+        summary: "Create an API key; its secret is in this answer and never again",
+        input: Input::Needed(|schemas| schemas.subschema_for::<keys::Create>()),
+        output: Some(|schemas| schemas.subschema_for::<keys::Created>()),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/keys/{id}/rotate",
+        action: Action::KeysRotate,
+        record: "admin/keys.rotate",
+        summary: "Replace an API key by a new one; the old one stays good for the overlap",
+        input: Input::Optional(|schemas| schemas.subschema_for::<keys::Rotate>()),
+        output: Some(|schemas| schemas.subschema_for::<keys::Created>()),
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/v1/keys/{id}",
+        action: Action::KeysRevoke,
+        record: "admin/keys.revoke",
+        summary: "Revoke an API key, at once and for good",
+        input: Input::None,
+        output: None,
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/sessions",
+        action: Action::SessionsList,
+        record: "admin/sessions.list",
+        summary: "Sessions of legacy clients, of browsers, and what OAuth clients were allowed",
+        input: Input::None,
+        output: Some(|schemas| schemas.subschema_for::<shape::Page<sessions::Session>>()),
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/v1/sessions/{id}",
+        action: Action::SessionsEnd,
+        record: "admin/sessions.end",
+        summary: "End a session, with all that hangs on it",
+        input: Input::None,
+        output: None,
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/revocations",
+        action: Action::RevocationsList,
+        record: "admin/revocations.list",
+        summary: "What is revoked, newest first",
+        input: Input::None,
+        output: Some(|schemas| schemas.subschema_for::<shape::Page<revocations::Revocation>>()),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/revocations",
+        action: Action::RevocationsCreate,
+        record: "admin/revocations.create",
+        summary: "Revoke a key, token, grant, session, client, certificate, signing key, or all that a user has",
+        input: Input::Needed(|schemas| schemas.subschema_for::<revocations::Create>()),
+        output: None,
+    },
+];
+
+/// What an operation has to go by.
+struct Asked<'a> {
+    edge: &'a Edge,
+    principal: &'a Principal,
+    /// The segment of the path that the route leaves open.
+    id: &'a str,
+    query: &'a str,
+    body: Bytes,
+    /// What it is about, for the record.
+    subject: Option<String>,
+}
+
+/// What comes of it.
+struct Answer {
+    status: StatusCode,
+    body: Option<Bytes>,
+}
+
+impl Asked<'_> {
+    fn auth(&self) -> &Arc<Auth> {
+        self.edge.gate.auth()
+    }
+
+    /// The body, as the operation has it.
+    fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body: &[u8] = if self.body.is_empty() {
+            b"{}"
+        } else {
+            &self.body
+        };
+        serde_json::from_slice(body).map_err(|error| Problem::bad(error.to_string()))
+    }
+}
+
+impl Answer {
+    fn json(status: StatusCode, value: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(value).map_err(|error| Problem::ours(&error))?;
+        Ok(Self {
+            status,
+            body: Some(body.into()),
+        })
+    }
+
+    fn ok(value: &impl Serialize) -> Result<Self, Problem> {
+        Self::json(StatusCode::OK, value)
+    }
+
+    fn nothing() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            body: None,
+        }
+    }
+}
 
 /// Answers a request for one of its paths.
 pub(super) async fn serve(
-    _edge: &Arc<Edge>,
-    _principal: &Arc<Principal>,
-    _settings: &config::Http,
-    _request: Request<Incoming>,
+    edge: &Arc<Edge>,
+    principal: &Arc<Principal>,
+    settings: &config::Http,
+    route: &Route,
+    request: Request<Incoming>,
 ) -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "text/plain", "")
+    let Some(operation) = OPERATIONS
+        .iter()
+        .find(|one| one.path == route.path && one.method == *request.method())
+    else {
+        // No route says so, and a test sees to it.
+        return Problem::missing("no such operation").response();
+    };
+    let (head, body) = request.into_parts();
+    let id = open_segment(route.path, head.uri.path());
+    let body = match operation.input {
+        Input::None => Ok(Bytes::new()),
+        Input::Optional(_) | Input::Needed(_) => taken(&head.headers, body, settings).await,
+    };
+    let bytes_in = body.as_ref().map_or(0, Bytes::len);
+    let mut record = match edge
+        .gate
+        .record_admin(principal, operation.record, bytes_in)
+        .await
+    {
+        Ok(record) => record,
+        Err(rejection) => return Problem::of(&rejection).response(),
+    };
+    let done = match (id, body) {
+        (None, _) => Err(Problem::bad("the path is not UTF-8".to_owned())),
+        (_, Err(problem)) => Err(problem),
+        (Some(id), Ok(body)) => {
+            let mut asked = Asked {
+                edge,
+                principal,
+                id: &id,
+                query: head.uri.query().unwrap_or_default(),
+                body,
+                subject: (!id.is_empty()).then(|| id.clone()),
+            };
+            let done = Box::pin(run(operation.action, &mut asked)).await;
+            if let Some(subject) = &asked.subject {
+                record.about(subject);
+            }
+            done
+        }
+    };
+    let (response, reason, bytes_out) = match done {
+        Ok(answer) => {
+            let bytes = answer.body.as_ref().map_or(0, Bytes::len);
+            (response(answer), None, bytes)
+        }
+        Err(problem) => {
+            let (reason, bytes) = (problem.reason(), problem.body().len());
+            (problem.response(), Some(reason), bytes)
+        }
+    };
+    record.close(response.status().as_u16(), reason, bytes_out);
+    response
 }
+
+async fn run(action: Action, asked: &mut Asked<'_>) -> Result<Answer, Problem> {
+    match action {
+        Action::Me => me::show(asked),
+        Action::OpenApi => Answer::ok(&openapi::document()),
+        Action::KeysList => keys::list(asked),
+        Action::KeysCreate => keys::create(asked).await,
+        Action::KeysRotate => keys::rotate(asked).await,
+        Action::KeysRevoke => keys::revoke(asked).await,
+        Action::SessionsList => sessions::list(asked),
+        Action::SessionsEnd => sessions::end(asked).await,
+        Action::RevocationsList => revocations::list(asked),
+        Action::RevocationsCreate => revocations::create(asked).await,
+    }
+}
+
+/// The body, within the bounds of HTTP and of this API.
+async fn taken(
+    headers: &::http::HeaderMap,
+    body: Incoming,
+    settings: &config::Http,
+) -> Result<Bytes, Problem> {
+    let body = read(body, settings)
+        .await
+        .map_err(|rejection| Problem::of(&rejection))?;
+    if body.len() > BODY_MAX {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Problem::new(status, "The body is too large"));
+    }
+    if !body.is_empty() {
+        check_media(headers).map_err(|rejection| Problem::of(&rejection))?;
+    }
+    Ok(body)
+}
+
+fn response(answer: Answer) -> Response<Body> {
+    let mut response = text(
+        answer.status,
+        "application/json",
+        answer.body.clone().unwrap_or_default(),
+    );
+    let headers = response.headers_mut();
+    if answer.body.is_none() {
+        headers.remove(header::CONTENT_TYPE);
+    }
+    private(headers);
+    response
+}
+
+/// Nothing of this API is for a cache, or for a browser to guess about.
+fn private(headers: &mut ::http::HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+}
+
+/// What stands in the path where the route has `{…}`, decoded; empty if it has none, `None` if it is no text.
+fn open_segment(pattern: &str, path: &str) -> Option<String> {
+    let segments = pattern.split('/').zip(path.split('/'));
+    let open = segments
+        .filter(|(wanted, _)| wanted.starts_with('{'))
+        .map(|(_, found)| found)
+        .next();
+    decoded(open.unwrap_or_default())
+}
+
+/// Without percent-encoding (RFC 3986 section 2.1).
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let value = digit()? * 16 + digit()?;
+        bytes.push(u8::try_from(value).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests;

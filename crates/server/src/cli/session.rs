@@ -1,0 +1,165 @@
+//! `portcullis session`: who is signed in where, and an end to it. A running gate beside notices within a second.
+
+use std::sync::Arc;
+
+use auth::sessions::{self, SessionKind};
+use auth::{Revocations, Revoked};
+use policy::PrincipalId;
+use serde_json::json;
+use store::Store;
+
+use super::arguments::Unusable;
+use super::key::{local, utc};
+use super::{Common, Exit, Revoke, Session, now, output};
+use crate::SystemClock;
+
+/// Who revokes, in lists.
+const BY: &str = "the command line";
+
+pub(super) fn session(common: &Common, session: Session) -> anyhow::Result<Exit> {
+    let loaded = common.load_settings()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let store = Store::open(&loaded.database())?;
+        let exit = match session {
+            Session::List => list(common, &store),
+            Session::Revoke(revoke) => end(common, &store, &revoke).await,
+        };
+        store.close().await;
+        exit
+    })
+}
+
+fn list(common: &Common, store: &Store) -> anyhow::Result<Exit> {
+    let all = sessions::list(store, now())?;
+    if common.json {
+        let all = all.iter().map(|session| {
+            json!({
+                "id": format!("{}:{}", session.kind.as_str(), session.id),
+                "kind": session.kind.as_str(),
+                "principal": session.principal,
+                "client": session.client,
+                "created_at": utc(session.created_at),
+                "last_used_at": utc(session.used_at),
+                "expires_at": utc(session.expires_at),
+            })
+        });
+        output::json(&all.collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    if all.is_empty() {
+        output::say("nobody is signed in, and no OAuth client was allowed anything");
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|session| {
+            vec![
+                format!("{}:{}", session.kind.as_str(), session.id),
+                session.principal,
+                session.client.unwrap_or_default(),
+                local(session.created_at),
+                local(session.used_at),
+                local(session.expires_at),
+            ]
+        })
+        .collect();
+    let headings = [
+        "id",
+        "principal",
+        "client",
+        "created",
+        "last used",
+        "expires",
+    ];
+    output::data(output::table(&headings, &rows).as_bytes())?;
+    Ok(Exit::Done)
+}
+
+async fn end(common: &Common, store: &Store, asked: &Revoke) -> anyhow::Result<Exit> {
+    let revocations = Revocations::open(store.clone(), Arc::new(SystemClock::start()))?;
+    if let Some(id) = &asked.id {
+        let known = end_session(store, &revocations, id, &asked.reason).await?;
+        if common.json {
+            output::json(&json!({ "id": id, "revoked": known }))?;
+        }
+        if known {
+            output::say(format!("revoked {id}"));
+            return Ok(Exit::Done);
+        }
+        output::say(format!(
+            "there is no session {id}; `portcullis session list` shows them all"
+        ));
+        return Ok(Exit::Failed);
+    }
+    let user;
+    let (what, said) = match asked {
+        Revoke {
+            user: Some(name), ..
+        } => {
+            user = PrincipalId::new(name).map_err(|error| Unusable(error.to_string()))?;
+            (Revoked::User(&user), format!("what {name} had until now"))
+        }
+        Revoke {
+            client: Some(id), ..
+        } => (Revoked::Client(id), format!("the client {id}")),
+        Revoke {
+            token: Some(named), ..
+        } => {
+            let (issuer, jti) = pair(named)?;
+            (
+                Revoked::Token { issuer, jti },
+                format!("the token {jti} of {issuer}"),
+            )
+        }
+        Revoke {
+            signing_key: Some(named),
+            ..
+        } => {
+            let (issuer, kid) = pair(named)?;
+            (
+                Revoked::SigningKey { issuer, kid },
+                format!("what {issuer} signed with {kid}"),
+            )
+        }
+        Revoke {
+            certificate: Some(hash),
+            ..
+        } => (
+            Revoked::Certificate(hash),
+            format!("the certificate {hash}"),
+        ),
+        Revoke { .. } => return Err(Unusable("say what to revoke".to_owned()).into()),
+    };
+    revocations.revoke(what, None, BY, &asked.reason).await?;
+    if common.json {
+        output::json(&json!({ "kind": what.kind(), "revoked": true }))?;
+    }
+    output::say(format!("revoked {said}"));
+    Ok(Exit::Done)
+}
+
+async fn end_session(
+    store: &Store,
+    revocations: &Revocations,
+    id: &str,
+    reason: &str,
+) -> anyhow::Result<bool> {
+    let named = id
+        .split_once(':')
+        .and_then(|(kind, id)| Some((SessionKind::parse(kind)?, id)));
+    match named {
+        Some(session) => Ok(sessions::end(store, revocations, session, now(), BY, reason).await?),
+        None => Ok(false),
+    }
+}
+
+/// The two words of an option that takes two.
+fn pair(words: &[String]) -> Result<(&str, &str), Unusable> {
+    match words {
+        [first, second] => Ok((first, second)),
+        _ => Err(Unusable("give an issuer and an id".to_owned())),
+    }
+}
