@@ -57,7 +57,7 @@ function fits(form, who) {
 
 /**
  * From `url` to the page that says nothing to do any more. `who` has the fields that the person can fill in, by name:
- * { name, login, password, code }. Yields the last URL, its status, its text, and the pages on the way.
+ * { name, login, password, code }, and `until`: a path where they stop. Yields the last URL, its status, its text, and the pages on the way.
  */
 export async function walk(url, who, cookies = new Map()) {
     const way = [];
@@ -89,7 +89,8 @@ export async function walk(url, who, cookies = new Map()) {
             request = { url: new URL(goesOn[1].replaceAll('&#38;', '&').replaceAll('&amp;', '&'), request.url), method: 'GET' };
             continue;
         }
-        const form = response.ok && forms(text).find((form) => fits(form, who));
+        const isThere = who.until && request.url.pathname.startsWith(who.until);
+        const form = response.ok && !isThere && forms(text).find((form) => fits(form, who));
         if (!form) return { url: request.url.href, status: response.status, text, way };
         const fields = fill(form, who);
         const target = new URL(form.action || request.url.href, request.url);

@@ -1,6 +1,7 @@
-// A mail server (npm `smtp-server`) on a loopback port that takes every message and prints it: one JSON line each,
-// { "from", "to": [...], "data": the message as it came }. Usage: smtp_server.mjs PORT
+// A mail server (npm `smtp-server`) on a loopback port that takes every message and appends it to a file: one JSON line
+// each, { "from", "to": [...], "data": the message as it came }. Usage: smtp_server.mjs PORT FILE
 
+import { appendFileSync } from 'node:fs';
 import { SMTPServer } from 'smtp-server';
 
 const server = new SMTPServer({
@@ -12,7 +13,8 @@ const server = new SMTPServer({
         stream.on('end', () => {
             const { mailFrom, rcptTo } = session.envelope;
             const data = Buffer.concat(chunks).toString('utf8');
-            console.log(JSON.stringify({ from: mailFrom.address, to: rcptTo.map(({ address }) => address), data }));
+            const mail = { from: mailFrom.address, to: rcptTo.map(({ address }) => address), data };
+            appendFileSync(process.argv[3], `${JSON.stringify(mail)}\n`);
             done();
         });
     },

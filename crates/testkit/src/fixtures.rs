@@ -203,14 +203,16 @@ impl Peers {
         HttpPeer::start(&launch, address, "").await
     }
 
-    /// npm `smtp-server`, running: takes every mail and prints it.
+    /// npm `smtp-server`, running: takes every mail and appends it to `mails`, a JSON object a line.
     ///
     /// # Errors
     /// If it is not installed, or is not ready in time.
-    pub async fn smtp_server(&self) -> Result<HttpPeer> {
+    pub async fn smtp_server(&self, mails: &Path) -> Result<HttpPeer> {
         let address = free_address()?;
         let mut launch = self.script("smtp_server.mjs")?;
-        launch.argv.push(address.port().to_string());
+        launch
+            .argv
+            .extend([address.port().to_string(), text(mails)?.to_owned()]);
         HttpPeer::start(&launch, address, "").await
     }
 
@@ -227,8 +229,11 @@ impl Peers {
         ))
     }
 
-    /// A client script; the link beside the packages is what makes node find them.
-    pub(crate) fn script(&self, script: &str) -> Result<Launch> {
+    /// A script of `crates/testkit/clients`; the link beside the packages is what makes node find them.
+    ///
+    /// # Errors
+    /// If the packages are not installed.
+    pub fn script(&self, script: &str) -> Result<Launch> {
         let script = self.there(&format!("npm/clients/{script}"))?;
         Ok(Launch::new([
             "node",
