@@ -3,18 +3,26 @@
 //! Who somebody is and what they may change is `auth`'s; here are forms and words. Every page but those of the sign-in
 //! asks for a session first, every form for the token of the page that it stands on; see [`super::browser`].
 
+mod account;
+mod connect;
 mod consent;
+mod login;
 mod page;
+mod provider;
+mod reset;
+mod setup;
 
 use std::sync::Arc;
 
 use ::http::uri::PathAndQuery;
 use ::http::{Method, Request, Response, StatusCode, Uri};
+use auth::accounts::AccountError;
 use hyper::body::Incoming;
 
 use super::{Body, Edge, Facts};
 use crate::config;
 
+pub(super) use connect::callback;
 pub(super) use consent::{ConsentView, consent};
 pub(super) use page::error;
 
@@ -25,8 +33,8 @@ const NEXT_MAX: usize = 8 * 1024;
 
 /// Answers a request for one of its paths.
 pub(super) async fn serve(
-    _edge: &Arc<Edge>,
-    _facts: &Arc<Facts>,
+    edge: &Arc<Edge>,
+    facts: &Arc<Facts>,
     _settings: &config::Http,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -35,6 +43,15 @@ pub(super) async fn serve(
     match segments.as_slice() {
         [] | [""] => page::see_other(HOME),
         ["assets", _] => page::asset(&path),
+        ["setup"] => setup::serve(edge, request).await,
+        ["login"] => login::serve(edge, facts, request).await,
+        ["logout"] => login::leave(edge, request).await,
+        ["reset"] => reset::serve(edge, facts, request).await,
+        ["account"] => account::serve(edge, request).await,
+        ["connect"] => connect::list(edge, request).await,
+        ["connect", upstream] => connect::serve(edge, upstream, request).await,
+        ["sign-in", name] => provider::begin(edge, name, &request).await,
+        ["sign-in", name, "callback"] => provider::finish(edge, name, &request).await,
         // No row of the table leads here.
         _ => error(StatusCode::NOT_FOUND, "Not here", "There is no such page."),
     }
@@ -91,6 +108,30 @@ fn parameter(uri: &Uri, name: &str) -> String {
         (Some(value), None) => value,
         _ => String::new(),
     }
+}
+
+/// The status of a form that was refused.
+fn status_of(error: &AccountError) -> StatusCode {
+    match error {
+        AccountError::Name(_)
+        | AccountError::Email(_)
+        | AccountError::Taken
+        | AccountError::Weak(_)
+        | AccountError::TotpOn
+        | AccountError::TotpOff => StatusCode::UNPROCESSABLE_ENTITY,
+        AccountError::Unknown => StatusCode::NOT_FOUND,
+        AccountError::Link | AccountError::Wrong => StatusCode::FORBIDDEN,
+        AccountError::Later { .. } => StatusCode::TOO_MANY_REQUESTS,
+        AccountError::Unavailable(_) | AccountError::Unready => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn unavailable() -> Response<Body> {
+    error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Not now",
+        "Something that this page needs does not work at the moment. Try again in a minute.",
+    )
 }
 
 fn is_post(request: &Request<Incoming>) -> bool {

@@ -1,0 +1,229 @@
+//! Who somebody is here, and what they can change about it themselves: password, one-time passwords, apps.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ::http::{Request, Response, StatusCode};
+use askama::Template;
+use auth::accounts::{Account, AccountError, BrowserSession, NewTotp};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyper::body::Incoming;
+use zeroize::Zeroizing;
+
+use super::page::{page, see_other};
+use super::{HOME, is_post, parameter, sign_in_first, status_of};
+use crate::http::browser::{self, Form};
+use crate::http::{Body, Edge};
+
+/// What was done, in a closed set of words: the query of the page that says so.
+const DONE: &[(&str, &str)] = &[
+    (
+        "password",
+        "Your password is changed. Every other browser and app of yours is signed out.",
+    ),
+    (
+        "totp-off",
+        "No code is asked for any more when you sign in.",
+    ),
+    ("app", "The app can no longer act for you."),
+];
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct Page<'a> {
+    session: &'a BrowserSession,
+    account: Option<Account>,
+    roles: Vec<String>,
+    since: String,
+    connections: usize,
+    notice: Option<&'static str>,
+    trouble: Option<Trouble>,
+}
+
+/// What is wrong, and with which of the page's forms.
+struct Trouble {
+    form: &'static str,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "totp.html")]
+struct TotpPage<'a> {
+    session: &'a BrowserSession,
+    /// Shown once, when it is made.
+    new: Option<ShownTotp<'a>>,
+    trouble: Option<&'a str>,
+}
+
+struct ShownTotp<'a> {
+    /// In groups of four, to be typed.
+    secret: Zeroizing<String>,
+    uri: &'a str,
+    /// The QR code as a `data:` URL, so that no template writes markup that it was given.
+    image: Zeroizing<String>,
+}
+
+#[derive(Template)]
+#[template(path = "recovery.html")]
+struct RecoveryPage<'a> {
+    session: &'a BrowserSession,
+    codes: &'a [Zeroizing<String>],
+}
+
+/// `/console/account`.
+pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+    let Some(session) = browser::current(edge, request.headers()).await else {
+        return sign_in_first(request.uri());
+    };
+    if is_post(&request) {
+        return match browser::form(edge, Some(&session), request).await {
+            Ok(form) => act(edge, &session, &form).await,
+            Err(refusal) => refusal,
+        };
+    }
+    let done = parameter(request.uri(), "done");
+    let notice = DONE
+        .iter()
+        .find(|(word, _)| *word == done)
+        .map(|(_, text)| *text);
+    show(edge, &session, notice, None)
+}
+
+async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Body> {
+    let accounts = edge.gate.auth().accounts();
+    let who = &session.principal.id;
+    match form.text("act") {
+        "password" => {
+            let (current, new) = (form.text("current"), form.text("password"));
+            match accounts.change_password(session, current, new).await {
+                Ok(new) => {
+                    let mut response = see_other(&done("password"));
+                    browser::open(edge, &mut response, &new);
+                    response
+                }
+                Err(error) => refuse(edge, session, "password", &error),
+            }
+        }
+        "totp" if session.is_local => match accounts.begin_totp(who).await {
+            Ok(new) => enrol(session, Some(&new), None),
+            Err(error) => refuse(edge, session, "totp", &error),
+        },
+        "totp-confirm" if session.is_local => {
+            match accounts.confirm_totp(who, form.text("code").trim()).await {
+                Ok(codes) => page(
+                    StatusCode::OK,
+                    &RecoveryPage {
+                        session,
+                        codes: &codes,
+                    },
+                ),
+                Err(AccountError::Wrong) => {
+                    let text = "That code is not right. Codes change every half minute; type the one shown now.";
+                    enrol(session, None, Some(text))
+                }
+                Err(error) => refuse(edge, session, "totp", &error),
+            }
+        }
+        "totp-off" if session.is_local => {
+            match accounts.disable_totp(who, form.text("code").trim()).await {
+                Ok(()) => see_other(&done("totp-off")),
+                Err(error) => refuse(edge, session, "totp", &error),
+            }
+        }
+        _ => super::error(
+            StatusCode::BAD_REQUEST,
+            "That cannot be done here",
+            "Go back to your account and try again.",
+        ),
+    }
+}
+
+fn done(word: &str) -> String {
+    format!("{HOME}?done={word}")
+}
+
+fn refuse(
+    edge: &Edge,
+    session: &BrowserSession,
+    form: &'static str,
+    error: &AccountError,
+) -> Response<Body> {
+    let text = error.to_string();
+    let mut response = show(edge, session, None, Some(Trouble { form, text }));
+    *response.status_mut() = status_of(error);
+    response
+}
+
+fn show(
+    edge: &Edge,
+    session: &BrowserSession,
+    notice: Option<&'static str>,
+    trouble: Option<Trouble>,
+) -> Response<Body> {
+    let auth = edge.gate.auth();
+    let who = &session.principal.id;
+    let account = match auth.accounts().get(who.as_str()) {
+        Ok(account) => account.filter(|_| session.is_local),
+        Err(error) => {
+            tracing::warn!(%error, "an account cannot be read");
+            return super::unavailable();
+        }
+    };
+    let template = Page {
+        session,
+        account,
+        roles: session
+            .principal
+            .roles
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        since: date(session.signed_in_at),
+        connections: auth.outbound().connections(who).map_or(0, |all| all.len()),
+        notice,
+        trouble,
+    };
+    page(StatusCode::OK, &template)
+}
+
+fn enrol(session: &BrowserSession, new: Option<&NewTotp>, trouble: Option<&str>) -> Response<Body> {
+    let new = new.map(|new| ShownTotp {
+        secret: grouped(&new.secret),
+        uri: &new.uri,
+        image: Zeroizing::new(format!(
+            "data:image/svg+xml;base64,{}",
+            BASE64_STANDARD.encode(new.svg.as_bytes())
+        )),
+    });
+    let status = match trouble {
+        Some(_) => StatusCode::FORBIDDEN,
+        None => StatusCode::OK,
+    };
+    let template = TotpPage {
+        session,
+        new,
+        trouble,
+    };
+    page(status, &template)
+}
+
+/// In groups of four.
+fn grouped(secret: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(secret.len() * 2));
+    for (index, letter) in secret.chars().enumerate() {
+        if index > 0 && index % 4 == 0 {
+            text.push(' ');
+        }
+        text.push(letter);
+    }
+    text
+}
+
+/// A date and time for people.
+pub(super) fn date(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(
+        |_out_of_range| String::new(),
+        |at| at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+    )
+}

@@ -1,0 +1,97 @@
+//! A forgotten password: asking for a link, and setting another password with it.
+//!
+//! What is answered is the same whether there is such an account or not.
+
+use std::sync::Arc;
+
+use ::http::{Request, Response, StatusCode};
+use askama::Template;
+use auth::accounts::Reset;
+use hyper::body::Incoming;
+
+use super::page::page;
+use super::{is_post, parameter, status_of};
+use crate::http::browser::{self, Visit};
+use crate::http::{Body, Edge, Facts};
+
+#[derive(Template)]
+#[template(path = "reset.html")]
+struct Page<'a> {
+    csrf: &'a str,
+    step: Step<'a>,
+    trouble: Option<&'a str>,
+}
+
+enum Step<'a> {
+    /// Whose password?
+    Ask,
+    /// A mail is under way, if there is anybody to get it.
+    Sent,
+    /// No mail is ever sent here.
+    NoMail,
+    /// Which password?
+    New { token: &'a str },
+    /// It is set.
+    Done { name: &'a str },
+}
+
+/// `/console/reset`.
+pub(super) async fn serve(
+    edge: &Arc<Edge>,
+    facts: &Arc<Facts>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let visit = Visit::of(edge, request.headers());
+    let accounts = edge.gate.auth().accounts();
+    if !is_post(&request) {
+        let token = parameter(request.uri(), "token");
+        let step = if token.is_empty() {
+            Step::Ask
+        } else {
+            Step::New { token: &token }
+        };
+        return show(edge, &visit, step, None);
+    }
+    let from = browser::address(facts, request.headers());
+    let form = match browser::form(edge, None, request).await {
+        Ok(form) => form,
+        Err(refusal) => return refusal,
+    };
+    let token = form.text("token");
+    if token.is_empty() {
+        let step = match accounts.begin_reset(form.text("name").trim(), from) {
+            Reset::Queued => Step::Sent,
+            Reset::NoMail => Step::NoMail,
+        };
+        return show(edge, &visit, step, None);
+    }
+    match accounts.reset(token, form.text("password")).await {
+        Ok(name) => {
+            let step = Step::Done {
+                name: name.as_str(),
+            };
+            show(edge, &visit, step, None)
+        }
+        Err(error) => {
+            let (status, text) = (status_of(&error), error.to_string());
+            show(edge, &visit, Step::New { token }, Some((status, &text)))
+        }
+    }
+}
+
+fn show(
+    edge: &Edge,
+    visit: &Visit,
+    step: Step<'_>,
+    trouble: Option<(StatusCode, &str)>,
+) -> Response<Body> {
+    let template = Page {
+        csrf: &visit.csrf(edge),
+        step,
+        trouble: trouble.map(|(_, text)| text),
+    };
+    let status = trouble.map_or(StatusCode::OK, |(status, _)| status);
+    let mut response = page(status, &template);
+    visit.keep(edge, &mut response);
+    response
+}

@@ -1,0 +1,73 @@
+//! First start: the one-time link that `portcullis serve` prints makes the first account, an owner.
+
+use std::sync::Arc;
+
+use ::http::{Request, Response, StatusCode};
+use askama::Template;
+use hyper::body::Incoming;
+
+use super::page::{page, see_other};
+use super::{HOME, is_post, parameter, status_of};
+use crate::http::browser::{self, Visit};
+use crate::http::{Body, Edge};
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct Page<'a> {
+    csrf: &'a str,
+    token: &'a str,
+    name: &'a str,
+    trouble: Option<&'a str>,
+}
+
+/// `/console/setup`.
+pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+    let visit = Visit::of(edge, request.headers());
+    let accounts = edge.gate.auth().accounts();
+    if accounts.any().unwrap_or(true) {
+        return super::error(
+            StatusCode::GONE,
+            "This gate is set up",
+            "It has an owner, so the link for its first start does nothing any more.",
+        );
+    }
+    if !is_post(&request) {
+        let token = parameter(request.uri(), "token");
+        return ask(edge, &visit, &token, "", None);
+    }
+    let form = match browser::form(edge, None, request).await {
+        Ok(form) => form,
+        Err(refusal) => return refusal,
+    };
+    let (token, name) = (form.text("token"), form.text("name").trim());
+    match accounts.set_up(token, name, form.text("password")).await {
+        Ok(new) => {
+            let mut response = see_other(HOME);
+            browser::open(edge, &mut response, &new);
+            response
+        }
+        Err(error) => {
+            let trouble = (status_of(&error), error.to_string());
+            ask(edge, &visit, token, name, Some((trouble.0, &trouble.1)))
+        }
+    }
+}
+
+fn ask(
+    edge: &Edge,
+    visit: &Visit,
+    token: &str,
+    name: &str,
+    trouble: Option<(StatusCode, &str)>,
+) -> Response<Body> {
+    let template = Page {
+        csrf: &visit.csrf(edge),
+        token,
+        name,
+        trouble: trouble.map(|(_, text)| text),
+    };
+    let status = trouble.map_or(StatusCode::OK, |(status, _)| status);
+    let mut response = page(status, &template);
+    visit.keep(edge, &mut response);
+    response
+}
