@@ -10,6 +10,8 @@ use policy::Principal;
 
 use crate::KeyHash;
 
+/// How old an answer of the store may be that nothing tells a change of.
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
 /// Most keys that are remembered.
 const KEYS_MAX: usize = 1024;
 
