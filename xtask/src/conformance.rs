@@ -5,6 +5,7 @@
 //! `conformance/`, and the table goes to stdout and to `target/conformance/latest.txt`. What is run comes from
 //! [`install`].
 
+mod authority;
 mod baseline;
 mod install;
 mod legs;
@@ -122,6 +123,9 @@ fn one(tree: &Tree, installed: &Installed, leg: &Leg, options: &Options) -> Resu
     let checks = folder.join("checks");
     if checks.exists() {
         fs::remove_dir_all(&checks)?;
+    }
+    if leg.upstream == Upstream::Authority {
+        return authority::run(tree, installed, leg.suite.revision(), &folder, options);
     }
     let mut rig = Rig::start(tree, installed, leg, &folder)?;
     let required = leg.suite.required(&installed.requirements)?;

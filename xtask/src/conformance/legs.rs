@@ -29,6 +29,8 @@ pub(super) enum Upstream {
     Native,
     /// The suite's scripted servers, one a scenario.
     Suite,
+    /// Nobody: the gate's authorization server is what is tested.
+    Authority,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,6 +142,18 @@ pub(super) const LEGS: &[Leg] = &[
         false,
         Suite::Required("2026-07-28"),
     ),
+    leg(
+        "f-2025-11-25",
+        Upstream::Authority,
+        true,
+        Suite::All("2025-11-25"),
+    ),
+    leg(
+        "f-2026-07-28",
+        Upstream::Authority,
+        true,
+        Suite::All("2026-07-28"),
+    ),
 ];
 
 const fn leg(name: &'static str, upstream: Upstream, gate: bool, suite: Suite) -> Leg {
@@ -168,7 +182,7 @@ impl Upstream {
                 .root
                 .join(format!("crates/testkit/src/bin/{NATIVE}.rs"))
                 .is_file(),
-            Self::Http(_) | Self::Stdio | Self::Suite => true,
+            Self::Http(_) | Self::Stdio | Self::Suite | Self::Authority => true,
         }
     }
 }

@@ -79,6 +79,7 @@ impl Rig {
                 rig.url = format!("http://{address}/mcp");
                 Value::Null
             }
+            Upstream::Authority => bail!("this leg has a rig of its own"),
             Upstream::Suite => {
                 // The driver starts a gate for each scenario, in front of the server that the suite then scripts.
                 let driver = tree.root.join("conformance/driver.py");
@@ -167,14 +168,14 @@ fn start_gate(
 }
 
 /// A running process whose output is in a file; asked to stop, then killed, when dropped.
-struct Process {
+pub(super) struct Process {
     child: Child,
     name: &'static str,
     log: String,
 }
 
 impl Process {
-    fn start(command: &mut Command, name: &'static str, log: &Path) -> Result<Self> {
+    pub(super) fn start(command: &mut Command, name: &'static str, log: &Path) -> Result<Self> {
         let output = File::create(log)?;
         let child = command
             .stdin(Stdio::null())
@@ -186,14 +187,14 @@ impl Process {
         Ok(Self { child, name, log })
     }
 
-    fn alive(&mut self) -> Result<()> {
+    pub(super) fn alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("the {} ended with {status}; see {}", self.name, self.log),
             None => Ok(()),
         }
     }
 
-    fn wait_until(&mut self, ready: impl Fn() -> bool) -> Result<()> {
+    pub(super) fn wait_until(&mut self, ready: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + READY_MAX;
         while !ready() {
             self.alive()?;
@@ -219,12 +220,12 @@ impl Drop for Process {
 }
 
 /// An address that is free now. Whoever takes it next may be quicker; then the process fails to start and says so.
-fn free_address() -> Result<SocketAddr> {
+pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// Whether `GET /readyz` says 200.
-fn ready(at: SocketAddr) -> bool {
+pub(super) fn ready(at: SocketAddr) -> bool {
     let ask = || -> Result<bool> {
         let mut stream = TcpStream::connect_timeout(&at, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
