@@ -120,9 +120,9 @@ fn status_of(error: &AccountError) -> StatusCode {
         | AccountError::TotpOn
         | AccountError::TotpOff => StatusCode::UNPROCESSABLE_ENTITY,
         AccountError::Unknown => StatusCode::NOT_FOUND,
-        AccountError::Link | AccountError::Wrong => StatusCode::FORBIDDEN,
+        AccountError::Link | AccountError::Wrong | AccountError::Disabled => StatusCode::FORBIDDEN,
         AccountError::Later { .. } => StatusCode::TOO_MANY_REQUESTS,
-        AccountError::Unavailable(_) | AccountError::Unready => StatusCode::SERVICE_UNAVAILABLE,
+        AccountError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

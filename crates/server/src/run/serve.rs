@@ -1,21 +1,21 @@
 //! `portcullis serve`: the gate in service until it is told to stop.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
 
 use super::{logging, runtime};
 use crate::SystemClock;
 use crate::cli::output::{self, say};
 use crate::cli::{Common, Exit, Serve};
-use crate::config::{self, Environment, Loaded, Sources, load};
-use crate::serve::{Serving, start};
+use crate::config::{self, Environment, Fetch, Loaded, Sources, load, load_with};
+use crate::serve::{Serving, origin, start};
 
-/// How often the config files are looked at.
+/// How often config files and secrets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// `portcullis serve`.
@@ -45,8 +45,9 @@ async fn run(
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut current = loaded.clone();
     let serving = start(loaded, Arc::new(SystemClock::start())).await?;
-    announce(common, &serving, &current)?;
-    let mut seen = fingerprint(sources, environment);
+    let console = console(&serving).await;
+    announce(common, &serving, &current, &console)?;
+    let mut seen = Seen::now(&serving, &current, sources, environment);
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -54,7 +55,10 @@ async fn run(
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => reload(&serving, &mut current, sources, environment),
             _ = look.tick() => {
-                let now = fingerprint(sources, environment);
+                let now = Seen::now(&serving, &current, sources, environment);
+                if now.secrets != seen.secrets {
+                    refresh(&serving);
+                }
                 if now != seen {
                     seen = now;
                     reload(&serving, &mut current, sources, environment);
@@ -72,7 +76,9 @@ async fn run(
 
 /// Takes over the config as it is now; a bad one changes nothing and says why.
 fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environment: &Environment) {
-    let loaded = match load(sources, environment) {
+    let auth = serving.gate().auth();
+    let fetch = Fetch::From(serving.store(), &auth.parts().vault);
+    let loaded = match load_with(sources, environment, fetch) {
         Ok(loaded) => loaded,
         Err(invalid) => {
             for trouble in &invalid.0 {
@@ -81,8 +87,16 @@ fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environmen
             return;
         }
     };
-    if loaded.listen != current.listen || loaded.data_dir != current.data_dir {
-        tracing::warn!("`listen` and `data_dir` are taken over at the next start");
+    if loaded.listen != current.listen
+        || loaded.data_dir != current.data_dir
+        || loaded.master_key != current.master_key
+    {
+        tracing::warn!(
+            "`listen`, `data_dir` and `secrets.master_key` are taken over at the next start"
+        );
+    }
+    if loaded.tls.is_some() != current.tls.is_some() {
+        tracing::warn!("`tls` is switched on and off at the next start");
     }
     match serving.reload(&loaded) {
         Ok(()) => {
@@ -97,13 +111,47 @@ fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environmen
     }
 }
 
-/// What tells one state of the config files from another: which there are, and for each which file it is (editors
-/// and Kubernetes put a new one in the place of the old), its size and its time.
+/// From now on the vault seals with the newest data key, whoever made it.
+fn refresh(serving: &Serving) {
+    if let Err(error) = serving.gate().auth().parts().vault.refresh() {
+        tracing::error!("no longer the newest data key: {error}; start the gate again");
+    }
+}
+
+/// What a running gate takes over when it changes.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    files: Vec<(PathBuf, u64, u64, i64, i64)>,
+    /// `None` while the database cannot be read.
+    secrets: Option<i64>,
+}
+
+impl Seen {
+    fn now(
+        serving: &Serving,
+        current: &Loaded,
+        sources: &Sources,
+        environment: &Environment,
+    ) -> Self {
+        Self {
+            files: fingerprint(sources, environment, current),
+            secrets: serving.store().secrets_version().ok(),
+        }
+    }
+}
+
+/// What tells one state of the config files and certificates from another: which there are, and for each which file it
+/// is (editors and Kubernetes put a new one in the place of the old), its size and its time.
 ///
 /// Asked for once a second rather than told by the kernel: a watch on a folder wakes us for every file in it, and
 /// the database may be one of them.
-fn fingerprint(sources: &Sources, environment: &Environment) -> Vec<(PathBuf, u64, u64, i64, i64)> {
-    let files = config::files(sources, environment).unwrap_or_default();
+fn fingerprint(
+    sources: &Sources,
+    environment: &Environment,
+    current: &Loaded,
+) -> Vec<(PathBuf, u64, u64, i64, i64)> {
+    let mut files = config::files(sources, environment).unwrap_or_default();
+    files.extend(current.watched.iter().cloned());
     let print = |file: PathBuf| {
         let about = std::fs::metadata(&file).ok()?;
         Some((
@@ -117,11 +165,44 @@ fn fingerprint(sources: &Sources, environment: &Environment) -> Vec<(PathBuf, u6
     files.into_iter().filter_map(print).collect()
 }
 
-fn announce(common: &Common, serving: &Serving, loaded: &Loaded) -> anyhow::Result<()> {
+/// Where people go with a browser: as long as nobody has an account, a link that works once and makes the first owner.
+struct Console {
+    url: Zeroizing<String>,
+    is_first: bool,
+}
+
+async fn console(serving: &Serving) -> Console {
+    let auth = serving.gate().auth();
+    let link = if auth.authority().is_enabled() {
+        auth.accounts().first_link().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "no link for the first owner");
+            None
+        })
+    } else {
+        None
+    };
+    match link {
+        Some(link) => Console {
+            url: link.url,
+            is_first: true,
+        },
+        None => Console {
+            url: Zeroizing::new(format!("{}/console/account", auth.site().base())),
+            is_first: false,
+        },
+    }
+}
+
+fn announce(
+    common: &Common,
+    serving: &Serving,
+    loaded: &Loaded,
+    console: &Console,
+) -> anyhow::Result<()> {
     let endpoints: Vec<String> = serving
         .addresses()
         .iter()
-        .map(|address| endpoint(*address))
+        .map(|address| format!("{}/mcp", origin(loaded, *address)))
         .collect();
     if common.json {
         let names: Vec<&str> = loaded
@@ -129,7 +210,11 @@ fn announce(common: &Common, serving: &Serving, loaded: &Loaded) -> anyhow::Resu
             .iter()
             .map(|spec| spec.id.as_str())
             .collect();
-        output::json(&serde_json::json!({ "endpoints": endpoints, "upstreams": names }))?;
+        output::json(&serde_json::json!({
+            "endpoints": endpoints,
+            "upstreams": names,
+            "console": *console.url,
+        }))?;
         return Ok(());
     }
     let names: Vec<&str> = loaded
@@ -150,6 +235,7 @@ fn announce(common: &Common, serving: &Serving, loaded: &Loaded) -> anyhow::Resu
     say(format!(
         "Portcullis {}\n\n  \
          endpoint   {}\n  \
+         console    {}{}\n  \
          upstreams  {}\n  \
          config     {config}\n  \
          data       {}\n\n\
@@ -160,6 +246,12 @@ fn announce(common: &Common, serving: &Serving, loaded: &Loaded) -> anyhow::Resu
          Ctrl-C stops.\n",
         env!("CARGO_PKG_VERSION"),
         endpoints.join("\n             "),
+        *console.url,
+        if console.is_first {
+            "\n             (works once, for a day: makes the first owner)"
+        } else {
+            ""
+        },
         if names.is_empty() {
             "none".to_owned()
         } else {
@@ -168,14 +260,4 @@ fn announce(common: &Common, serving: &Serving, loaded: &Loaded) -> anyhow::Resu
         loaded.data_dir.display(),
     ));
     Ok(())
-}
-
-/// The MCP endpoint at an address, as a client on this machine reaches it.
-fn endpoint(address: SocketAddr) -> String {
-    let ip = if address.ip().is_unspecified() {
-        std::net::Ipv4Addr::LOCALHOST.into()
-    } else {
-        address.ip()
-    };
-    format!("http://{}/mcp", SocketAddr::new(ip, address.port()))
 }

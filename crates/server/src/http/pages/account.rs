@@ -6,9 +6,11 @@ use std::time::SystemTime;
 use ::http::{Request, Response, StatusCode};
 use askama::Template;
 use auth::accounts::{Account, AccountError, BrowserSession, NewTotp};
+use auth::sessions::{self, HeldSession, SessionKind};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::body::Incoming;
+use store::GrantRow;
 use zeroize::Zeroizing;
 
 use super::page::{page, see_other};
@@ -27,6 +29,7 @@ const DONE: &[(&str, &str)] = &[
         "No code is asked for any more when you sign in.",
     ),
     ("app", "The app can no longer act for you."),
+    ("browser", "That browser is signed out."),
 ];
 
 #[derive(Template)]
@@ -37,8 +40,29 @@ struct Page<'a> {
     roles: Vec<String>,
     since: String,
     connections: usize,
+    apps: Vec<App>,
+    browsers: Vec<Browser>,
     notice: Option<&'static str>,
     trouble: Option<Trouble>,
+}
+
+/// An app that may act for somebody.
+struct App {
+    grant: String,
+    /// Its own words.
+    name: String,
+    /// Who vouches for it, or where it was sent to.
+    host: String,
+    since: String,
+    used: String,
+}
+
+/// A browser that is signed in.
+struct Browser {
+    session: String,
+    is_this: bool,
+    since: String,
+    used: String,
 }
 
 /// What is wrong, and with which of the page's forms.
@@ -131,12 +155,56 @@ async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Bod
                 Err(error) => refuse(edge, session, "totp", &error),
             }
         }
+        "revoke" => end(edge, session, SessionKind::Grant, form.text("grant"), "app").await,
+        "sign-out" => {
+            let other = form.text("session");
+            end(edge, session, SessionKind::Browser, other, "browser").await
+        }
         _ => super::error(
             StatusCode::BAD_REQUEST,
             "That cannot be done here",
             "Go back to your account and try again.",
         ),
     }
+}
+
+/// Ends an app's grant or another browser's session, if it is this person's own.
+async fn end(
+    edge: &Edge,
+    session: &BrowserSession,
+    kind: SessionKind,
+    id: &str,
+    word: &str,
+) -> Response<Body> {
+    let auth = edge.gate.auth();
+    let who = session.principal.id.as_str();
+    let ended = match held(edge, session) {
+        Ok(held) if !held.iter().any(|held| held.kind == kind && held.id == id) => Ok(false),
+        Ok(_) if kind == SessionKind::Grant => auth.authority().revoke_grant(id, who).await,
+        Ok(_) => {
+            let parts = auth.parts();
+            let (store, now) = (&parts.store, parts.clock.wall());
+            let it = (kind, id);
+            sessions::end(store, &parts.revocations, it, now, who, "signed out").await
+        }
+        Err(error) => Err(error),
+    };
+    match ended {
+        // Gone is gone, whoever was faster.
+        Ok(_) => see_other(&done(word)),
+        Err(error) => {
+            tracing::warn!(%error, "a session cannot be ended");
+            super::unavailable()
+        }
+    }
+}
+
+/// What this person holds: browsers and apps.
+fn held(edge: &Edge, session: &BrowserSession) -> Result<Vec<HeldSession>, store::Error> {
+    let parts = edge.gate.auth().parts();
+    let mut held = sessions::list(&parts.store, parts.clock.wall())?;
+    held.retain(|one| one.principal == session.principal.id.as_str());
+    Ok(held)
 }
 
 fn done(word: &str) -> String {
@@ -170,9 +238,32 @@ fn show(
             return super::unavailable();
         }
     };
+    let listed = auth
+        .authority()
+        .grants(Some(who))
+        .and_then(|grants| Ok((grants, held(edge, session)?)));
+    let (grants, held) = match listed {
+        Ok(listed) => listed,
+        Err(error) => {
+            tracing::warn!(%error, "sessions cannot be listed");
+            return super::unavailable();
+        }
+    };
+    let browser = |held: HeldSession| Browser {
+        is_this: held.id == session.id,
+        session: held.id,
+        since: date(held.created_at),
+        used: date(held.used_at),
+    };
     let template = Page {
         session,
         account,
+        apps: grants.into_iter().map(app).collect(),
+        browsers: held
+            .into_iter()
+            .filter(|held| held.kind == SessionKind::Browser)
+            .map(browser)
+            .collect(),
         roles: session
             .principal
             .roles
@@ -185,6 +276,24 @@ fn show(
         trouble,
     };
     page(StatusCode::OK, &template)
+}
+
+fn app(grant: GrantRow) -> App {
+    // A client that publishes its own metadata is known by its host; another one by where its answers go.
+    let host = |text: &str| {
+        let url = url::Url::parse(text).ok()?;
+        let is_web = matches!(url.scheme(), "http" | "https");
+        url.host_str().filter(|_| is_web).map(str::to_owned)
+    };
+    App {
+        host: host(&grant.client_id)
+            .or_else(|| host(&grant.redirect_uri))
+            .unwrap_or(grant.client_id),
+        grant: grant.id,
+        name: grant.client_name,
+        since: date(grant.created_at),
+        used: date(grant.used_at),
+    }
 }
 
 fn enrol(session: &BrowserSession, new: Option<&NewTotp>, trouble: Option<&str>) -> Response<Body> {
