@@ -18,6 +18,7 @@ use wire::method::{Area, Subject};
 use wire::{Era, Method, MethodName, Outcome, Params, Reference, Request, Revision, json};
 
 use crate::catalog::{Catalog, Entry};
+use crate::connecting::ask_to_connect;
 use crate::exchange::{Desk, Exchange};
 use crate::limits::{Counters, Permit};
 use crate::record::CallRecord;
@@ -117,7 +118,8 @@ pub(crate) async fn run(
     let authorized = authorize(call, view, record)?;
     let authorized = consent(authorized);
     let now = record.opened();
-    let answer = Box::pin(dispatch(&authorized, permit, desk, events, view, now)).await?;
+    let answer = Box::pin(dispatch(&authorized, permit, desk, events, view, now)).await;
+    let answer = answer.or_else(|rejection| ask_to_connect(asked, method, rejection))?;
     let screened = screen(&authorized, answer)?;
     Ok(shorten(screened, &authorized, view, desk, now))
 }

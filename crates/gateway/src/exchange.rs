@@ -573,7 +573,7 @@ impl Required {
 }
 
 /// A result that asks for input.
-fn input_required(requests: &str, state: Option<&str>) -> Reply {
+pub(crate) fn input_required(requests: &str, state: Option<&str>) -> Reply {
     let state = state.map(|state| format!(",\"requestState\":{}", json::string(state)));
     let text = format!(
         "{{\"resultType\":\"{INPUT_REQUIRED}\",\"inputRequests\":{requests}{}}}",

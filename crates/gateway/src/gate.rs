@@ -20,6 +20,7 @@ use wire::{MethodName, Revision, encode};
 
 use crate::call::{self, Asked, View, Yield};
 use crate::catalog::Catalog;
+use crate::credentials::Obtained;
 use crate::exchange::Desk;
 use crate::limits::{Counters, Permit};
 use crate::record::{CallRecord, Opening};
@@ -237,6 +238,7 @@ impl Gate {
             client: self.parts.client.clone(),
             clock: Arc::clone(&self.parts.clock),
             supervisor: self.parts.supervisor.clone(),
+            credentials: Arc::new(Obtained(Arc::clone(&self.parts.auth))),
             told: self.told.clone(),
             native: upstream::native::Parts {
                 client: self.parts.client.clone(),
@@ -323,7 +325,12 @@ impl Gate {
         self.drain();
         self.stopping.cancel();
         self.tasks.close();
-        if tokio::time::timeout(within, self.tasks.wait())
+        let end = async {
+            self.tasks.wait().await;
+            // A token that is on its way may be the only one.
+            self.parts.auth.outbound().end().await;
+        };
+        if tokio::time::timeout(within, end)
             .await
             .is_err()
         {
@@ -609,7 +616,7 @@ pub(crate) fn unrecorded(id: Option<&str>, revision: Revision, rejection: &Rejec
     error_reply(id, revision, &rejection.response(revision), None)
 }
 
-fn error_reply(
+pub(crate) fn error_reply(
     id: Option<&str>,
     revision: Revision,
     response: &crate::Response,

@@ -5,6 +5,8 @@
 mod admin;
 mod call;
 mod catalog;
+mod connecting;
+mod credentials;
 mod dialect;
 mod door;
 mod exchange;

@@ -530,7 +530,7 @@ impl Rejection {
 }
 
 fn upstream_response(upstream: &UpstreamId, cause: &upstream::Error) -> Response {
-    use upstream::Error as Cause;
+    use upstream::{CredentialError, Error as Cause};
     let unavailable =
         |text: String| Response::new(200, code::UPSTREAM_UNAVAILABLE, Whose::Upstream, text);
     match cause {
@@ -560,6 +560,19 @@ fn upstream_response(upstream: &UpstreamId, cause: &upstream::Error) -> Response
         Cause::Refused { .. } => {
             unavailable(format!("The upstream `{upstream}` refused the handshake"))
         }
+        Cause::Credential(CredentialError::NotConnected { page, more: false }) => unavailable(format!(
+            "The upstream `{upstream}` is not connected; open {page} and call again"
+        )),
+        Cause::Credential(CredentialError::NotConnected { page, more: true }) => unavailable(format!(
+            "The upstream `{upstream}` wants more access for this; open {page} and call again"
+        )),
+        Cause::Credential(CredentialError::None(_)) => unavailable(format!(
+            "The upstream `{upstream}` takes no credential that the gate has"
+        )),
+        Cause::Credential(CredentialError::Unavailable(_)) => unavailable(format!(
+            "A credential for the upstream `{upstream}` cannot be had right now"
+        ))
+        .again(Some(Duration::from_secs(5))),
         Cause::Native(upstream::native::Error::UnknownTool(name)) => Response::new(
             200,
             code::INVALID_PARAMS,
@@ -695,6 +708,11 @@ fn samples() -> Vec<Rejection> {
         Rejection::TooManySessions,
         Rejection::Cancelled,
     ];
+    let connect = |more| {
+        let page = "https://gate.example.com/console/connect/files".to_owned();
+        upstream::Error::Credential(upstream::CredentialError::NotConnected { page, more })
+    };
+    let nothing = || std::sync::Arc::new(std::fmt::Error);
     let causes = [
         upstream::Error::Down {
             state: "restarting",
@@ -706,6 +724,10 @@ fn samples() -> Vec<Rejection> {
         },
         upstream::Error::Status { status: 500 },
         upstream::Error::Protocol(String::new()),
+        connect(false),
+        connect(true),
+        upstream::Error::Credential(upstream::CredentialError::None(nothing())),
+        upstream::Error::Credential(upstream::CredentialError::Unavailable(nothing())),
     ];
     samples.extend(causes.into_iter().filter_map(|cause| upstream(cause).ok()));
     samples

@@ -56,6 +56,9 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// There is no credential that it takes, so it was not asked or did nothing.
+    #[error("the upstream wants a credential")]
+    Credential(#[from] crate::CredentialError),
     /// A built-in pack could not be set up.
     #[error(transparent)]
     Native(#[from] crate::native::Error),
@@ -66,7 +69,11 @@ impl Error {
     #[must_use]
     pub fn nothing_sent(&self) -> bool {
         match self {
-            Self::Down { .. } | Self::Full | Self::Spawn { .. } | Self::Native(_) => true,
+            Self::Down { .. }
+            | Self::Full
+            | Self::Spawn { .. }
+            | Self::Credential(_)
+            | Self::Native(_) => true,
             Self::Net(error) => error.sent() == net::Sent::No,
             Self::Gone
             | Self::Silent { .. }

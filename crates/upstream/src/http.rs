@@ -18,12 +18,17 @@ use wire::{Era, Frame, Outcome, Revision, method, sse};
 
 use crate::inbox::{Due, Inbox, Ticket};
 use crate::request::Outgoing;
-use crate::{Error, Http};
+use crate::credential::Pass;
+use crate::{Error, Http, Refusal};
 
 /// The largest answer or event taken, in bytes.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
+/// How often a request is sent: what lets it in may be out of date, and so may what comes in its place.
+const TRIES_MAX: usize = 3;
 /// How long a notification may take to be accepted.
 const TELL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the end of a session may take to be told.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Cancellations and answers that wait to be posted.
 const AFTERMATH_MAX: usize = 64;
 /// Streams whose answer came and whose end is still to come, and how long it may take.
@@ -41,6 +46,8 @@ pub(crate) struct Connection {
     pub(crate) inbox: Inbox,
     client: net::Client,
     spec: Http,
+    /// What lets us in, if that is obtained.
+    pass: Option<Pass>,
     timeout: Duration,
     session: Mutex<Session>,
     /// Held while a lost session is made anew, so that many calls that lost it make one.
@@ -79,13 +86,19 @@ pub(crate) struct Driver {
 }
 
 /// Nothing is sent yet: the first exchange connects.
-pub(crate) fn start(client: net::Client, spec: &Http, timeout: Duration) -> (Connection, Driver) {
+pub(crate) fn start(
+    client: net::Client,
+    spec: &Http,
+    pass: Option<Pass>,
+    timeout: Duration,
+) -> (Connection, Driver) {
     let (aftermath, to_post) = mpsc::channel(AFTERMATH_MAX);
     let (tails, to_end) = mpsc::channel(TAILS_MAX);
     let connection = Connection {
         inbox: Inbox::default(),
         client,
         spec: spec.clone(),
+        pass,
         timeout,
         session: Mutex::new(Session {
             revision: Revision::LATEST,
@@ -159,6 +172,7 @@ impl Connection {
             principal,
             line,
         } = outgoing;
+        let whose = principal.clone();
         let mut ticket = self
             .inbox
             .open(id, principal, line)
@@ -181,7 +195,7 @@ impl Connection {
             is_open: era == Era::Legacy && method != method::INITIALIZE.name,
         };
         let answer = self
-            .answer(method, message.into(), headers, &mut ticket)
+            .answer(method, (message.into(), headers), whose.as_deref(), &mut ticket)
             .await;
         cancel.is_open = false;
         if let Err(Error::Net(error)) = &answer
@@ -195,12 +209,14 @@ impl Connection {
     async fn answer(
         &self,
         method: &str,
-        message: Bytes,
-        headers: HeaderMap,
+        (message, headers): (Bytes, HeaderMap),
+        principal: Option<&str>,
         ticket: &mut Ticket<'_>,
     ) -> Result<Outcome<Bytes>, Error> {
         let has_session = headers.contains_key(mcp::SESSION_ID);
-        let mut response = self.post(message, headers, self.timeout).await?;
+        let mut response = self
+            .post(message, headers, principal, self.timeout)
+            .await?;
         if has_session && response.status == StatusCode::NOT_FOUND {
             // Whatever the body says, and servers say all sorts of things: the session is unknown.
             drop(response.body.read_to_end(64 * 1024, TELL_TIMEOUT).await);
@@ -330,7 +346,7 @@ impl Connection {
     /// Posts a notification or an answer.
     pub(crate) async fn tell(&self, message: Vec<u8>) -> Result<(), Error> {
         let mut response = self
-            .post(message.into(), self.headers(), TELL_TIMEOUT)
+            .post(message.into(), self.headers(), None, TELL_TIMEOUT)
             .await?;
         // Read, so that the connection can serve the next exchange.
         drop(response.body.read_to_end(64 * 1024, TELL_TIMEOUT).await);
@@ -347,6 +363,7 @@ impl Connection {
         &self,
         body: Bytes,
         mut headers: HeaderMap,
+        principal: Option<&str>,
         timeout: Duration,
     ) -> Result<net::Response, Error> {
         headers.insert(
@@ -366,7 +383,38 @@ impl Connection {
             reach: net::Reach::Operator,
             timeout,
         };
-        Ok(self.client.send(request).await?)
+        self.send(request, principal).await
+    }
+
+    /// Sends a request with what lets it in, and once more if the server refused that and there is a better one: a
+    /// request that was not let in was not acted upon.
+    async fn send(
+        &self,
+        mut request: net::Request,
+        principal: Option<&str>,
+    ) -> Result<net::Response, Error> {
+        let Some(pass) = &self.pass else {
+            return Ok(self.client.send(request).await?);
+        };
+        let mut used = pass.add(&mut request.headers, principal).await?;
+        let mut tries = 0;
+        loop {
+            let mut response = self.client.send(request.clone()).await?;
+            tries += 1;
+            if tries == TRIES_MAX || !Pass::concerns(response.status, &response.headers) {
+                return Ok(response);
+            }
+            // Read, so that the connection can serve the next exchange.
+            drop(response.body.read_to_end(64 * 1024, TELL_TIMEOUT).await);
+            let refusal = Refusal {
+                used: used.as_ref(),
+                status: response.status,
+                headers: &response.headers,
+            };
+            let better = pass.refused(principal, refusal).await?;
+            request.headers.insert(header::AUTHORIZATION, better.clone());
+            used = Some(better);
+        }
     }
 
     /// The operator's headers, then ours, which they cannot override.
@@ -454,9 +502,9 @@ impl Connection {
             headers,
             body: Bytes::new(),
             reach: net::Reach::Operator,
-            timeout: Duration::from_secs(1),
+            timeout: GOODBYE_TIMEOUT,
         };
-        drop(self.client.send(request).await);
+        drop(tokio::time::timeout(GOODBYE_TIMEOUT, self.send(request, None)).await);
     }
 
     /// Listens to what a legacy server tells outside of calls, for as long as it offers a stream for it.
@@ -517,7 +565,7 @@ impl Connection {
         };
         // Some servers send the head only with the first event: a late head is a stream that is silent so far,
         // and asking again would only take it away.
-        let response = self.client.send(request).await?;
+        let response = self.send(request, None).await?;
         Ok(Opened::of(response))
     }
 }

@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use url::Url;
 use wire::sse;
 
+use crate::credential::Pass;
 use crate::error::chain;
 use crate::inbox::Inbox;
 use crate::stream::{self, Ear, Ends};
-use crate::{Error, Http};
+use crate::{Error, Http, Refusal};
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub(crate) struct Driver {
 struct Server {
     client: net::Client,
     spec: Http,
+    pass: Option<Pass>,
 }
 
 /// Nothing is sent yet: the driver connects.
@@ -44,10 +46,11 @@ pub(crate) fn start(
     id: &UpstreamId,
     client: net::Client,
     spec: &Http,
+    pass: Option<Pass>,
 ) -> (stream::Connection, Driver) {
     let (connection, ends) = stream::open(id);
     let spec = spec.clone();
-    let server = Server { client, spec };
+    let server = Server { client, spec, pass };
     (connection, Driver { server, ends })
 }
 
@@ -122,7 +125,7 @@ impl Server {
             reach: net::Reach::Operator,
             timeout: ACCEPT_TIMEOUT,
         };
-        let response = self.client.send(request).await?;
+        let response = self.send(request).await?;
         if response.status != StatusCode::OK {
             let status = response.status.as_u16();
             return Err(Error::Status { status });
@@ -189,7 +192,7 @@ impl Server {
             reach: net::Reach::Operator,
             timeout: ACCEPT_TIMEOUT,
         };
-        let mut response = self.client.send(request).await?;
+        let mut response = self.send(request).await?;
         let status = response.status;
         // Read, so that the connection can carry the next one.
         let rest = response.body.read_to_end(ACCEPTED_MAX, ACCEPT_TIMEOUT);
@@ -200,6 +203,26 @@ impl Server {
             let status = status.as_u16();
             Err(Error::Status { status })
         }
+    }
+
+    /// Sends a request with what lets it in, and once more if the server refused that and there is a better one.
+    async fn send(&self, mut request: net::Request) -> Result<net::Response, Error> {
+        let Some(pass) = &self.pass else {
+            return Ok(self.client.send(request).await?);
+        };
+        let used = pass.add(&mut request.headers, None).await?;
+        let response = self.client.send(request.clone()).await?;
+        if !Pass::concerns(response.status, &response.headers) {
+            return Ok(response);
+        }
+        let refusal = Refusal {
+            used: used.as_ref(),
+            status: response.status,
+            headers: &response.headers,
+        };
+        let better = pass.refused(None, refusal).await?;
+        request.headers.insert(header::AUTHORIZATION, better);
+        Ok(self.client.send(request).await?)
     }
 
     fn headers(&self) -> HeaderMap {

@@ -28,7 +28,7 @@ const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     /// `None`: clients that cannot be asked anything can share.
-    principal: Option<Arc<str>>,
+    pub(crate) principal: Option<Arc<str>>,
     pub(crate) abilities: Abilities,
 }
 
@@ -41,14 +41,15 @@ impl Key {
         }
     }
 
-    pub(crate) fn of(caller: &Caller) -> Self {
+    /// For a client. Where each principal has a credential of its own, no two share a lane.
+    pub(crate) fn of(caller: &Caller, is_personal: bool) -> Self {
         // Whether tasks can be answered is settled call by call.
         let abilities = Abilities {
             tasks: false,
             ..caller.abilities
         };
         Self {
-            principal: abilities.any().then(|| Arc::clone(&caller.principal)),
+            principal: (is_personal || abilities.any()).then(|| Arc::clone(&caller.principal)),
             abilities,
         }
     }

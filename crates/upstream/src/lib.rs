@@ -4,6 +4,7 @@
 //! A [`Link`] is one configured upstream and its whole life: start, probe of the era, lists, calls,
 //! restart with back-off, end. Which call may be made is decided before it gets here.
 
+mod credential;
 mod error;
 mod http;
 mod http_sse;
@@ -22,6 +23,9 @@ mod subscriptions;
 mod watching;
 mod websocket;
 
+pub use credential::{
+    Credential, CredentialError, Credentials, For, Judging, Obtaining, Refusal,
+};
 pub use error::{Error, chain};
 pub use inbox::Announced;
 pub use link::{Link, Parts, Reply, Snapshot, State};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use wire::method::{self, notification};
 use wire::{Abilities, Era, Outcome, Revision};
 
+use crate::credential::{self, Pass};
 use crate::error::chain;
 use crate::inbox::{Announced, Inbox, Line};
 use crate::lanes::Lanes;
@@ -26,8 +27,8 @@ use crate::native::{self, Native};
 use crate::peer::{Carrier, Greeting, Peer};
 use crate::subscriptions::{Standing, Subscription, Table, Updates};
 use crate::{
-    Error, Events, Http, Kind, Provider, Request, Spec, Told, Transport, http, http_sse, stdio,
-    watching, websocket,
+    Credential, Credentials, Error, Events, For, Http, Kind, Provider, Request, Spec, Told,
+    Transport, http, http_sse, stdio, watching, websocket,
 };
 
 mod conversations;
@@ -35,6 +36,8 @@ mod conversations;
 /// The first pause before a restart; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_LONGEST: Duration = Duration::from_secs(30);
+/// How often an upstream that waits for somebody to connect it is asked whether it still wants that.
+const WANTED_LOOK: Duration = Duration::from_secs(5 * 60);
 /// An upstream that lived so long starts over with the first pause.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// A storm of list changes is answered once in so much time.
@@ -51,6 +54,8 @@ pub enum State {
     Ready,
     /// Was connected or tried to; another try comes by itself.
     Down,
+    /// Nobody has connected it so far: it wants a principal's credential before it tells anything.
+    Waiting,
     /// Ended for good: removed from the config, or the gate ends.
     Stopped,
 }
@@ -63,6 +68,7 @@ impl State {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Down => "restarting",
+            Self::Waiting => "waiting for somebody to connect it",
             Self::Stopped => "stopped",
         }
     }
@@ -123,6 +129,8 @@ pub struct Parts {
     pub supervisor: Option<PathBuf>,
     /// What the built-in packs need.
     pub native: native::Parts,
+    /// Who obtains credentials.
+    pub credentials: Arc<dyn Credentials>,
     /// Where goes what upstreams tell of a principal's affairs outside of a call.
     pub told: broadcast::Sender<Told>,
 }
@@ -148,6 +156,8 @@ pub struct Link {
     fallback: Mutex<Fallback>,
     /// Conversations with a legacy server.
     lanes: Lanes,
+    /// The last connection ended because somebody has to connect the upstream first.
+    is_wanted: Arc<AtomicBool>,
     /// The resources that clients watch.
     watched: Arc<Table>,
     /// The runtime that it lives on; calls come from others.
@@ -203,6 +213,7 @@ impl Link {
             era: Mutex::new(None),
             fallback: Mutex::new(Fallback::No),
             lanes: Lanes::default(),
+            is_wanted: Arc::default(),
             home: OnceLock::new(),
         })
     }
@@ -303,6 +314,9 @@ impl Link {
                     era: Era::Modern,
                 });
             }
+            if self.is_personal() {
+                self.let_in(&request.caller.principal).await?;
+            }
             let base = self.live.load_full().ok_or_else(|| Error::Down {
                 state: self.snapshot().state.as_str(),
             })?;
@@ -334,6 +348,35 @@ impl Link {
         }
     }
 
+    /// Whether it is shown each principal's own credential.
+    fn is_personal(&self) -> bool {
+        matches!(&self.spec.kind, Kind::Http(spec) if spec.credential == Credential::Personal)
+    }
+
+    /// Nothing goes to it for a principal that has no credential for it.
+    async fn let_in(&self, principal: &str) -> Result<(), Error> {
+        let (credentials, principal) = (&self.parts.credentials, Some(principal));
+        let who = For {
+            upstream: self.id(),
+            principal,
+        };
+        if credentials.at_hand(who).is_none() {
+            credentials.obtain(who).await?;
+        }
+        Ok(())
+    }
+
+    /// What lets a connection in whose principal is `whose`.
+    fn pass(&self, spec: &Http, whose: Option<Arc<str>>) -> Option<Pass> {
+        let is_obtained = spec.credential != Credential::Written;
+        is_obtained.then(|| Pass {
+            upstream: self.id().clone(),
+            credentials: Arc::clone(&self.parts.credentials),
+            whose,
+            is_wanted: Arc::clone(&self.is_wanted),
+        })
+    }
+
     fn methods(&self) -> Vec<Item> {
         let methods = self.spec.methods.iter();
         methods.filter_map(|name| Item::method(name)).collect()
@@ -354,10 +397,26 @@ impl Link {
         let mut pause = PAUSE_FIRST;
         while !stop.is_cancelled() {
             let started = self.parts.clock.now();
+            self.is_wanted.store(false, Ordering::Relaxed);
+            let mut connected = self.parts.credentials.changes();
             let why = Box::pin(self.live_once(&stop)).await;
             self.live.store(None);
             if stop.is_cancelled() {
                 break;
+            }
+            if self.is_wanted.load(Ordering::Relaxed) {
+                tracing::info!(upstream = %self.id(), "upstream waits for somebody to connect it");
+                self.publish(|next| {
+                    next.state = State::Waiting;
+                    next.last_error = Some(why.clone());
+                });
+                tokio::select! {
+                    _ = connected.changed() => {}
+                    () = tokio::time::sleep(WANTED_LOOK) => {}
+                    () = stop.cancelled() => {}
+                }
+                pause = PAUSE_FIRST;
+                continue;
             }
             let Some(why) = self.without_fallback(why) else {
                 continue;
@@ -449,8 +508,12 @@ impl Link {
     /// One connection from its start to its end; tells why it ended.
     async fn live_once(&self, stop: &CancellationToken) -> String {
         let end = CancellationToken::new();
-        match self.open(self.declared(), &end) {
-            Ok((peer, drive)) => Box::pin(self.serve(peer, drive, &end, stop)).await,
+        let whose = match self.is_personal() {
+            true => self.parts.credentials.lister(self.id()),
+            false => None,
+        };
+        match self.open(self.declared(), &end, whose.clone()) {
+            Ok((peer, drive)) => Box::pin(self.serve(peer, drive, (&end, stop), whose)).await,
             Err(error) => chain(&error),
         }
     }
@@ -460,6 +523,7 @@ impl Link {
         &self,
         declared: Abilities,
         end: &CancellationToken,
+        whose: Option<Arc<str>>,
     ) -> Result<(Arc<Peer>, Drive), Error> {
         let end = end.clone().cancelled_owned();
         let (carrier, drive): (Carrier, Drive) = match &self.spec.kind {
@@ -470,7 +534,7 @@ impl Link {
                 let (connection, driver) = stdio::start(self.id(), spec, supervisor)?;
                 (Carrier::Stream(connection), Box::pin(driver.run(end)))
             }
-            Kind::Http(spec) => self.open_endpoint(spec, end),
+            Kind::Http(spec) => self.open_endpoint(spec, self.pass(spec, whose), end),
         };
         Ok((Arc::new(Peer::new(carrier, declared)), drive))
     }
@@ -478,24 +542,28 @@ impl Link {
     fn open_endpoint(
         &self,
         spec: &Http,
+        pass: Option<Pass>,
         end: impl Future<Output = ()> + Send + 'static,
     ) -> (Carrier, Drive) {
-        let client = self.parts.client.clone();
+        let client = match &spec.tls {
+            Some(tls) => self.parts.client.with_tls(tls.clone()),
+            None => self.parts.client.clone(),
+        };
         match self.transport(spec.transport) {
             Transport::Http => {
-                let (connection, driver) = http::start(client, spec, self.spec.timeout);
+                let (connection, driver) = http::start(client, spec, pass, self.spec.timeout);
                 let connection = Arc::new(connection);
                 let driven = Arc::clone(&connection);
                 let drive = async move { driven.run(driver, end).await };
                 (Carrier::Http(connection), Box::pin(drive))
             }
             Transport::Sse => {
-                let (connection, driver) = http_sse::start(self.id(), client, spec);
+                let (connection, driver) = http_sse::start(self.id(), client, spec, pass);
                 (Carrier::Stream(connection), Box::pin(driver.run(end)))
             }
             Transport::WebSocket => {
                 let timeout = self.spec.timeout_connect;
-                let (connection, driver) = websocket::start(self.id(), client, spec, timeout);
+                let (connection, driver) = websocket::start(self.id(), client, spec, pass, timeout);
                 (Carrier::Stream(connection), Box::pin(driver.run(end)))
             }
         }
@@ -505,11 +573,12 @@ impl Link {
         &self,
         peer: Arc<Peer>,
         mut drive: Drive,
-        end: &CancellationToken,
-        stop: &CancellationToken,
+        (end, stop): (&CancellationToken, &CancellationToken),
+        whose: Option<Arc<str>>,
     ) -> String {
         let why = tokio::select! {
             why = &mut drive => return why,
+            () = self.is_gone(whose) => "who connected it has disconnected it".to_owned(),
             error = self.manage(&peer) => chain(&error),
             () = stop.cancelled() => "stopped".to_owned(),
         };
@@ -517,6 +586,16 @@ impl Link {
         end.cancel();
         drive.await;
         why
+    }
+
+    /// Ends when the principal whose connection it is has no credential any more; never if it is nobody's.
+    async fn is_gone(&self, whose: Option<Arc<str>>) {
+        match &self.spec.kind {
+            Kind::Http(spec) if spec.credential == Credential::Personal => {
+                credential::is_gone(self.pass(spec, whose).as_ref()).await;
+            }
+            _ => std::future::pending().await,
+        }
     }
 
     /// Greets, lists, and lists again at every change. Only ever ends with why it could not.

@@ -376,7 +376,7 @@ fn judge(answer: Result<Outcome<Bytes>, Error>) -> Result<Option<Greeting>, Erro
         Ok(Outcome::Result(result)) if speaks_latest(&result) => {
             Ok(Some(read_greeting(&result, Revision::LATEST)))
         }
-        Err(Error::Gone) => Err(Error::Gone),
+        Err(error @ (Error::Gone | Error::Credential(_))) => Err(error),
         Err(Error::Net(error)) if error.sent() == net::Sent::No => Err(Error::Net(error)),
         Ok(_) | Err(_) => Ok(None),
     }

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use policy::UpstreamId;
 use url::Url;
 
-use crate::{Provider, native};
+use crate::{Credential, Provider, native};
 
 /// One upstream as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +73,12 @@ pub struct Http {
     pub url: Url,
     /// Headers sent with every request, credentials among them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whose credential it is shown beside them, if one is obtained.
+    pub credential: Credential,
     /// What carries messages to it.
     pub transport: Transport,
+    /// How its certificate is judged and which one it is shown, if not as everybody's.
+    pub tls: Option<net::Tls>,
 }
 
 /// What carries messages to a URL.
@@ -105,6 +109,7 @@ impl std::fmt::Debug for Http {
         f.debug_struct("Http")
             .field("url", &self.url.as_str())
             .field("transport", &self.transport)
+            .field("credential", &self.credential)
             .field(
                 "headers",
                 &self

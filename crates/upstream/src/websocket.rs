@@ -12,6 +12,7 @@ use policy::UpstreamId;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::credential::Pass;
 use crate::error::chain;
 use crate::stream::{self, Ear, Ends};
 use crate::{Error, Http};
@@ -30,6 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Driver {
     client: net::Client,
     dial: Dial,
+    pass: Option<Pass>,
     ends: Ends,
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn start(
     id: &UpstreamId,
     client: net::Client,
     spec: &Http,
+    pass: Option<Pass>,
     timeout: Duration,
 ) -> (stream::Connection, Driver) {
     let (connection, ends) = stream::open(id);
@@ -53,13 +56,24 @@ pub(crate) fn start(
         timeout,
         message_max: MESSAGE_MAX,
     };
-    (connection, Driver { client, dial, ends })
+    let driver = Driver {
+        client,
+        dial,
+        pass,
+        ends,
+    };
+    (connection, driver)
 }
 
 impl Driver {
     /// Carries messages until the socket ends or `stop` comes. Tells why it ended.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> String {
-        let Self { client, dial, ends } = self;
+        let Self {
+            client,
+            dial,
+            pass,
+            ends,
+        } = self;
         let Ends {
             inbox,
             queue,
@@ -68,7 +82,7 @@ impl Driver {
         } = ends;
         tokio::pin!(stop);
         let opened = tokio::select! {
-            opened = client.websocket(dial) => opened,
+            opened = open(&client, dial, pass.as_ref()) => opened,
             () = &mut stop => {
                 inbox.close();
                 return "stopped".to_owned();
@@ -78,7 +92,7 @@ impl Driver {
             Ok(halves) => halves,
             Err(error) => {
                 inbox.close();
-                return chain(&Error::from(error));
+                return chain(&error);
             }
         };
         let is_there = AtomicBool::new(true);
@@ -93,6 +107,17 @@ impl Driver {
         drop(timeout(CLOSE_TIMEOUT, sender.close()).await);
         why
     }
+}
+
+async fn open(
+    client: &net::Client,
+    mut dial: Dial,
+    pass: Option<&Pass>,
+) -> Result<(WebSocketSender, WebSocketReceiver), Error> {
+    if let Some(pass) = pass {
+        pass.add(&mut dial.headers, None).await?;
+    }
+    Ok(client.websocket(dial).await?)
 }
 
 async fn hear(receiver: &mut WebSocketReceiver, mut ear: Ear, is_there: &AtomicBool) -> String {

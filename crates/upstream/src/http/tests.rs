@@ -115,10 +115,12 @@ impl World {
         let spec = Http {
             url: url.parse().expect("a URL"),
             headers: Vec::new(),
+            credential: crate::Credential::Written,
             transport: crate::Transport::Http,
+            tls: None,
         };
         let client = net::Client::new(net::Settings::default());
-        let (connection, driver) = start(client, &spec, Duration::from_secs(20));
+        let (connection, driver) = start(client, &spec, None, Duration::from_secs(20));
         let connection = Arc::new(connection);
         let driven = Arc::clone(&connection);
         tasks.spawn(async move { drop(driven.run(driver, std::future::pending()).await) });

@@ -8,8 +8,11 @@ fn server() -> Server {
         spec: Http {
             url: "https://example.com/a/sse?x=1".parse().expect("a URL"),
             headers: Vec::new(),
+            credential: crate::Credential::Written,
             transport: crate::Transport::Sse,
+            tls: None,
         },
+        pass: None,
     }
 }
 

@@ -25,10 +25,10 @@ impl Link {
     /// A modern server learns with each request who is asking, so it needs no conversation; but if it speaks the legacy
     /// era as well, a legacy client that can be asked is best served in its own.
     pub(super) fn lane_key(&self, base: &Peer, caller: &Caller) -> Option<Key> {
-        let is_shared = self.spec.sharing == Sharing::Shared;
+        let is_shared = self.spec.sharing == Sharing::Shared && !self.is_personal();
         match base.revision().era() {
             Era::Legacy if is_shared => None,
-            Era::Legacy => Some(Key::of(caller)),
+            Era::Legacy => Some(Key::of(caller, self.is_personal())),
             Era::Modern
                 if caller.era == Era::Modern
                     || !caller.abilities.any()
@@ -37,7 +37,7 @@ impl Link {
                 None
             }
             Era::Modern if is_shared => Some(Key::shared(self.declared())),
-            Era::Modern => Some(Key::of(caller)),
+            Era::Modern => Some(Key::of(caller, self.is_personal())),
         }
     }
 
@@ -94,7 +94,8 @@ impl Link {
     /// Opens a lane and carries it until it ends, is no longer used, or the upstream is stopped.
     async fn keep_lane(&self, lane: &Arc<Lane>) {
         let end = CancellationToken::new();
-        match self.open(lane.key.abilities, &end) {
+        let whose = lane.key.principal.clone();
+        match self.open(lane.key.abilities, &end, whose.clone()) {
             Ok((peer, mut drive)) => {
                 let use_it = async {
                     let waited = self.spec.timeout_connect;
@@ -133,6 +134,7 @@ impl Link {
                     why = &mut drive => (why, false),
                     why = use_it => (why, true),
                     () = lane.end.cancelled() => ("stopped".to_owned(), true),
+                    () = self.is_gone(whose) => ("its principal disconnected it".to_owned(), true),
                 };
                 tracing::debug!(upstream = %self.id(), why, "a conversation ended");
                 self.lanes.leave(lane);

@@ -69,6 +69,31 @@ impl Provider for Echo {
     }
 }
 
+/// Who has no credential for anybody: what is in this process wants none.
+#[derive(Debug)]
+struct Nobody;
+
+impl crate::Credentials for Nobody {
+    fn at_hand(&self, _: crate::For<'_>) -> Option<http::HeaderValue> {
+        None
+    }
+    fn obtain<'a>(&'a self, _: crate::For<'a>) -> crate::Obtaining<'a> {
+        Box::pin(async { Ok(None) })
+    }
+    fn refused<'a>(&'a self, _: crate::For<'a>, _: crate::Refusal<'a>) -> crate::Judging<'a> {
+        Box::pin(std::future::pending())
+    }
+    fn lister(&self, _: &UpstreamId) -> Option<Arc<str>> {
+        None
+    }
+    fn is_connected(&self, _: &UpstreamId, _: &str) -> bool {
+        false
+    }
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::channel(0).1
+    }
+}
+
 /// A link to a provider; the folder is what it stands on.
 fn link(provider: &Arc<Echo>) -> (Arc<Link>, TempDir) {
     let folder = TempDir::new().expect("a folder");
@@ -84,6 +109,7 @@ fn link(provider: &Arc<Echo>) -> (Arc<Link>, TempDir) {
             clock,
             status: Arc::new(|| Value::Null),
         },
+        credentials: Arc::new(Nobody),
         told: broadcast::channel(4).0,
     };
     let spec = Spec {
