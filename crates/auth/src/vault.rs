@@ -251,6 +251,12 @@ impl Vault {
         tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
+    /// The id of the data key that seals now, in hex.
+    #[must_use]
+    pub fn newest_data_key(&self) -> String {
+        in_hex(&self.ring.load().newest)
+    }
+
     /// Looks for data keys that another process has made since, so that what is sealed from now on is sealed with the
     /// newest.
     ///
@@ -299,6 +305,17 @@ impl Ring {
     }
 }
 
+/// The id of the data key that this was sealed with, in hex; `None` if it was not sealed.
+#[must_use]
+pub fn data_key_of(sealed: &[u8]) -> Option<String> {
+    let id: &KeyId = sealed.strip_prefix(&[VERSION])?.first_chunk()?;
+    Some(in_hex(id))
+}
+
+fn in_hex(id: &KeyId) -> String {
+    format!("{:016x}", u64::from_be_bytes(*id))
+}
+
 fn add(ring: &mut Option<Ring>, id: KeyId, key: RandomizedNonceKey) {
     let so_far = ring.take().unwrap_or_else(|| Ring {
         newest: id,
@@ -321,10 +338,7 @@ fn fresh(
     now: SystemTime,
 ) -> Result<DataKeyRow, VaultError> {
     let random = SystemRandom::new();
-    let (mut id, mut key) = (
-        KeyId::default(),
-        Zeroizing::new([0_u8; DATA_KEY_LEN]),
-    );
+    let (mut id, mut key) = (KeyId::default(), Zeroizing::new([0_u8; DATA_KEY_LEN]));
     random
         .fill(&mut id)
         .and_then(|()| random.fill(&mut *key))

@@ -1,95 +1,84 @@
-//! Where the master key comes from: a file beside the database, made at the first start.
+//! The vault of a data folder: the master key from where the config says it is, and the database that it opens.
+//!
+//! What a vault does is `auth::Vault`'s; where master keys come from is [`Source`]'s.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+mod source;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use auth::{MASTER_KEY_LEN, MasterKey, Vault, VaultError};
-use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use auth::Vault;
+use auth::vault::OpenError;
+use store::Store;
 
-/// The file in the data folder.
-const FILE: &str = "master.key";
+pub(crate) use source::make;
+pub use source::{FILE, Source, SourceError};
 
-/// Why there is no master key.
+/// Why there is no vault.
 #[derive(Debug, thiserror::Error)]
 #[expect(
     clippy::error_impl_error,
     reason = "each room has one error, named by its room"
 )]
 pub enum Error {
-    /// The file cannot be read or made.
-    #[error("the master key `{path}` cannot be used")]
-    File {
-        /// Where it is.
+    /// The master key cannot be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It is gone, and what was sealed with it is not.
+    #[error(
+        "the master key `{}` is gone, and this database was sealed under it; put it back, or say in secrets.master_key where it is",
+        path.display()
+    )]
+    Gone {
+        /// Where it was.
         path: PathBuf,
+    },
+    /// It does not open this database.
+    #[error("{key} cannot be used")]
+    Foreign {
+        /// Where it came from.
+        key: String,
         /// Why not.
         #[source]
-        cause: io::Error,
+        cause: OpenError,
     },
-    /// Others could read it.
-    #[error("the master key `{path}` can be read by others; run `chmod 600 {path}`")]
-    Open {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// It is none.
-    #[error("the master key `{path}` is not {MASTER_KEY_LEN} bytes long")]
-    Length {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// The key cannot be used.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
 }
 
-/// The vault of this data folder; the first time, with a new master key.
+/// The vault of this store; the first time, with new keys: also a master key, if the config does not name one.
 ///
 /// # Errors
-/// If the key cannot be read or made, or others can read it.
-pub fn open(data_dir: &Path) -> Result<Arc<Vault>, Error> {
-    let path = data_dir.join(FILE);
-    let failed = |cause| Error::File {
-        path: path.clone(),
-        cause,
-    };
-    make(&path).map_err(failed)?;
-    let about = fs::metadata(&path).map_err(failed)?;
-    if about.mode() & 0o077 != 0 {
-        return Err(Error::Open { path });
+/// If the master key cannot be had, or is another than the one that this store was sealed under.
+pub fn open(store: &Store, source: &Source, now: SystemTime) -> Result<Arc<Vault>, Error> {
+    if let Source::Own(path) = source
+        && !path.exists()
+    {
+        let is_sealed = !store
+            .list_data_keys()
+            .map_err(|error| foreign(source, error.into()))?
+            .is_empty();
+        if is_sealed {
+            return Err(Error::Gone { path: path.clone() });
+        }
+        make(path)?;
     }
-    let bytes = fs::read(&path).map_err(failed)?;
-    let bytes = bytes
-        .try_into()
-        .map_err(|_other| Error::Length { path: path.clone() })?;
-    Ok(Vault::new(&MasterKey::new(bytes))?)
+    Vault::found(store, &source.key()?, now).map_err(|error| foreign(source, error))
 }
 
-/// Makes the file if there is none. Whole or not at all: it is written beside and linked into place.
-fn make(path: &Path) -> io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    let mut key = [0; MASTER_KEY_LEN];
-    SystemRandom::new()
-        .fill(&mut key)
-        .map_err(|_unspecified| io::Error::other("the operating system gave no random bytes"))?;
-    let draft = path.with_extension(format!("key.{}", std::process::id()));
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&draft)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
-    let linked = match fs::hard_link(&draft, path) {
-        // Another process was first: its key is the one.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    };
-    fs::remove_file(&draft)?;
-    linked
+/// The vault of a store in which something was sealed.
+///
+/// # Errors
+/// As [`open`], and if nothing was.
+pub(crate) fn open_sealed(store: &Store, source: &Source) -> Result<Arc<Vault>, Error> {
+    Vault::of_store(store, &source.key()?).map_err(|error| foreign(source, error))
 }
+
+fn foreign(source: &Source, cause: OpenError) -> Error {
+    Error::Foreign {
+        key: source.to_string(),
+        cause,
+    }
+}
+
+#[cfg(test)]
+mod tests;

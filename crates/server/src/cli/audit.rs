@@ -21,7 +21,7 @@ pub(super) fn tail(
     follow: bool,
     principal: Option<String>,
 ) -> anyhow::Result<Exit> {
-    let path = common.load()?.database();
+    let path = common.load_settings()?.database();
     if !follow && !path.exists() {
         output::say("no call was recorded yet");
         return Ok(Exit::Done);

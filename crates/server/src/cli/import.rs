@@ -27,7 +27,8 @@ pub(super) fn import(common: &Common, import: &Import) -> anyhow::Result<Exit> {
             .and_then(fs::canonicalize)
             .unwrap_or_default(),
         // A config that does not load is no reason to import nothing; nobody can say then where the gate listens.
-        listen: config::load(&common.sources(), &environment)
+        listen: common
+            .load_settings()
             .map(|loaded| loaded.listen)
             .unwrap_or_default(),
     };

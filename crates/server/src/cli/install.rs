@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Common, Exit, Install, edit, output};
-use crate::config::{Environment, Loaded, load};
+use crate::config::{Environment, Loaded};
 
 /// The name under which clients know the gate.
 const NAME: &str = "portcullis";
@@ -25,7 +25,7 @@ pub(super) fn install(common: &Common, install: &Install) -> anyhow::Result<Exit
             client.title()
         );
     };
-    let loaded = load(&common.sources(), &environment)?;
+    let loaded = common.load_settings()?;
     let url = match &install.url {
         Some(url) => url.clone(),
         None => endpoint(&loaded)?,

@@ -47,7 +47,7 @@ pub fn reference() -> String {
          laid over it,\nthen `PORTCULLIS__SECTION__KEY` variables, then flags. `portcullis config show` prints \
          what holds and where it came from.\n\n\
          Durations are written `250ms`, `30s`, `5m`, `1h`, `7d`; sizes `512B`, `64KiB`, `4MiB`, `1GiB`. A *value or \
-         reference* is a text,\n`{ env = \"NAME\" }` or `{ file = \"PATH\" }`. `NAME` stands for a name of your choice. \
+         reference* is a text,\n`{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ secret = \"NAME\" }`, which `portcullis secret set NAME` keeps. `NAME` stands for a name of your choice. \
          Relative paths start at the folder of the file they stand in.\n\n\
          | key | type | default | meaning |\n|---|---|---|---|\n",
     );
@@ -70,12 +70,12 @@ pub(super) fn at(path: &[String]) -> Option<&'static Json> {
     Some(node)
 }
 
-/// Whether the thing at `path` may be secret.
+/// Whether the thing at `path` may be secret, or says where one is: one value, whatever keys are in it.
 pub(super) fn is_secret(path: &[String]) -> bool {
-    at(path).is_some_and(|node| kind(node) == Some("secret"))
+    at(path).is_some_and(|node| matches!(kind(node), Some("secret" | "source")))
 }
 
-/// `duration`, `size`, `time`, `address` or `secret`, for texts with a meaning of their own.
+/// `duration`, `size`, `time`, `address`, `secret` or `source`, for values with a meaning of their own.
 pub(super) fn kind(node: &Json) -> Option<&str> {
     node.get("x-kind")?.as_str()
 }
@@ -209,6 +209,7 @@ fn type_of(node: &Json) -> String {
     if let Some(kind) = kind(node) {
         return match kind {
             "secret" => "value or reference".to_owned(),
+            "source" => "reference".to_owned(),
             "address" => "address or list of them".to_owned(),
             kind => kind.to_owned(),
         };

@@ -71,7 +71,9 @@ pub(crate) fn is_placeholder(value: &str) -> bool {
 }
 
 impl Checker<'_> {
-    /// The value itself, fetched from the variable or file that the config names.
+    /// The value itself, fetched from the variable, file or database that the config names.
+    ///
+    /// If nothing is to be fetched, it is a text that only stands for it.
     pub(super) fn secret(
         &self,
         name: &str,
@@ -79,8 +81,20 @@ impl Checker<'_> {
         key: &str,
         complaints: &mut Complaints,
     ) -> Option<String> {
+        if !matches!(secret, Secret::Literal(_))
+            && let Some(stand_in) = self.secrets.stand_in()
+        {
+            return Some(stand_in);
+        }
         let value = match secret {
             Secret::Literal(text) => text.clone(),
+            Secret::Kept(name) => match self.secrets.get(name) {
+                Ok(value) => value.to_string(),
+                Err((reason, hint)) => {
+                    complaints.add(reason, hint);
+                    return None;
+                }
+            },
             Secret::Env(variable) => match self.environment.get(variable) {
                 Some(value) => value.to_owned(),
                 None => {
@@ -109,7 +123,8 @@ impl Checker<'_> {
                 }
             }
         };
-        if is_secret_name(name) && is_placeholder(&value) {
+        let is_meant_secret = is_secret_name(name) || matches!(secret, Secret::Kept(_));
+        if is_meant_secret && is_placeholder(&value) {
             complaints.add(
                 "holds a placeholder, not a secret",
                 "put the real value where { env = \"…\" } or { file = \"…\" } points",

@@ -105,11 +105,11 @@ fn fit_value(node: &Json, value: &mut Value, complaints: &mut Complaints) -> boo
                 .all(|key| known.is_some_and(|known| known.contains_key(key)))
                 && (min.is_some_and(|min| count < min) || max.is_some_and(|max| count > max))
             {
-                let names = known.into_iter().flat_map(|known| known.keys());
-                let names = names
-                    .map(|name| format!("`{name}`"))
-                    .collect::<Vec<_>>()
-                    .join(" and ");
+                let names: Vec<&str> = known
+                    .into_iter()
+                    .flat_map(|known| known.keys().map(String::as_str))
+                    .collect();
+                let names = list_or(&names, '`').replace(" or ", " and ");
                 complaints.add(format!("exactly one of {names} is needed"), "");
                 return false;
             }

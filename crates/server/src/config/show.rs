@@ -71,7 +71,10 @@ fn in_text(path: &[String], value: &Value) -> String {
 fn inline(table: &Table) -> String {
     let entries: Vec<String> = table
         .iter()
-        .map(|(key, value)| format!("{key} = {value}"))
+        .map(|(key, value)| match value {
+            Value::Array(words) => format!("{key} = {}", Value::Array(words_without_secrets(words))),
+            value => format!("{key} = {value}"),
+        })
         .collect();
     format!("{{ {} }}", entries.join(", "))
 }

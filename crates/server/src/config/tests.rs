@@ -1,5 +1,9 @@
 //! Bad configs and exactly what is said about them; layers and their origins; what is never printed.
 
+mod issuers;
+mod secrets;
+mod tls;
+
 use std::fs;
 
 use tempfile::TempDir;
@@ -213,20 +217,6 @@ allowed_origins = [\"https://x.example/a\", \"null\"]",
 }
 
 #[test]
-fn an_address_that_others_reach_needs_keys_and_a_word_about_plaintext() {
-    check(
-        "listen = [\"127.0.0.1:1\", \"0.0.0.0:80\"]",
-        "1: listen: other machines could reach `0.0.0.0:80`, and there is no key to tell callers apart; listen on 127.0.0.1, or add a [keys.NAME] with the hash that `portcullis key create` prints
-1: listen: other machines could reach `0.0.0.0:80`, and TLS is not built in yet; listen on 127.0.0.1 behind a proxy that does TLS, or set http.danger_exposed_plaintext = true",
-    );
-    let hash = "0123456789abcdef".repeat(4);
-    let config = format!(
-        "listen = \"0.0.0.0:80\"\n[http]\ndanger_exposed_plaintext = true\n[keys.ci]\nhash = \"sha256:{hash}\""
-    );
-    assert!(place(&[("portcullis.toml", &config)], &[]).load().is_ok());
-}
-
-#[test]
 fn an_upstream_is_one_thing_and_has_only_that_things_settings() {
     check(
         "[upstreams.nothing]
@@ -276,9 +266,9 @@ G = 271828",
         "4: upstreams.a.env.API_TOKEN: holds a placeholder, not a secret; put the real value where { env = \"…\" } or { file = \"…\" } points
 5: upstreams.a.env.B: the environment variable `NOPE` is not set; set it before starting the gate, or use { file = \"…\" }
 6: upstreams.a.env.C: nope cannot be read: No such file or directory (os error 2)
-7: upstreams.a.env.D: exactly one of `env` and `file` is needed
-8: upstreams.a.env.E: exactly one of `env` and `file` is needed
-9: upstreams.a.env.F.vault: there is no such key; possible are `env` and `file`
+7: upstreams.a.env.D: exactly one of `env`, `file` and `secret` is needed
+8: upstreams.a.env.E: exactly one of `env`, `file` and `secret` is needed
+9: upstreams.a.env.F.vault: there is no such key; possible are `env`, `file` and `secret`
 10: upstreams.a.env.G: something else stands where a text or a table is wanted; write it in quotes",
     );
 }

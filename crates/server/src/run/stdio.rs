@@ -28,7 +28,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// # Errors
 /// Why it could not serve.
 pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
-    let loaded = common.load()?;
+    // A bridge starts no upstream.
+    let loaded = match &stdio.connect {
+        Some(_) => common.load_settings()?,
+        None => common.load()?,
+    };
     logging::start(&loaded.log);
     let runtime = runtime_of_one()?;
     let ended = runtime.block_on(async {

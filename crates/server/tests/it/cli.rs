@@ -12,18 +12,18 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// A home and a working folder of nobody else's.
-struct Machine {
+pub(crate) struct Machine {
     folder: TempDir,
 }
 
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["home", "desk"] {
             fs::create_dir(folder.path().join(name)).unwrap();
@@ -31,23 +31,23 @@ impl Machine {
         Self { folder }
     }
 
-    fn with(self, path: &str, text: &str) -> Self {
+    pub(crate) fn with(self, path: &str, text: &str) -> Self {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
         self
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
-    fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// The binary, to be run in `work`.
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command
             .args(words)
@@ -59,7 +59,7 @@ impl Machine {
     }
 
     /// Runs the binary; the folder's own name is taken out of what it says.
-    fn run(&self, words: &[&str]) -> Said {
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
         let output: Output = self.command(words).output().unwrap();
         let folder = self.folder.path().to_str().unwrap();
         let text = |bytes: &[u8]| {
@@ -75,7 +75,7 @@ impl Machine {
     }
 }
 
-fn json(said: &Said) -> Value {
+pub(crate) fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.out))
 }
 

@@ -4,3 +4,5 @@
 mod bridge;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod secret;
