@@ -75,6 +75,7 @@ pub(super) struct Checked {
 pub(super) struct Passwords {
     pepper: Arc<Zeroizing<[u8; 32]>>,
     turns: Arc<Semaphore>,
+    turn_wait: Duration,
 }
 
 impl fmt::Debug for Passwords {
@@ -89,6 +90,7 @@ impl Passwords {
         Self {
             pepper: Arc::new(pepper),
             turns: Arc::new(Semaphore::new(HASHES_MAX)),
+            turn_wait: TURN_WAIT,
         }
     }
 
@@ -159,7 +161,7 @@ impl Passwords {
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Undone> {
-        match timeout(TURN_WAIT, Arc::clone(&self.turns).acquire_owned()).await {
+        match timeout(self.turn_wait, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(closed)) => Err(Undone::Broken(closed.into())),
             Err(_late) => Err(Undone::Busy),
