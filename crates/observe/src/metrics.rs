@@ -63,6 +63,7 @@ struct Inner {
     sessions: Gauge,
     calls_in_flight: Gauge,
     audit_refused: Counter,
+    refusals_unrecorded: Counter,
 }
 
 impl Metrics {
@@ -75,7 +76,7 @@ impl Metrics {
         let upstream_up = Family::default();
         let upstream_restarts = Family::default();
         let (sessions, calls_in_flight) = (Gauge::default(), Gauge::default());
-        let audit_refused = Counter::default();
+        let (audit_refused, refusals_unrecorded) = (Counter::default(), Counter::default());
 
         // The encoder adds `_total` to counters and `_info` to the build's.
         let build = Info::new(BuildLabels { version });
@@ -115,6 +116,11 @@ impl Metrics {
             "Calls refused because the audit log had no place",
             Counter::clone(&audit_refused),
         );
+        registry.register(
+            "portcullis_refusals_unrecorded",
+            "Refused requests of strangers that were too many to be recorded one by one",
+            Counter::clone(&refusals_unrecorded),
+        );
         Self {
             inner: Arc::new(Inner {
                 registry,
@@ -125,6 +131,7 @@ impl Metrics {
                 sessions,
                 calls_in_flight,
                 audit_refused,
+                refusals_unrecorded,
             }),
         }
     }
@@ -181,6 +188,11 @@ impl Metrics {
     /// A call was refused because the audit log had no place.
     pub fn audit_refused(&self) {
         self.inner.audit_refused.inc();
+    }
+
+    /// A stranger was refused, and it was not recorded.
+    pub fn refusal_unrecorded(&self) {
+        self.inner.refusals_unrecorded.inc();
     }
 
     /// All of them as OpenMetrics text; see [`CONTENT_TYPE`].

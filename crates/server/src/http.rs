@@ -11,6 +11,7 @@ mod origin;
 mod pages;
 mod routes;
 mod sse;
+mod strangers;
 mod threads;
 mod v1;
 mod websocket;
@@ -32,15 +33,18 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::body::Incoming;
 use policy::{Principal, Scope};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use wire::{Revision, header as mcp};
 
 use crate::config;
+use crate::tls::{Proof, Tls};
 use connection::Activity;
 use routes::{Access, Route, Target};
 
 pub(crate) use connection::listen;
+pub use routes::{RouteRow, routes};
 pub(crate) use threads::Threads;
 
 type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
@@ -57,7 +61,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) struct Edge {
     pub(crate) gate: Arc<Gate>,
     pub(crate) settings: ArcSwap<config::Http>,
+    /// For new connections; a reload brings another. `None`: all in the clear.
+    pub(crate) tls: watch::Sender<Option<Tls>>,
     streams: sse::Streams,
+    strangers: strangers::Strangers,
     /// How long a conversation may go on with the calls it is at when the gate drains.
     drain: Duration,
 }
@@ -69,6 +76,7 @@ struct Facts {
     local: SocketAddr,
     /// What the client proved to hold in the TLS handshake.
     certificate: Option<Arc<auth::ClientCertificate>>,
+    proof: Option<Proof>,
     activity: Arc<Activity>,
     /// What outlives the request but not the serving of connections.
     tasks: TaskTracker,
@@ -78,11 +86,18 @@ struct Facts {
 
 impl Edge {
     /// What a gate is served through.
-    pub(crate) fn new(gate: Arc<Gate>, settings: config::Http, drain: Duration) -> Self {
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        settings: config::Http,
+        tls: Option<Tls>,
+        drain: Duration,
+    ) -> Self {
         Self {
             gate,
             settings: ArcSwap::from_pointee(settings),
+            tls: watch::Sender::new(tls),
             streams: sse::Streams::default(),
+            strangers: strangers::Strangers::default(),
             drain: drain.saturating_sub(LAST_WORDS),
         }
     }
@@ -106,6 +121,7 @@ impl Edge {
         let is_page = routes::find(request.uri().path())
             .is_some_and(|route| route.access == Access::Browser);
         let origin = origin.filter(|_| !is_page);
+        let is_local = origin::is_loopback(host(&request));
         let is_preflight = request.method() == Method::OPTIONS && origin.is_some();
         let mut response = if is_preflight {
             preflight()
@@ -121,8 +137,9 @@ impl Edge {
             );
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
-        if self.gate.auth().site().is_https() {
-            // RFC 6797: a browser that came over TLS once comes no other way again.
+        if self.gate.auth().site().is_https() && !is_local {
+            // RFC 6797: a browser that came over TLS once comes no other way again. Not by a name that this gate shares
+            // with everything else on the machine.
             response.headers_mut().insert(
                 header::STRICT_TRANSPORT_SECURITY,
                 HeaderValue::from_static("max-age=31536000"),
@@ -154,15 +171,14 @@ impl Edge {
         let principal = match refusal {
             Ok(principal) => principal,
             Err((rejection, principal)) => {
-                return self
-                    .refuse(facts, rejection, principal.as_deref(), spoken)
-                    .await;
+                let said = rejection.response(Revision::LATEST).message;
+                let refused = self.refuse(facts, rejection, principal.as_deref(), spoken);
+                return in_words_of(route, refused.await, &said);
             }
         };
         if !route.methods.contains(request.method()) {
-            return self
-                .refuse_method(facts, Some(&principal), spoken, route)
-                .await;
+            let refused = self.refuse_method(facts, Some(&principal), spoken, route);
+            return in_words_of(route, refused.await, "See the header `Allow`");
         }
         match route.target {
             Target::Mcp => match *request.method() {
@@ -198,7 +214,7 @@ impl Edge {
                 observe::CONTENT_TYPE,
                 self.gate.metrics().encode(),
             ),
-            Target::Admin => v1::serve(self, &principal, settings, request).await,
+            Target::Admin => v1::serve(self, &principal, settings, route, request).await,
             Target::Live
             | Target::Ready
             | Target::ResourceMetadata
@@ -390,11 +406,15 @@ impl Edge {
 
     async fn refuse(
         &self,
-        _facts: &Facts,
+        facts: &Facts,
         rejection: Rejection,
         principal: Option<&Principal>,
         spoken: Option<Revision>,
     ) -> Response<Body> {
+        let from = facts.peer.ip();
+        if principal.is_none() && !self.strangers.is_recorded(from, Instant::now()) {
+            return self.plain_response(self.gate.refuse_unrecorded(&rejection, spoken));
+        }
         let refused = Refused {
             rejection,
             principal,
@@ -402,6 +422,25 @@ impl Edge {
         };
         let reply = self.gate.refuse_http(refused, spoken).await;
         self.plain_response(reply)
+    }
+}
+
+/// A refusal as the clients of a route understand it: the admin API has no JSON-RPC.
+fn in_words_of(route: &Route, refused: Response<Body>, said: &str) -> Response<Body> {
+    match route.target {
+        Target::Admin => v1::worded(refused, said),
+        Target::Live
+        | Target::Ready
+        | Target::Mcp
+        | Target::SseStream
+        | Target::SseMessages
+        | Target::WebSocket
+        | Target::Health
+        | Target::Metrics
+        | Target::ResourceMetadata
+        | Target::ServerMetadata
+        | Target::OAuth
+        | Target::Page => refused,
     }
 }
 

@@ -94,6 +94,13 @@ pub(super) const ROUTES: &[Route] = &[
     row("/v1/sessions", GET, Access::Owner, Target::Admin),
     row("/v1/sessions/{id}", DELETE, Access::Owner, Target::Admin),
     row("/v1/revocations", FORM, Access::Owner, Target::Admin),
+    row("/v1/users", FORM, Access::Owner, Target::Admin),
+    row(
+        "/v1/users/{name}",
+        &[Method::GET, Method::PATCH, Method::DELETE],
+        Access::Owner,
+        Target::Admin,
+    ),
     row("/oauth/jwks", GET, Access::Public, Target::OAuth),
     row("/oauth/client.json", GET, Access::Public, Target::OAuth),
     row("/oauth/token", POST, Access::Public, Target::OAuth),

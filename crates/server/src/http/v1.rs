@@ -10,6 +10,7 @@ mod problem;
 mod revocations;
 mod sessions;
 mod shape;
+mod users;
 
 use std::sync::Arc;
 
@@ -46,6 +47,11 @@ enum Action {
     SessionsEnd,
     RevocationsList,
     RevocationsCreate,
+    UsersList,
+    UsersCreate,
+    UsersShow,
+    UsersChange,
+    UsersDelete,
 }
 
 /// Whether a request brings a body.
@@ -163,6 +169,51 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/revocations.create",
         summary: "Revoke a key, token, grant, session, client, certificate, signing key, or all that a user has",
         input: Input::Needed(|schemas| schemas.subschema_for::<revocations::Create>()),
+        output: None,
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/users",
+        action: Action::UsersList,
+        record: "admin/users.list",
+        summary: "Local accounts, by name",
+        input: Input::None,
+        output: Some(|schemas| schemas.subschema_for::<shape::Page<users::User>>()),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/users",
+        action: Action::UsersCreate,
+        record: "admin/users.create",
+        summary: "Make an account; the link to set its password is in this answer and never again",
+        input: Input::Needed(|schemas| schemas.subschema_for::<users::Create>()),
+        output: Some(|schemas| schemas.subschema_for::<users::Created>()),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/users/{name}",
+        action: Action::UsersShow,
+        record: "admin/users.show",
+        summary: "A local account",
+        input: Input::None,
+        output: Some(|schemas| schemas.subschema_for::<users::User>()),
+    },
+    Operation {
+        method: Method::PATCH,
+        path: "/v1/users/{name}",
+        action: Action::UsersChange,
+        record: "admin/users.change",
+        summary: "Give an account other roles, shut it out, or let it in again",
+        input: Input::Needed(|schemas| schemas.subschema_for::<users::Change>()),
+        output: Some(|schemas| schemas.subschema_for::<users::User>()),
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/v1/users/{name}",
+        action: Action::UsersDelete,
+        record: "admin/users.delete",
+        summary: "Delete an account; its sessions and tokens end",
+        input: Input::None,
         output: None,
     },
 ];
@@ -297,6 +348,11 @@ async fn run(action: Action, asked: &mut Asked<'_>) -> Result<Answer, Problem> {
         Action::SessionsEnd => sessions::end(asked).await,
         Action::RevocationsList => revocations::list(asked),
         Action::RevocationsCreate => revocations::create(asked).await,
+        Action::UsersList => users::list(asked),
+        Action::UsersCreate => users::create(asked).await,
+        Action::UsersShow => users::show(asked),
+        Action::UsersChange => users::change(asked).await,
+        Action::UsersDelete => users::delete(asked).await,
     }
 }
 

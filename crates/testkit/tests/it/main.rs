@@ -4,17 +4,24 @@
 
 mod asking;
 mod carriers;
+mod credentials;
 mod faults;
 mod flow;
 mod hostile;
 mod interop;
 mod lifecycle;
 mod long;
+mod oauth;
+mod pages;
 mod peers;
+mod program;
 mod properties;
 mod real;
+mod revocation;
+mod routes;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod tls;
 mod transports;
 mod wires;

@@ -22,7 +22,7 @@ use wire::{Body, Era, Fault, Frame, Request, Revision, sse};
 
 use super::is_modern;
 use crate::call::Asked;
-use crate::gate::{Reply, known_name, unrecorded};
+use crate::gate::{Reply, error_reply, known_name, unrecorded};
 use crate::record::Opening;
 use crate::rejection::Challenge;
 use crate::session::Session;
@@ -277,6 +277,13 @@ impl Gate {
     /// Turns an HTTP request away: one record, one answer. `spoken` is the revision that its header names.
     pub async fn refuse_http(&self, refused: Refused<'_>, spoken: Option<Revision>) -> HttpReply {
         HttpReply::whole(self.refused(refused, TRANSPORT, spoken).await)
+    }
+
+    /// Turns a stranger away who was turned away too often to be recorded each time; counted all the same.
+    pub fn refuse_unrecorded(&self, rejection: &Rejection, spoken: Option<Revision>) -> HttpReply {
+        self.parts.metrics.refusal_unrecorded();
+        let revision = spoken.unwrap_or(ASSUMED);
+        HttpReply::whole(error_reply(None, revision, &rejection.response(revision), None))
     }
 
     /// Records and says why there is no message to serve, in the words of the revision that is spoken, if that is

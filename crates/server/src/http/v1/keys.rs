@@ -38,6 +38,7 @@ pub(super) struct Key {
 
 /// A new key.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeyCreated")]
 pub(super) struct Created {
     key: Key,
     /// The key itself: shown here and never again.
@@ -47,6 +48,7 @@ pub(super) struct Created {
 /// What a key is to be.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "KeyCreate")]
 pub(super) struct Create {
     /// Whom it stands for.
     principal: String,
@@ -65,6 +67,7 @@ pub(super) struct Create {
 /// How a key is to be replaced.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "KeyRotate")]
 pub(super) struct Rotate {
     /// How long the old one stays good, as `1h`; a day if left out.
     overlap: Option<String>,

@@ -45,6 +45,7 @@ enum Kind {
 /// What is to be revoked.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RevocationCreate")]
 pub(super) struct Create {
     kind: Kind,
     /// The key's id, the token's `jti`, the grant's or session's id, the user's name, the signing key's `kid`, the
