@@ -30,6 +30,7 @@ pub use ask::{Asked, NoClient, Question, Visitor};
 pub use client::{ClientSecret, ConfiguredClient};
 pub use clients::{REGISTRATION_BYTES_MAX, Registered};
 pub use error::OAuthError;
+pub use redirect::is_redirect_uri;
 pub use token::{ClientRequest, Issued};
 
 /// The longest that an access token may be good.

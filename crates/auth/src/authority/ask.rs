@@ -4,11 +4,11 @@
 //! that waits for its person is kept here, for one browser session, one answer and a few minutes; what was answered is
 //! in the store. Sources: OAuth 2.1 section 4.1, RFC 7636, RFC 8707, RFC 9207.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use policy::{Instant, Principal, Scope, Scopes};
+use policy::{Instant, Principal, RoleName, Scope, Scopes};
 use store::{CodeRow, GrantRow};
 use tracing::info;
 use url::Url;
@@ -41,6 +41,9 @@ pub struct Visitor<'a> {
     pub session: &'a str,
     /// Who signed in.
     pub principal: &'a Principal,
+    /// The roles that tokens carry: those of the account, without those that the config gives, which are looked up when
+    /// a token is used.
+    pub roles: &'a BTreeSet<RoleName>,
 }
 
 /// What becomes of a client's request.
@@ -132,7 +135,7 @@ impl Authority {
             Err(error) => return answer(&error),
         };
         if !wish.anew && self.is_remembered(&wish, visitor.principal) {
-            return match self.allow(&now, &wish, visitor.principal).await {
+            return match self.allow(&now, &wish, visitor).await {
                 Ok(url) => Ok(Asked::Answer(url)),
                 Err(error) => answer(&error),
             };
@@ -179,7 +182,7 @@ impl Authority {
             .take(request, visitor, self.parts.clock.now())
             .ok_or(NoClient::Gone)?;
         let allowed = if allows {
-            self.allow(&now, &wish, visitor.principal).await
+            self.allow(&now, &wish, visitor).await
         } else {
             info!(client = wish.client.id, principal = %visitor.principal.id, "a client was denied");
             Err(OAuthError::Denied)
@@ -284,7 +287,7 @@ impl Authority {
     /// Whether the person allowed this very thing before, and it can only have been this very client that asks now: a
     /// program on the person's machine may be any program (RFC 8252 section 8.6), and is never let through unasked.
     fn is_remembered(&self, wish: &Wish, principal: &Principal) -> bool {
-        let is_certain = wish.leads == Leads::ToSite || !wish.client.is_public();
+        let is_certain = wish.leads == Leads::Site || !wish.client.is_public();
         let wall = self.parts.clock.wall();
         let since = wall
             .checked_sub(CONSENT_AGE)
@@ -302,19 +305,14 @@ impl Authority {
     }
 
     /// The person allows it: a grant, and the code for it on its way to the client.
-    async fn allow(
-        &self,
-        now: &Now,
-        wish: &Wish,
-        principal: &Principal,
-    ) -> Result<Url, OAuthError> {
+    async fn allow(&self, now: &Now, wish: &Wish, visitor: Visitor<'_>) -> Result<Url, OAuthError> {
         let wall = self.parts.clock.wall();
         self.sweep(wall).await?;
         let code = random::<32>()?;
         let grant = GrantRow {
             id: format!("grant_{}", *random::<16>()?),
-            principal: principal.id.to_string(),
-            roles: principal.roles.iter().map(ToString::to_string).collect(),
+            principal: visitor.principal.id.to_string(),
+            roles: visitor.roles.iter().map(ToString::to_string).collect(),
             client_id: wish.client.id.clone(),
             client_name: wish.client.metadata.name.clone(),
             redirect_uri: wish.redirect_uri.clone(),

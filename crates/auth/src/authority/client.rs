@@ -157,7 +157,7 @@ impl Metadata {
             }
         };
         let grants = words(document, "grant_types", "grant_types is a list of texts")?;
-        let is_asked = |grant: &str| grants.iter().any(|found| *found == grant);
+        let is_asked = |grant: &str| grants.contains(&grant);
         if !grants.is_empty() && !is_asked("authorization_code") {
             return Err(bad("Only clients with authorization_code can register"));
         }
@@ -247,7 +247,7 @@ fn redirect_uris(
             .ok_or(OAuthError::RedirectUri("A redirect URI is a text"))?;
         let leads = redirect::leads(uri, schemes)?;
         // OpenID Connect Dynamic Client Registration 1.0 section 2; those who do not say may be either.
-        if kind == Some("web") && leads != Leads::ToSite {
+        if kind == Some("web") && leads != Leads::Site {
             return Err(OAuthError::RedirectUri(
                 "With application_type web, a redirect URI is https",
             ));

@@ -3,6 +3,8 @@
 //! Exactly, character by character; but for the port on the loopback address, which a program picks when it runs.
 //! Sources: OAuth 2.1 section 2.3, RFC 8252 sections 7 and 8.
 
+use std::borrow::Cow;
+
 use url::Url;
 
 use super::OAuthError;
@@ -16,11 +18,11 @@ const LOOPBACKS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localh
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leads {
     /// A web site, which its certificate proves to be the one.
-    ToSite,
+    Site,
     /// Whatever program listens there, on the browser's machine.
-    ToLoopback,
+    Loopback,
     /// Whatever app claims the scheme, on the browser's machine.
-    ToApp,
+    App,
 }
 
 /// Where a redirect URI leads, if it is one that may be registered. `schemes` are allowed besides those in
@@ -40,16 +42,33 @@ pub(super) fn leads(uri: &str, schemes: &[String]) -> Result<Leads, OAuthError> 
         return bad("A redirect URI has no user name");
     }
     match url.scheme() {
-        "https" if url.has_host() => Ok(Leads::ToSite),
-        "http" if loopback(uri).is_some() => Ok(Leads::ToLoopback),
+        // Browsers find a host behind any number of slashes; here it stands where RFC 3986 has it.
+        "https" if has_authority(uri) => Ok(Leads::Site),
+        "http" if loopback(uri).is_some() => Ok(Leads::Loopback),
         "http" => bad("Use https, or http on the loopback address"),
         scheme
             if is_reverse_domain(scheme)
                 || schemes.iter().any(|own| own.eq_ignore_ascii_case(scheme)) =>
         {
-            Ok(Leads::ToApp)
+            Ok(Leads::App)
         }
         _ => bad("A private-use scheme is a domain in reverse, as com.example.app"),
+    }
+}
+
+fn has_authority(uri: &str) -> bool {
+    uri.strip_prefix("https://")
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
+}
+
+/// Whether a client may have this redirect URI; `schemes` are allowed besides those in reverse-domain form.
+///
+/// # Errors
+/// Why it may not.
+pub fn is_redirect_uri(uri: &str, schemes: &[String]) -> Result<(), Cow<'static, str>> {
+    match leads(uri, schemes) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.description()),
     }
 }
 
@@ -115,12 +134,12 @@ mod tests {
     #[test]
     fn only_addresses_that_reach_the_client_can_be_registered() {
         for (uri, leads) in [
-            ("https://app.example/cb?x=1", Leads::ToSite),
-            ("http://127.0.0.1:5000/cb", Leads::ToLoopback),
-            ("http://[::1]/cb", Leads::ToLoopback),
-            ("http://localhost", Leads::ToLoopback),
-            ("com.example.app:/oauth", Leads::ToApp),
-            ("cursor://anysphere.cursor-retrieval/oauth", Leads::ToApp),
+            ("https://app.example/cb?x=1", Leads::Site),
+            ("http://127.0.0.1:5000/cb", Leads::Loopback),
+            ("http://[::1]/cb", Leads::Loopback),
+            ("http://localhost", Leads::Loopback),
+            ("com.example.app:/oauth", Leads::App),
+            ("cursor://anysphere.cursor-retrieval/oauth", Leads::App),
         ] {
             assert_eq!(verdict(uri), Some(leads), "{uri}");
         }
@@ -135,6 +154,9 @@ mod tests {
             "https://user@app.example/cb",
             "https://app.example\\@evil.example/",
             "https:///cb",
+            "https:/app.example/cb",
+            "https:app.example/cb",
+            "HTTPS://app.example/cb",
             "javascript:alert(1)",
             "data:text/html,x",
             "file:///etc/passwd",
