@@ -272,6 +272,3 @@ fn binding(claims: &Claims) -> Result<Binding, Refusal> {
     }
     Ok(binding)
 }
-
-#[cfg(test)]
-mod tests;

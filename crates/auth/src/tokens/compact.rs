@@ -109,6 +109,3 @@ fn object(part: &str) -> Result<Map<String, Value>, Reason> {
         Ok(_) | Err(_) => Err("it is not a JSON object with distinct members"),
     }
 }
-
-#[cfg(test)]
-mod tests;

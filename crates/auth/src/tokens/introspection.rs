@@ -219,6 +219,3 @@ impl Introspection {
         Ok(value)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -351,6 +351,3 @@ impl std::fmt::Display for Place {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
