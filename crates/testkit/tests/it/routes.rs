@@ -30,13 +30,41 @@ const ROWS: &[Row] = &[
     ("GET",    "/livez",                                  [200, 200, 200, 200, 200]),
     ("GET",    "/readyz",                                 [200, 200, 200, 200, 200]),
     ("POST",   "/mcp",                                    [401, 401, 400, 400, 400]),
-    ("GET",    "/mcp",                                    [401, 401, 400, 400, 400]),
-    ("DELETE", "/mcp",                                    [401, 401, 400, 400, 400]),
+    ("GET",    "/mcp",                                    [401, 401, 405, 405, 405]),
+    ("DELETE", "/mcp",                                    [401, 401, 405, 405, 405]),
     ("GET",    "/sse",                                    [401, 401, 200, 200, 200]),
     ("POST",   "/messages",                               [401, 401, 404, 404, 404]),
-    ("GET",    "/ws",                                     [401, 401, 426, 426, 426]),
+    ("GET",    "/ws",                                     [401, 401, 400, 400, 400]),
     ("GET",    "/health",                                 [401, 401, 200, 200, 200]),
     ("GET",    "/metrics",                                [401, 401, 200, 200, 200]),
+    ("GET",    "/.well-known/oauth-authorization-server",  [200, 200, 200, 200, 200]),
+    ("GET",    "/.well-known/oauth-protected-resource*",   [200, 200, 200, 200, 200]),
+    ("GET",    "/oauth/jwks",                              [200, 200, 200, 200, 200]),
+    ("GET",    "/oauth/client.json",                       [200, 200, 200, 200, 200]),
+    ("POST",   "/oauth/token",                             [400, 400, 400, 400, 400]),
+    ("POST",   "/oauth/register",                          [400, 400, 400, 400, 400]),
+    ("POST",   "/oauth/revoke",                            [400, 400, 400, 400, 400]),
+    ("GET",    "/oauth/authorize",                         [303, 303, 303, 303, 303]),
+    ("POST",   "/oauth/authorize",                         [400, 400, 400, 400, 400]),
+    ("GET",    "/oauth/callback",                          [403, 403, 403, 403, 403]),
+    ("GET",    "/console",                                 [303, 303, 303, 303, 303]),
+    ("GET",    "/console/",                                [303, 303, 303, 303, 303]),
+    ("GET",    "/console/assets/{file}",                   [404, 404, 404, 404, 404]),
+    ("GET",    "/console/setup",                           [200, 200, 200, 200, 200]),
+    ("POST",   "/console/setup",                           [415, 415, 415, 415, 415]),
+    ("GET",    "/console/login",                           [200, 200, 200, 200, 200]),
+    ("POST",   "/console/login",                           [415, 415, 415, 415, 415]),
+    ("POST",   "/console/logout",                          [303, 303, 303, 303, 303]),
+    ("GET",    "/console/reset",                           [200, 200, 200, 200, 200]),
+    ("POST",   "/console/reset",                           [415, 415, 415, 415, 415]),
+    ("GET",    "/console/account",                         [303, 303, 303, 303, 303]),
+    ("POST",   "/console/account",                         [303, 303, 303, 303, 303]),
+    ("GET",    "/console/connect",                         [303, 303, 303, 303, 303]),
+    ("POST",   "/console/connect",                         [303, 303, 303, 303, 303]),
+    ("GET",    "/console/connect/{upstream}",              [303, 303, 303, 303, 303]),
+    ("POST",   "/console/connect/{upstream}",              [303, 303, 303, 303, 303]),
+    ("GET",    "/console/sign-in/{provider}",              [404, 404, 404, 404, 404]),
+    ("GET",    "/console/sign-in/{provider}/callback",     [403, 403, 403, 403, 403]),
     ("GET",    "/v1/me",                                  [401, 401, 200, 200, 200]),
     ("GET",    "/v1/openapi.json",                        [401, 401, 200, 200, 200]),
     ("GET",    "/v1/keys",                                [401, 401, 403, 403, 200]),
@@ -88,6 +116,15 @@ impl Said {
         let named = self.headers.iter().find(|(found, _)| found == name);
         named.map(|(_, value)| value.as_str())
     }
+}
+
+/// The path with a name that is nobody's in each open segment.
+fn named(path: &str) -> String {
+    let segment = |segment: &str| match segment {
+        open if open.starts_with('{') => "none".to_owned(),
+        fixed => fixed.trim_end_matches('*').to_owned(),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 async fn ask(world: &World, verb: &str, path: &str, credential: Option<&str>) -> Result<Said> {
@@ -204,7 +241,7 @@ fn check(path: &str, caller: &str, said: &Said) -> Result<()> {
             let challenge = challenge.context("no challenge")?;
             ensure!(challenge.contains("error=\"invalid_token\""), "{challenge}");
         }
-        (403, "narrow") => {
+        (403, "narrow") if path.starts_with("/v1/") => {
             let challenge = challenge.context("no challenge")?;
             ensure!(
                 challenge.contains("error=\"insufficient_scope\""),
@@ -259,7 +296,7 @@ async fn a_verb_that_a_path_has_not_is_told_only_to_those_who_may_come_in() -> R
         "/v1/keys/",
         "/v1/keys/a/b",
         "/mcp/",
-        "/console",
+        "/consoles",
         "/MCP",
     ];
     for path in paths {
