@@ -137,7 +137,6 @@ fn one(tree: &Tree, installed: &Installed, leg: &Leg, options: &Options) -> Resu
         (Side::Client, None) => runs.extend(
             required
                 .iter()
-                .filter(|one| !one.name.starts_with("auth/"))
                 .map(|one| single(leg, &rig, &one.name)),
         ),
     }

@@ -47,7 +47,7 @@ pub(super) enum Suite {
     Required(&'static str),
     /// Server scenarios: all that exist on the revision's wire.
     All(&'static str),
-    /// Client scenarios, without `auth/`.
+    /// Client scenarios.
     Client(&'static str),
 }
 

@@ -45,10 +45,10 @@ struct Check {
 const TIMESTAMP: usize = 25;
 
 impl Outcome {
-    /// Reads `FOLDER/[server-]SCENARIO-TIMESTAMP/checks.json`. A required scenario that left nothing has failed.
+    /// Reads `FOLDER/[server-]SCENARIO-TIMESTAMP/checks.json`, also for `GROUP/SCENARIO`. A required scenario that left nothing has failed.
     pub(super) fn read(folder: &Path, required: &[Required], only: Option<&str>) -> Result<Self> {
         let mut outcome = Self::default();
-        for one in required.iter().filter(|one| !one.name.starts_with("auth/")) {
+        for one in required {
             if only.is_none_or(|only| only == one.name) {
                 let scenario = outcome.scenarios.entry(one.name.clone()).or_default();
                 scenario.scored = one.scored;
@@ -59,31 +59,37 @@ impl Outcome {
                 });
             }
         }
-        if !folder.exists() {
-            return Ok(outcome);
+        if folder.exists() {
+            outcome.gather(folder, "", required)?;
         }
+        Ok(outcome)
+    }
+
+    /// Takes in what is in a folder; scenarios of a group (`auth/…`) are in one of their own.
+    fn gather(&mut self, folder: &Path, group: &str, required: &[Required]) -> Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let file = entry.path().join("checks.json");
             let name = entry.file_name().to_string_lossy().into_owned();
+            if !file.is_file() {
+                if entry.path().is_dir() && group.is_empty() {
+                    self.gather(&entry.path(), &format!("{name}/"), required)?;
+                }
+                continue;
+            }
             let Some(name) = name.get(..name.len().saturating_sub(TIMESTAMP)) else {
                 continue;
             };
-            let name = name.strip_prefix("server-").unwrap_or(name);
-            if !file.is_file() {
-                continue;
-            }
+            let name = format!("{group}{}", name.strip_prefix("server-").unwrap_or(name));
             let checks: Vec<Check> = serde_json::from_slice(&fs::read(&file)?)
                 .with_context(|| format!("reading {}", file.display()))?;
             let scored = required
                 .iter()
                 .find(|one| one.name == name)
                 .is_none_or(|one| one.scored);
-            outcome
-                .scenarios
-                .insert(name.to_owned(), Scenario::of(scored, checks));
+            self.scenarios.insert(name, Scenario::of(scored, checks));
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// A leg that could not be run.

@@ -94,12 +94,7 @@ fn outcome(name: &str) -> Outcome {
     let scenario = folder.join("server-ping-2026-01-02T03-04-05-678Z");
     fs::create_dir_all(&scenario).expect("a folder");
     fs::write(scenario.join("checks.json"), SUITE).expect("a file");
-    let required = [
-        ("ping", true),
-        ("tools-list", false),
-        ("auth/basic-cimd", true),
-    ]
-    .map(|(name, scored)| Required {
+    let required = [("ping", true), ("tools-list", false)].map(|(name, scored)| Required {
         name: name.to_owned(),
         scored,
     });
