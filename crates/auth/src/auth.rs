@@ -34,7 +34,7 @@ const LOCAL: &str = "local";
 /// Who a caller on this machine is that presents nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Loopback {
-    /// The owner, until somebody makes a key.
+    /// The owner, until somebody makes a key or an account.
     #[default]
     Auto,
     /// The owner.
@@ -223,13 +223,29 @@ impl Auth {
                     return Err(AuthError::Expired);
                 }
                 Some(certificate) => now.certificate_holder(certificate)?,
-                None => now.uncredentialed(presented.peer)?,
+                None => self.uncredentialed(&now, presented.peer)?,
             },
         };
         if self.parts.revocations.is_revoked(&principal) {
             return Err(AuthError::Revoked);
         }
         Ok(principal)
+    }
+
+    fn uncredentialed(&self, now: &Now, peer: Peer) -> Result<Arc<Principal>, AuthError> {
+        let local = match (peer, now.loopback) {
+            (Peer::Stdio | Peer::InProcess, _) | (Peer::Loopback, Loopback::Owner) => true,
+            (Peer::Loopback, Loopback::Auto) => {
+                let any_account = self.accounts.any().map_err(AuthError::unavailable)?;
+                !any_account && !now.keys.any()?
+            }
+            (Peer::Loopback, Loopback::Off) | (Peer::Remote(_), _) => false,
+        };
+        if local {
+            Ok(Arc::clone(&now.local))
+        } else {
+            Err(AuthError::Missing)
+        }
     }
 
     /// Whether what this principal presented some time ago would still be taken.
@@ -324,19 +340,6 @@ impl Now {
             certificates,
             members,
             loopback,
-        }
-    }
-
-    fn uncredentialed(&self, peer: Peer) -> Result<Arc<Principal>, AuthError> {
-        let local = match (peer, self.loopback) {
-            (Peer::Stdio | Peer::InProcess, _) | (Peer::Loopback, Loopback::Owner) => true,
-            (Peer::Loopback, Loopback::Auto) => !self.keys.any()?,
-            (Peer::Loopback, Loopback::Off) | (Peer::Remote(_), _) => false,
-        };
-        if local {
-            Ok(Arc::clone(&self.local))
-        } else {
-            Err(AuthError::Missing)
         }
     }
 

@@ -48,6 +48,9 @@ pub enum Error {
         #[source]
         cause: std::io::Error,
     },
+    /// The config was read for a command that starts nothing.
+    #[error("the config was read without its secrets")]
+    WithoutSecrets,
     /// The master key.
     #[error("the secrets cannot be opened")]
     Vault(#[from] vault::Error),
@@ -80,13 +83,16 @@ impl Core {
         addresses: &[SocketAddr],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
+        if !loaded.is_whole() {
+            return Err(Error::WithoutSecrets);
+        }
         let path = loaded.database();
         let unusable = |cause| Error::Store {
             path: path.clone(),
             cause,
         };
         let store = Store::open(&path).map_err(unusable)?;
-        let vault = vault::open(&loaded.data_dir)?;
+        let vault = vault::open(&store, &loaded.master_key, clock.wall())?;
         let revocations = Revocations::open(store.clone(), Arc::clone(&clock)).map_err(unusable)?;
         let client = net::Client::new(net::Settings::default());
         let auth = Auth::new(
@@ -156,13 +162,25 @@ fn base(loaded: &Loaded, addresses: &[SocketAddr]) -> String {
         return url.clone();
     }
     let first = addresses.first().or(loaded.listen.first()).copied();
-    let address = first.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    origin(
+        loaded,
+        first.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+    )
+}
+
+/// An address as a client on this machine reaches it: scheme, host and port.
+pub(crate) fn origin(loaded: &Loaded, address: SocketAddr) -> String {
     let ip = if address.ip().is_unspecified() {
         std::net::Ipv4Addr::LOCALHOST.into()
     } else {
         address.ip()
     };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    let is_tls = loaded
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.is_spoken_at(SocketAddr::new(ip, address.port())));
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// Brings a gate into service.
@@ -183,7 +201,12 @@ pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Err
     let addresses: Vec<SocketAddr> = bound.iter().map(|(address, _)| *address).collect();
     let core = Core::start(&loaded, &addresses, clock)?;
     let gate = Arc::clone(core.gate());
-    let edge = Arc::new(Edge::new(gate, loaded.http.clone(), loaded.drain));
+    let edge = Arc::new(Edge::new(
+        gate,
+        loaded.http.clone(),
+        loaded.tls.clone(),
+        loaded.drain,
+    ));
     let places = Arc::new(Semaphore::new(loaded.http.connections_max));
     let threads = Arc::new(Threads::start(&edge).map_err(Error::Threads)?);
     let (listeners, closing) = (TaskTracker::new(), CancellationToken::new());
@@ -226,7 +249,9 @@ impl Serving {
         &self.addresses
     }
 
-    /// Takes over another config: rules, limits, keys, upstreams, HTTP bounds. Listeners and the database stay.
+    /// Takes over another config: rules, limits, keys, upstreams, HTTP bounds, certificates. Listeners and the database
+    /// stay, and so does whether there is TLS. Open connections notice nothing, but for those of clients whose
+    /// certificate no longer passes: they end.
     ///
     /// # Errors
     /// If a built-in upstream cannot be set up.
@@ -234,6 +259,11 @@ impl Serving {
         self.core.gate().reload(for_gate(loaded))?;
         self.core.gate().auth().reload(loaded.auth.clone());
         self.edge.settings.store(Arc::new(loaded.http.clone()));
+        // Whether there is TLS decides what the gate is called from outside, which stays.
+        let is_on = self.edge.tls.borrow().is_some();
+        if let Some(tls) = loaded.tls.clone().filter(|_| is_on) {
+            self.edge.tls.send_replace(Some(tls));
+        }
         Ok(())
     }
 

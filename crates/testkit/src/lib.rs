@@ -6,6 +6,7 @@
 //! schemas.
 
 pub mod case;
+pub mod certificates;
 pub mod clients;
 pub mod clock;
 pub mod fixture;

@@ -20,8 +20,10 @@ use super::raw::{
     Listen, Raw, RawFamily, RawHttp, RawLimit, RawLog, RawLogFormat, RawNames, RawPrefix, RawRole,
     RawSeparator, Size, SizeOrOff, Span, SpanOrOff,
 };
+use super::secrets::Lookup;
 use super::shape::nearest;
-use super::{Environment, Http, Loaded, Log, LogFormat};
+use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat};
+use crate::vault;
 
 /// Largest request body that may be configured.
 const BODY_BYTES_MAX: u64 = 1 << 30;
@@ -35,6 +37,7 @@ const OFF: &str = "off";
 pub(super) struct Checker<'a> {
     pub(super) environment: &'a Environment,
     pub(super) origins: &'a Origins,
+    pub(super) secrets: Lookup<'a>,
 }
 
 impl Checker<'_> {
@@ -54,11 +57,6 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let exposed = raw.http.danger_exposed_plaintext;
-        let has_keys = !raw.keys.is_empty();
-        let listen = complaints.at("listen", |complaints| {
-            listen(&raw.listen, exposed, has_keys, complaints)
-        });
         let data_dir = complaints.at("data_dir", |complaints| match &raw.data_dir {
             Some(text) => Some(self.path(text, "data_dir")),
             None => {
@@ -69,6 +67,13 @@ impl Checker<'_> {
                 None
             }
         });
+        let own = data_dir.clone().unwrap_or_default().join(vault::FILE);
+        let master_key = self.master_key(&raw.secrets, own, complaints);
+        // Everything below may follow a reference into the database.
+        if let (Some(data_dir), Some(master_key)) = (&data_dir, &master_key) {
+            self.secrets
+                .settle(data_dir.join(DATABASE), master_key.clone());
+        }
         let log = complaints.at("log", |complaints| log(&raw.log, complaints));
         let http = complaints.at("http", |complaints| http(&raw.http, complaints));
         let drain = complaints.at("drain", |complaints| {
@@ -76,6 +81,14 @@ impl Checker<'_> {
         });
         let rules = complaints.at("roles", |complaints| rules(&raw.roles, complaints));
         let auth = self.auth(&raw, complaints);
+        let tls = self.tls(raw.tls.as_ref(), complaints);
+        let exposure = Exposure {
+            is_encrypted: raw.tls.is_some() || raw.http.danger_exposed_plaintext,
+            tells_callers_apart: auth.as_ref().is_none_or(tells_callers_apart),
+        };
+        let listen = complaints.at("listen", |complaints| {
+            listen(&raw.listen, exposure, complaints)
+        });
         let (upstreams, prefix_of) = self.upstreams(&raw.upstreams, &raw.builtins, complaints);
         let limits = complaints.at("limits", |complaints| {
             let tool_call = complaints.at("tool_call", |complaints| {
@@ -115,8 +128,10 @@ impl Checker<'_> {
         Some(Loaded {
             listen: listen?,
             data_dir: data_dir?,
+            master_key: master_key?,
             log: log?,
             http: http?,
+            tls: tls?,
             drain: drain?,
             auth: auth?,
             roles: raw
@@ -158,7 +173,9 @@ impl Checker<'_> {
             },
             upstreams: upstreams?,
             files,
+            watched: self.watched(&raw),
             origins: self.origins.clone(),
+            is_whole: self.secrets.is_whole(),
         })
     }
 
@@ -232,10 +249,25 @@ fn limit(raw: &RawLimit, complaints: &mut Complaints) -> Option<Limit> {
     })
 }
 
+/// What stands between the gate and other machines.
+#[derive(Debug, Clone, Copy)]
+struct Exposure {
+    /// Or somebody takes it upon himself.
+    is_encrypted: bool,
+    tells_callers_apart: bool,
+}
+
+/// Whether anybody on another machine could prove who he is.
+fn tells_callers_apart(auth: &auth::Settings) -> bool {
+    !auth.keys.is_empty()
+        || !auth.issuers.is_empty()
+        || !auth.certificates.mappings.is_empty()
+        || auth.authority.enabled
+}
+
 fn listen(
     raw: &Listen,
-    exposed: bool,
-    has_keys: bool,
+    exposure: Exposure,
     complaints: &mut Complaints,
 ) -> Option<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -250,17 +282,17 @@ fn listen(
             whole = false;
         }
         if !address.ip().is_loopback() {
-            if !has_keys {
+            if !exposure.tells_callers_apart {
                 complaints.add(
-                    format!("other machines could reach `{text}`, and there is no key to tell callers apart"),
-                    "listen on 127.0.0.1, or add a [keys.NAME] with the hash that `portcullis key create` prints",
+                    format!("other machines could reach `{text}`, and there is nothing to tell callers apart by"),
+                    "listen on 127.0.0.1, or add a [keys.NAME] with the hash that `portcullis key create` prints, an issuer, or client certificates",
                 );
                 whole = false;
             }
-            if !exposed {
+            if !exposure.is_encrypted {
                 complaints.add(
-                    format!("other machines could reach `{text}`, and TLS is not built in yet"),
-                    "listen on 127.0.0.1 behind a proxy that does TLS, or set http.danger_exposed_plaintext = true",
+                    format!("other machines could reach `{text}`, and there is no TLS"),
+                    "add a [tls] with certificate and key, listen on 127.0.0.1 behind a proxy that does TLS, or set http.danger_exposed_plaintext = true",
                 );
                 whole = false;
             }

@@ -11,6 +11,7 @@ use policy::{PrincipalId, RoleName, Rules};
 use super::check::{Checker, all};
 use super::raw::{Raw, RawKey, RawLoopback, RawRole, Time};
 use super::shape::nearest;
+use super::tls::certificates;
 
 impl Checker<'_> {
     /// What `[auth]` and `[keys]` say.
@@ -23,6 +24,24 @@ impl Checker<'_> {
             };
             raw.keys.iter().map(one).collect()
         });
+        let issuers = complaints.at("auth", |complaints| {
+            complaints.at("issuers", |complaints| self.issuers(raw, complaints))
+        });
+        let certificates = complaints.at("auth", |complaints| {
+            complaints.at("certificates", |complaints| {
+                certificates(&raw.auth.certificates, &known, complaints)
+            })
+        });
+        let sign_in = complaints.at("auth", |complaints| {
+            complaints.at("sign_in", |complaints| self.sign_in(raw, complaints))
+        });
+        let authority = complaints.at("auth", |complaints| {
+            complaints.at("server", |complaints| self.authority(raw, &known, complaints))
+        });
+        let accounts = self.accounts(raw, complaints);
+        let outbound = complaints.at("upstreams", |complaints| {
+            self.outbound(&raw.upstreams, complaints)
+        });
         Some(auth::Settings {
             loopback: match raw.auth.loopback {
                 RawLoopback::Auto => Loopback::Auto,
@@ -31,10 +50,12 @@ impl Checker<'_> {
             },
             keys: keys.into_iter().collect::<Option<_>>()?,
             members: members(&raw.roles),
-            issuers: Vec::new(),
-            certificates: auth::certificate::Settings::default(),
-            authority: auth::authority::Settings::default(),
-            accounts: auth::accounts::Settings::default(),
+            issuers: issuers?,
+            sign_in: sign_in?,
+            certificates: certificates?,
+            authority: authority?,
+            accounts: accounts?,
+            outbound: outbound?,
         })
     }
 }
@@ -75,15 +96,7 @@ fn key(
     let hash = complaints.at("hash", |complaints| hash(&raw.hash, complaints));
     let roles = complaints.at("roles", |complaints| {
         all(&raw.roles, complaints, |text, complaints| {
-            if !known.contains(&text.as_str()) {
-                let hint = match nearest(text, known) {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => format!("add a [roles.{text}]"),
-                };
-                complaints.add(format!("there is no role `{text}`"), hint);
-                return None;
-            }
-            complaints.keep(RoleName::new(text), "")
+            role(text, known, complaints)
         })
     });
     let expires_at = match &raw.expires {
@@ -97,6 +110,19 @@ fn key(
         hash: hash?,
         expires_at,
     })
+}
+
+/// A role that there is.
+pub(super) fn role(text: &str, known: &[&str], complaints: &mut Complaints) -> Option<RoleName> {
+    if !known.contains(&text) {
+        let hint = match nearest(text, known) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("add a [roles.{text}]"),
+        };
+        complaints.add(format!("there is no role `{text}`"), hint);
+        return None;
+    }
+    complaints.keep(RoleName::new(text), "")
 }
 
 fn hash(text: &str, complaints: &mut Complaints) -> Option<KeyHash> {

@@ -4,16 +4,23 @@
 //! The shape of what people write is [`raw`]; what the stages rely on is each room's own checked form.
 //! Start at [`load`].
 
+mod accounts;
+mod authority;
 mod check;
+mod credential;
 mod environment;
+mod issuers;
 mod keys;
 mod layers;
 mod raw;
 mod schema;
 mod secret;
+mod secrets;
 mod shape;
 mod show;
+mod sign_in;
 mod source;
+mod tls;
 mod upstreams;
 
 use std::collections::BTreeSet;
@@ -29,10 +36,17 @@ pub use environment::Environment;
 pub use layers::{Origin, Origins};
 pub use schema::{reference, schema};
 pub(crate) use secret::{is_placeholder, is_secret_name};
+pub use secrets::Fetch;
 pub use show::Shown;
 pub(crate) use upstreams::{is_builtin, is_header_ours};
 
 use layers::Layer;
+
+use crate::tls::Tls;
+use crate::vault;
+
+/// The database in the data folder.
+const DATABASE: &str = "portcullis.db";
 
 /// Which sources to read, as the command line says.
 #[derive(Debug, Clone, Default)]
@@ -52,10 +66,14 @@ pub struct Loaded {
     pub listen: Vec<SocketAddr>,
     /// The folder of the database.
     pub data_dir: PathBuf,
+    /// Where the key is that the database's secrets are sealed under.
+    pub master_key: vault::Source,
     /// What is logged, and how.
     pub log: Log,
     /// Bounds and checks on HTTP connections.
     pub http: Http,
+    /// TLS on the listeners; `None`: all in the clear.
+    pub tls: Option<Tls>,
     /// How long calls in flight may take to finish once the gate was told to stop.
     pub drain: Duration,
     /// Who may come in.
@@ -68,14 +86,24 @@ pub struct Loaded {
     pub upstreams: Vec<upstream::Spec>,
     /// The files it was read from, lowest first.
     pub files: Vec<PathBuf>,
+    /// Files besides these that it holds the content of and that change while a gate lives: certificates.
+    pub watched: Vec<PathBuf>,
     origins: Origins,
+    is_whole: bool,
 }
 
 impl Loaded {
     /// The database: audit log, keys, notes.
     #[must_use]
     pub fn database(&self) -> PathBuf {
-        self.data_dir.join("portcullis.db")
+        self.data_dir.join(DATABASE)
+    }
+
+    /// Whether it has all its secrets: no gate starts with another. It has not if it was read with
+    /// [`Fetch::Nothing`] and refers to any.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Where each value came from.
@@ -183,8 +211,20 @@ impl std::error::Error for Invalid {}
 /// # Errors
 /// Everything that is wrong with them.
 pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Invalid> {
+    load_with(sources, environment, Fetch::Everything)
+}
+
+/// As [`load`], and says what is done about values that stand elsewhere.
+///
+/// # Errors
+/// Everything that is wrong with the sources.
+pub fn load_with(
+    sources: &Sources,
+    environment: &Environment,
+    fetch: Fetch<'_>,
+) -> Result<Loaded, Invalid> {
     let (files, layer) = gather(sources, environment)?;
-    check(files, layer, environment)
+    check(files, layer, environment, fetch)
 }
 
 /// The files that would be read, lowest first.
@@ -205,7 +245,7 @@ pub fn show(
 ) -> Result<(Vec<Shown>, Result<Loaded, Invalid>), Invalid> {
     let (files, layer) = gather(sources, environment)?;
     let shown = show::shown(&layer);
-    Ok((shown, check(files, layer, environment)))
+    Ok((shown, check(files, layer, environment, Fetch::Nothing)))
 }
 
 fn gather(sources: &Sources, environment: &Environment) -> Result<(Vec<PathBuf>, Layer), Invalid> {
@@ -239,6 +279,7 @@ fn check(
     files: Vec<PathBuf>,
     mut layer: Layer,
     environment: &Environment,
+    fetch: Fetch<'_>,
 ) -> Result<Loaded, Invalid> {
     let mut misfits = Complaints::new();
     shape::fit(&mut layer.table, &mut misfits);
@@ -250,6 +291,7 @@ fn check(
     let checker = check::Checker {
         environment,
         origins: &written,
+        secrets: secrets::Lookup::new(fetch),
     };
     let loaded = checker.loaded(layer.table, files, &mut complaints);
     // What is wrong in a section may be wrong only for want of what just fell out of it.

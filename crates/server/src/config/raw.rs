@@ -11,6 +11,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::accounts::{RawAccounts, RawMail};
+use super::authority::RawServer;
+use super::credential::RawCredential;
+use super::issuers::RawIssuer;
+use super::secrets::RawSecrets;
+use super::sign_in::RawSignIn;
+use super::tls::{RawCertificate, RawTls, RawUpstreamTls};
+
 /// The settings of one gate.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,10 +34,17 @@ pub(super) struct Raw {
     pub log: RawLog,
     /// Bounds and checks on HTTP connections.
     pub http: RawHttp,
+    /// TLS on the listeners.
+    pub tls: Option<RawTls>,
     /// How the gate stops.
     pub drain: RawDrain,
     /// Who may come in without a key.
     pub auth: RawAuth,
+    /// How mail leaves, for people who forgot their password. Without it, an owner helps them: `portcullis user reset-link`.
+    pub mail: Option<RawMail>,
+    /// Secrets that are kept in the database.
+    #[serde(default)]
+    pub secrets: RawSecrets,
     /// API keys, by name. `portcullis key create` keeps further ones in the database.
     #[serde(default)]
     pub keys: BTreeMap<String, RawKey>,
@@ -87,7 +102,7 @@ pub(super) struct RawHttp {
     /// Open connections, over all listeners.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_max: u32,
-    /// Allows addresses that other machines can reach, without TLS: keys and answers cross the network in the clear.
+    /// Allows addresses that other machines can reach without `tls`: keys and answers cross the network in the clear.
     pub danger_exposed_plaintext: bool,
 }
 
@@ -103,8 +118,23 @@ pub(super) struct RawDrain {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAuth {
-    /// `owner`: callers from this machine need no key and may do everything. `off`: everybody needs a key. `auto`: `owner` as long as there is no key.
+    /// `owner`: callers from this machine need no key and may do everything. `off`: everybody needs a key. `auto`: `owner` as long as there is neither a key nor an account.
     pub loopback: RawLoopback,
+    /// Whom client certificates stand for, by name; a certificate with several names is the first's.
+    #[serde(default)]
+    pub certificates: BTreeMap<String, RawCertificate>,
+    /// Whose access tokens are taken, by a name of your choice; the gate's own authorization server needs no entry.
+    #[serde(default)]
+    pub issuers: BTreeMap<String, RawIssuer>,
+    /// OpenID Connect providers that people may sign in with in a browser, by a name of your choice.
+    #[serde(default)]
+    pub sign_in: BTreeMap<String, RawSignIn>,
+    /// The authorization server in the gate, for those who have no other.
+    #[serde(default)]
+    pub server: RawServer,
+    /// Local accounts: people who sign in with a password.
+    #[serde(default)]
+    pub accounts: RawAccounts,
 }
 
 /// What a caller from this machine is without a key.
@@ -295,6 +325,10 @@ pub(super) struct RawUpstream {
     pub cwd: Option<String>,
     /// With `url`: headers sent with every request.
     pub headers: Option<BTreeMap<String, Secret>>,
+    /// With `url`: what lets the gate in. Nothing that a client presents to the gate is ever passed on.
+    pub credential: Option<RawCredential>,
+    /// With an `https` or `wss` `url`: how its certificate is judged, and which one it is shown.
+    pub tls: Option<RawUpstreamTls>,
     /// With an `http` or `https` `url`: `http` (Streamable HTTP, and HTTP+SSE with servers that know only that; so it
     /// is unless said) or `sse` (HTTP+SSE, the transport of revision 2024-11-05, without asking).
     pub transport: Option<RawTransport>,
@@ -365,7 +399,6 @@ pub(super) struct Time(pub String);
 pub(super) struct Listen(pub Vec<String>);
 
 /// A value that may be secret: the text itself, or where to find it.
-#[derive(Debug)]
 pub(super) enum Secret {
     /// The text itself.
     Literal(String),
@@ -373,6 +406,20 @@ pub(super) enum Secret {
     Env(String),
     /// `{ file = "PATH" }`.
     File(String),
+    /// `{ secret = "NAME" }`.
+    Kept(String),
+}
+
+// A reference says where the secret is, not what it is.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("Literal(…)"),
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Kept(name) => f.debug_tuple("Kept").field(name).finish(),
+        }
+    }
 }
 
 impl JsonSchema for Span {
@@ -449,6 +496,7 @@ impl JsonSchema for Secret {
                     "properties": {
                         "env": { "type": "string", "description": "The environment variable that holds the value." },
                         "file": { "type": "string", "description": "The file that holds the value; a newline at its end is dropped." },
+                        "secret": { "type": "string", "description": "The secret that `portcullis secret set` keeps under this name." },
                     },
                     "additionalProperties": false,
                     "minProperties": 1,
@@ -488,13 +536,13 @@ impl<'de> Deserialize<'de> for Secret {
         impl<'de> Visitor<'de> for TextOrReference {
             type Value = Secret;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, { env = \"NAME\" } or { file = \"PATH\" }")
+                f.write_str("a text, { env = \"NAME\" }, { file = \"PATH\" } or { secret = \"NAME\" }")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
                 Ok(Secret::Literal(text.to_owned()))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
-                let one_of = || de::Error::custom("exactly one of `env` and `file` is needed");
+                let one_of = || de::Error::custom("exactly one of `env`, `file` and `secret` is needed");
                 let (key, value) = map.next_entry::<String, String>()?.ok_or_else(one_of)?;
                 if map.next_key::<String>()?.is_some() {
                     return Err(one_of());
@@ -502,7 +550,8 @@ impl<'de> Deserialize<'de> for Secret {
                 match key.as_str() {
                     "env" => Ok(Secret::Env(value)),
                     "file" => Ok(Secret::File(value)),
-                    _ => Err(de::Error::unknown_field(&key, &["env", "file"])),
+                    "secret" => Ok(Secret::Kept(value)),
+                    _ => Err(de::Error::unknown_field(&key, &["env", "file", "secret"])),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Bad configs and exactly what is said about them; layers and their origins; what is never printed.
 
+mod authority;
 mod issuers;
 mod secrets;
 mod tls;

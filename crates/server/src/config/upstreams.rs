@@ -270,6 +270,15 @@ impl Checker<'_> {
             )
         });
         let url = url?;
+        let shown = self.credential(raw, &url, key, complaints);
+        let tls = match raw.tls.as_ref().filter(|_| raw.enabled) {
+            Some(tls) => complaints
+                .at("tls", |complaints| {
+                    self.upstream_tls(tls, &url, key, complaints)
+                })
+                .map(Some),
+            None => Some(None),
+        };
         let transport = match (url.scheme(), raw.transport) {
             ("ws" | "wss", None) => Transport::WebSocket,
             ("ws" | "wss", Some(_)) => {
@@ -281,10 +290,14 @@ impl Checker<'_> {
             (_, Some(RawTransport::Sse)) => Transport::Sse,
             (_, Some(RawTransport::Http) | None) => Transport::Http,
         };
+        let (mut headers, shown) = (headers?, shown?);
+        headers.extend(shown.header);
         Some(Kind::Http(upstream::Http {
             url,
-            headers: headers?,
+            headers,
+            credential: shown.credential,
             transport,
+            tls: tls?,
         }))
     }
 
@@ -399,6 +412,13 @@ fn foreign_keys(raw: &RawUpstream, complaints: &mut Complaints) {
         ("env", raw.env.is_some(), raw.stdio.is_some(), "`stdio`"),
         ("cwd", raw.cwd.is_some(), raw.stdio.is_some(), "`stdio`"),
         ("headers", raw.headers.is_some(), raw.url.is_some(), "`url`"),
+        ("tls", raw.tls.is_some(), raw.url.is_some(), "`url`"),
+        (
+            "credential",
+            raw.credential.is_some(),
+            raw.url.is_some(),
+            "`url`",
+        ),
         (
             "transport",
             raw.transport.is_some(),

@@ -12,16 +12,18 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::threads::Threads;
 use super::{Edge, Facts};
+use crate::tls::Tls;
 
 /// A connection that asks nothing for so long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(300);
@@ -82,36 +84,87 @@ pub(crate) async fn listen(
 /// Serves the connections that come out of `queue` until it is closed, then lets each finish what it is at.
 pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>) {
     let graceful = GracefulShutdown::new();
+    let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
-    while let Some(Accepted {
-        stream,
-        peer,
-        place,
-    }) = queue.recv().await
-    {
-        let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be served");
-                continue;
-            }
+    while let Some(accepted) = queue.recv().await {
+        let entrance = Entrance {
+            edge: Arc::clone(edge),
+            tasks: tasks.clone(),
+            watcher: graceful.watcher(),
         };
-        let Ok(local) = stream.local_addr() else {
-            continue;
+        let closing = closing.clone();
+        tasks.spawn(async move {
+            let peer = accepted.peer;
+            if let Err(error) = entrance.admit(accepted, &closing).await {
+                tracing::debug!(%error, %peer, "a connection ended badly");
+            }
+        });
+    }
+    closing.cancel();
+    graceful.shutdown().await;
+    tasks.close();
+    tasks.wait().await;
+    // Calls whose client went away and which go on all the same.
+    edge.gate.lingered().await;
+}
+
+/// What one connection needs to be served.
+struct Entrance {
+    edge: Arc<Edge>,
+    tasks: TaskTracker,
+    watcher: Watcher,
+}
+
+impl Entrance {
+    /// From the handshake to the end.
+    async fn admit(self, accepted: Accepted, closing: &CancellationToken) -> io::Result<()> {
+        let Accepted {
+            stream,
+            peer,
+            place,
+        } = accepted;
+        let stream = TcpStream::from_std(stream)?;
+        let local = stream.local_addr()?;
+        let tls = self.edge.tls.borrow().clone();
+        let (wire, proof) = match tls.filter(|tls| tls.is_spoken_at(local)) {
+            None => (Wire::Plain(stream), None),
+            Some(tls) => {
+                // Who is slow here is as slow as one who is slow over a head.
+                let within = self.edge.settings.load().header_timeout;
+                let shaken = tokio::select! {
+                    shaken = timeout(within, Box::pin(tls.accept(stream))) => shaken,
+                    () = closing.cancelled() => return Ok(()),
+                };
+                let slow = |_late| io::Error::new(io::ErrorKind::TimedOut, "no handshake in time");
+                let (session, proof) = shaken.map_err(slow)??;
+                (Wire::Tls(Box::new(session)), proof)
+            }
         };
         let activity = Arc::new(Activity::new());
         let facts = Arc::new(Facts {
             peer,
             local,
-            certificate: None,
-            activity: Arc::clone(&activity),
-            tasks: tasks.clone(),
+            certificate: proof.as_ref().map(|proof| Arc::clone(&proof.certificate)),
+            proof,
+            activity,
+            tasks: self.tasks.clone(),
             _place: place,
         });
+        self.converse(wire, &facts).await
+    }
+
+    /// One request after the other, or several at once.
+    async fn converse(self, wire: Wire, facts: &Arc<Facts>) -> io::Result<()> {
+        let Self {
+            edge,
+            tasks: _,
+            watcher,
+        } = self;
+        let activity = &facts.activity;
         let service = {
-            let (edge, activity) = (Arc::clone(edge), Arc::clone(&activity));
+            let (edge, facts) = (Arc::clone(&edge), Arc::clone(facts));
             service_fn(move |request| {
-                let busy = activity.busy();
+                let busy = facts.activity.busy();
                 let (edge, facts) = (Arc::clone(&edge), Arc::clone(&facts));
                 async move {
                     let response = edge.serve(&facts, request).await;
@@ -121,8 +174,8 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
             })
         };
         let io = TokioIo::new(Watched {
-            stream,
-            activity: Arc::clone(&activity),
+            wire,
+            activity: Arc::clone(activity),
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -137,24 +190,28 @@ pub(super) async fn serve(edge: &Arc<Edge>, mut queue: mpsc::Receiver<Accepted>)
         let connection = builder
             .serve_connection_with_upgrades(io, service)
             .into_owned();
-        let connection = graceful.watch(connection);
-        let edge = Arc::clone(edge);
-        tasks.spawn(async move {
-            tokio::select! {
-                ended = connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, %peer, "a connection ended badly");
-                    }
-                }
-                () = activity.overdue(&edge) => tracing::debug!(%peer, "a connection was closed for taking too long"),
-            }
-        });
+        tokio::select! {
+            ended = watcher.watch(connection) => ended.map_err(io::Error::other),
+            () = activity.overdue(&edge) => Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")),
+            () = edge.disproved(facts) => Err(io::Error::other("its certificate no longer holds")),
+        }
     }
-    graceful.shutdown().await;
-    tasks.close();
-    tasks.wait().await;
-    // Calls whose client went away and which go on all the same.
-    edge.gate.lingered().await;
+}
+
+impl Edge {
+    /// Ends when the certificate that a client came with no longer holds: others are trusted or revoked now.
+    pub(super) async fn disproved(&self, facts: &Facts) {
+        let Some(proof) = &facts.proof else {
+            return std::future::pending().await;
+        };
+        let mut tls = self.tls.subscribe();
+        let holds = |tls: &Option<Tls>| tls.as_ref().is_some_and(|tls| tls.accepts(proof));
+        while holds(&tls.borrow_and_update()) {
+            if tls.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// What a connection is doing: waiting for a request, reading its head, or answering.
@@ -231,10 +288,17 @@ impl Activity {
     }
 }
 
+/// What carries a connection's bytes.
+#[derive(Debug)]
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 /// A stream that tells when bytes come.
 #[derive(Debug)]
 struct Watched {
-    stream: TcpStream,
+    wire: Wire,
     activity: Arc<Activity>,
 }
 
@@ -244,7 +308,10 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let poll = match &mut self.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Wire::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
         if poll.is_ready() {
             self.activity.bytes_came();
         }
@@ -258,7 +325,10 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        match &mut self.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Wire::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -266,18 +336,30 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        match &mut self.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.wire {
+            Wire::Plain(stream) => stream.is_write_vectored(),
+            Wire::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        match &mut self.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Wire::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        match &mut self.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 }

@@ -58,6 +58,11 @@ pub(super) fn check(
     }
 }
 
+/// Whether a request's host, with or without a port, is a name that every machine has for itself.
+pub(super) fn is_loopback(host: &str) -> bool {
+    is_loopback_name(host_name(host))
+}
+
 /// The host without its port.
 fn host_name(host: &str) -> &str {
     match host.strip_prefix('[') {

@@ -101,21 +101,23 @@ impl Edge {
         let conversation = self.gate.converse(principal, TRANSPORT, out)?;
         let upgraded = hyper::upgrade::on(&mut request);
         let (within, bound) = (settings.header_timeout, bounds(settings.body_max));
-        let edge = Arc::clone(self);
-        facts.tasks.spawn(async move {
+        let (edge, facts) = (Arc::clone(self), Arc::clone(facts));
+        let tasks = facts.tasks.clone();
+        tasks.spawn(async move {
             // The connection may break before it is one.
             let Ok(Ok(upgraded)) = timeout(within, upgraded).await else {
                 return;
             };
             let io = TokioIo::new(upgraded);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(bound)).await;
-            edge.talk(conversation, socket, waiting).await;
+            edge.talk(&facts, conversation, socket, waiting).await;
         });
         Ok(response)
     }
 
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
+        facts: &Facts,
         conversation: Conversation,
         socket: WebSocketStream<S>,
         waiting: mpsc::Receiver<Bytes>,
@@ -128,6 +130,7 @@ impl Edge {
             end = hear(&mut stream, &conversation.pipe, &is_there, is_owned) => end,
             end = &mut writing => end,
             () = self.disowned(&conversation.principal) => End::Disowned,
+            () = self.disproved(facts) => End::Disowned,
             () = conversation.draining() => End::Draining,
         };
         tracing::debug!(principal = %conversation.principal.id, ?end, "a WebSocket ends");
