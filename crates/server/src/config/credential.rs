@@ -1,0 +1,296 @@
+//! `credential` of an upstream: what the gate shows it, in place of whatever a client presented to the gate.
+
+use std::collections::BTreeMap;
+
+use auth::outbound::{ClientSettings, Grant, Proof, Settings, SigningKey};
+use http::{HeaderName, HeaderValue, header};
+use policy::UpstreamId;
+use policy::config::Complaints;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use upstream::Credential;
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+use super::check::Checker;
+use super::raw::{RawSharing, RawUpstream, Secret};
+
+/// What an upstream is shown: a bearer token that stands here, or one that is obtained by OAuth.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCredential {
+    /// A bearer token.
+    pub bearer: Option<Secret>,
+    /// How a token is obtained. `client-credentials`: the gate has access of its own. `per-user`: each principal
+    /// connects the upstream once, in a browser; its tools are listed as the first who does sees them.
+    pub oauth: Option<RawGrant>,
+    /// The gate's id as a client of the authorization server; without one the gate introduces itself.
+    pub client_id: Option<String>,
+    /// The secret that belongs to it.
+    pub client_secret: Option<Secret>,
+    /// Or the private key, as PEM, with which the gate signs who it is (RFC 7523).
+    pub client_key: Option<Secret>,
+    /// What to ask for; unless said, what the upstream asks for.
+    pub scopes: Option<Vec<String>>,
+    /// The authorization server; unless said, the first that the upstream names.
+    pub issuer: Option<String>,
+}
+
+/// How a token is obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawGrant {
+    ClientCredentials,
+    PerUser,
+}
+
+/// What a credential comes to in the spec of an upstream.
+pub(super) struct Shown {
+    pub(super) credential: Credential,
+    pub(super) header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Checker<'_> {
+    /// What an upstream is shown.
+    pub(super) fn credential(
+        &self,
+        raw: &RawUpstream,
+        url: &Url,
+        key: &str,
+        complaints: &mut Complaints,
+    ) -> Option<Shown> {
+        let nothing = Shown {
+            credential: Credential::Written,
+            header: None,
+        };
+        let Some(credential) = &raw.credential else {
+            return Some(nothing);
+        };
+        let says_itself = raw.headers.iter().flatten();
+        let says_itself = says_itself
+            .map(|(name, _)| name)
+            .any(|name| name.eq_ignore_ascii_case("authorization"));
+        complaints.at("credential", |complaints| {
+            if says_itself {
+                complaints.add("and `headers.Authorization` exclude each other", "keep one");
+                return None;
+            }
+            let grant = match (&credential.bearer, credential.oauth) {
+                (Some(bearer), None) => {
+                    if !raw.enabled {
+                        return Some(nothing);
+                    }
+                    let header = self.bearer(bearer, key, complaints)?;
+                    return Some(Shown {
+                        credential: Credential::Written,
+                        header: Some((header::AUTHORIZATION, header)),
+                    });
+                }
+                (None, Some(grant)) => grant,
+                (None, None) | (Some(_), Some(_)) => {
+                    complaints.add(
+                        "needs one of `bearer` and `oauth`",
+                        "write for example { oauth = \"per-user\" }",
+                    );
+                    return None;
+                }
+            };
+            if !is_private(url) {
+                complaints.add(
+                    "would cross the network in the clear",
+                    "give the upstream an https `url`",
+                );
+                return None;
+            }
+            if grant == RawGrant::PerUser {
+                if url.scheme().starts_with("ws") {
+                    complaints.add(
+                        "cannot be `per-user` on a WebSocket, which carries everybody's calls",
+                        "use the server's http endpoint",
+                    );
+                    return None;
+                }
+                if matches!(raw.sessions, Some(RawSharing::Shared)) {
+                    complaints.add(
+                        "cannot be `per-user` with `sessions = \"shared\"`",
+                        "leave out `sessions`",
+                    );
+                    return None;
+                }
+            }
+            Some(Shown {
+                credential: match grant {
+                    RawGrant::ClientCredentials => Credential::Own,
+                    RawGrant::PerUser => Credential::Personal,
+                },
+                header: None,
+            })
+        })
+    }
+
+    fn bearer(
+        &self,
+        bearer: &Secret,
+        key: &str,
+        complaints: &mut Complaints,
+    ) -> Option<HeaderValue> {
+        complaints.at("bearer", |complaints| {
+            let key = format!("{key}.credential.bearer");
+            let token = Zeroizing::new(self.secret("token", bearer, &key, complaints)?);
+            let text = Zeroizing::new(format!("Bearer {}", *token));
+            let Ok(mut value) = HeaderValue::try_from(text.as_str()) else {
+                complaints.add("holds a character that no header can carry", "");
+                return None;
+            };
+            value.set_sensitive(true);
+            Some(value)
+        })
+    }
+
+    /// What the credentials that are obtained need.
+    pub(super) fn outbound(
+        &self,
+        raw: &BTreeMap<String, RawUpstream>,
+        complaints: &mut Complaints,
+    ) -> Option<Settings> {
+        let mut upstreams = Vec::new();
+        let mut whole = true;
+        for (alias, raw) in raw.iter().filter(|(_, raw)| raw.enabled) {
+            let Some(credential) = &raw.credential else {
+                continue;
+            };
+            // What is wrong with these is complained about where the upstream is read.
+            let (Some(grant), Ok(id)) = (credential.oauth, UpstreamId::parse(alias)) else {
+                continue;
+            };
+            let Some(Ok(url)) = raw.url.as_deref().map(Url::parse) else {
+                continue;
+            };
+            let checked = complaints.at(alias, |complaints| {
+                complaints.at("credential", |complaints| {
+                    let key = format!("upstreams.{alias}.credential");
+                    let client = self.client_at(credential, grant, &key, complaints);
+                    let scopes = scopes(credential, complaints);
+                    let issuer = issuer(credential, complaints);
+                    Some(auth::outbound::Upstream {
+                        id,
+                        url,
+                        grant: match grant {
+                            RawGrant::ClientCredentials => Grant::ClientCredentials,
+                            RawGrant::PerUser => Grant::PerUser,
+                        },
+                        client: client?,
+                        scopes: scopes?,
+                        issuer: issuer?,
+                    })
+                })
+            });
+            whole &= checked.is_some();
+            upstreams.extend(checked);
+        }
+        whole.then_some(Settings { upstreams })
+    }
+
+    fn client_at(
+        &self,
+        raw: &RawCredential,
+        grant: RawGrant,
+        key: &str,
+        complaints: &mut Complaints,
+    ) -> Option<Option<ClientSettings>> {
+        let mut secret = |name: &str, secret: &Secret| {
+            complaints.at(name, |complaints| {
+                let key = format!("{key}.{name}");
+                let text = self.secret(name, secret, &key, complaints)?;
+                Some(Zeroizing::new(text))
+            })
+        };
+        let proof = match (&raw.client_secret, &raw.client_key) {
+            (None, None) => Proof::None,
+            (Some(text), None) => Proof::Secret(secret("client_secret", text)?),
+            (None, Some(text)) => {
+                let pem = secret("client_key", text)?;
+                let Some(signing) = SigningKey::from_pem(&pem) else {
+                    complaints.at("client_key", |complaints| {
+                        complaints.add(
+                            "is no private key in PEM (PKCS #8) for P-256, P-384, Ed25519 or RSA",
+                            "make one with `openssl genpkey`",
+                        );
+                    });
+                    return None;
+                };
+                Proof::Key(signing)
+            }
+            (Some(_), Some(_)) => {
+                complaints.add("has both `client_secret` and `client_key`", "keep one");
+                return None;
+            }
+        };
+        match &raw.client_id {
+            Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                if proof == Proof::None && grant == RawGrant::ClientCredentials {
+                    complaints.add(
+                        "proves nothing",
+                        "add `client_secret = { env = \"…\" }` or `client_key`",
+                    );
+                    return None;
+                }
+                let id = id.clone();
+                Some(Some(ClientSettings { id, proof }))
+            }
+            Some(_) => {
+                complaints.at("client_id", |complaints| {
+                    complaints.add("is not an id of a client", "");
+                });
+                None
+            }
+            None if proof != Proof::None || grant == RawGrant::ClientCredentials => {
+                complaints.add("lacks `client_id`", "register the gate there and add it");
+                None
+            }
+            None => Some(None),
+        }
+    }
+}
+
+fn scopes(raw: &RawCredential, complaints: &mut Complaints) -> Option<Option<Vec<String>>> {
+    let is_scope = |scope: &String| {
+        let is_char = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        !scope.is_empty() && scope.bytes().all(is_char)
+    };
+    match &raw.scopes {
+        Some(scopes) if !scopes.iter().all(is_scope) => {
+            complaints.at("scopes", |complaints| {
+                complaints.add("holds what is no scope", "write for example [\"repo\", \"user\"]");
+            });
+            None
+        }
+        scopes => Some(scopes.clone()),
+    }
+}
+
+fn issuer(raw: &RawCredential, complaints: &mut Complaints) -> Option<Option<String>> {
+    let Some(text) = &raw.issuer else {
+        return Some(None);
+    };
+    complaints.at("issuer", |complaints| {
+        let hint = "write it as the authorization server does, for example \"https://login.example.com\"";
+        let url = complaints.keep(Url::parse(text), hint)?;
+        if !is_private(&url) || url.query().is_some() || url.fragment().is_some() {
+            complaints.add("is no issuer: it has to be an https URL", hint);
+            return None;
+        }
+        Some(Some(text.clone()))
+    })
+}
+
+/// Whether nobody between reads what is sent there.
+fn is_private(url: &Url) -> bool {
+    let is_here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    is_here || matches!(url.scheme(), "https" | "wss")
+}
