@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use store::GrantRow;
 use zeroize::Zeroizing;
 
+use super::consent::Redirect;
 use super::page::{page, see_other};
 use super::{HOME, is_post, parameter, sign_in_first, status_of};
 use crate::http::browser::{self, Form};
@@ -283,7 +284,10 @@ fn app(grant: GrantRow) -> App {
     let host = |text: &str| {
         let url = url::Url::parse(text).ok()?;
         let is_web = matches!(url.scheme(), "http" | "https");
-        url.host_str().filter(|_| is_web).map(str::to_owned)
+        is_web.then(|| match super::consent::redirect(text) {
+            Redirect::ThisMachine => "this computer".to_owned(),
+            Redirect::Host(host) | Redirect::App(host) => host,
+        })
     };
     App {
         host: host(&grant.client_id)

@@ -39,7 +39,7 @@ struct Page<'a> {
 }
 
 /// Where the answer goes, in the words of who has to judge it.
-enum Redirect {
+pub(super) enum Redirect {
     /// A program on this very computer.
     ThisMachine,
     /// A web site.
@@ -66,7 +66,8 @@ pub(in crate::http) fn consent(view: &ConsentView<'_>) -> Response<Body> {
     page_to(StatusCode::OK, &template, target.as_deref())
 }
 
-fn redirect(uri: &str) -> Redirect {
+/// Where that leads.
+pub(super) fn redirect(uri: &str) -> Redirect {
     let Ok(url) = url::Url::parse(uri) else {
         return Redirect::App(uri.to_owned());
     };
