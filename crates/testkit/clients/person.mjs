@@ -57,7 +57,8 @@ function fits(form, who) {
 
 /**
  * From `url` to the page that says nothing to do any more. `who` has the fields that the person can fill in, by name:
- * { name, login, password, code }, and `until`: a path where they stop. Yields the last URL, its status, its text, and the pages on the way.
+ * { name, login, password, code }, `until`: a path where they
+ * stop, `provider`: whose sign-in they choose where there is a choice. Yields the last URL, its status, its text, and the pages on the way.
  */
 export async function walk(url, who, cookies = new Map()) {
     const way = [];
@@ -90,6 +91,11 @@ export async function walk(url, who, cookies = new Map()) {
             continue;
         }
         const isThere = who.until && request.url.pathname.startsWith(who.until);
+        const door = who.provider && text.match(new RegExp(`href="([^"]*/sign-in/${who.provider}(?:\\?[^"]*)?)"`));
+        if (door) {
+            request = { url: new URL(door[1].replaceAll('&#38;', '&').replaceAll('&amp;', '&'), request.url), method: 'GET' };
+            continue;
+        }
         const form = response.ok && !isThere && forms(text).find((form) => fits(form, who));
         if (!form) return { url: request.url.href, status: response.status, text, way };
         const fields = fill(form, who);

@@ -222,7 +222,10 @@ impl Peers {
     }
 
     /// A program of the Python environment.
-    pub(crate) fn python(&self, program: &str, arguments: &[&str]) -> Result<Launch> {
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn python(&self, program: &str, arguments: &[&str]) -> Result<Launch> {
         let program = self.there(&format!("py/bin/{program}"))?;
         Ok(Launch::new(
             [program.as_str()].iter().chain(arguments).copied(),

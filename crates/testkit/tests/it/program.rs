@@ -83,15 +83,16 @@ impl Program {
 
     /// Makes the first owner as a person would, who then also has the roles of the config.
     pub(crate) async fn first_owner(&self, peers: &Peers, name: &str) -> Result<()> {
+        let link = self.setup_link().await?;
+        self.follow_link(peers, &link, name).await
+    }
+
+    /// Has a person follow a link that asks for a password.
+    pub(crate) async fn follow_link(&self, peers: &Peers, link: &str, name: &str) -> Result<()> {
         let mut who = person(name);
         who["until"] = "/console/account".into();
-        let end = node(
-            peers,
-            "person.mjs",
-            &[&self.setup_link().await?, &who.to_string()],
-        )
-        .await?;
-        ensure!(end["status"] == 200, "setting up ended at {end}");
+        let end = node(peers, "person.mjs", &[link, &who.to_string()]).await?;
+        ensure!(end["status"] == 200, "the link ended at {end}");
         Ok(())
     }
 
@@ -124,7 +125,8 @@ pub(crate) async fn node(peers: &Peers, script: &str, arguments: &[&str]) -> Res
     serde_json::from_str(last).with_context(|| format!("{script} printed: {said}"))
 }
 
-async fn output(launch: &Launch) -> Result<String> {
+/// What it prints, if it ends well.
+pub(crate) async fn output(launch: &Launch) -> Result<String> {
     let (program, arguments) = launch.argv.split_first().context("an empty command line")?;
     let out = Command::new(program)
         .args(arguments)
