@@ -628,7 +628,7 @@ impl Accounts {
 }
 
 /// What the secret of one-time passwords is sealed for, in force or not.
-fn totp_purpose(name: &str) -> String {
+pub(crate) fn totp_purpose(name: &str) -> String {
     format!("accounts/{name}/totp")
 }
 

@@ -31,6 +31,7 @@ pub use client::{ClientSecret, ConfiguredClient};
 pub use clients::{REGISTRATION_BYTES_MAX, Registered};
 pub use error::OAuthError;
 pub use redirect::is_redirect_uri;
+pub(crate) use signing::purpose as signing_key_purpose;
 pub use token::{ClientRequest, Issued};
 
 /// The longest that an access token may be good.

@@ -34,6 +34,8 @@ use zeroize::Zeroizing;
 pub use config::{Client as ClientSettings, Grant, Proof, Settings, SigningKey, Upstream};
 pub use error::OutboundError;
 
+pub(crate) use self::account::purpose as token_purpose;
+
 use self::account::{Account, Held, OWN, Slot};
 use self::attempt::{ATTEMPT_MAX, Attempt, Attempts};
 use self::challenge::Challenge;
@@ -576,7 +578,7 @@ impl Shared {
         }
         let _joining = account.joining.lock().await;
         let upstream = account.settings.id.as_str();
-        let purpose = format!("upstream_clients/sealed\n{}\n{upstream}", server.issuer);
+        let purpose = client_purpose(&server.issuer, upstream);
         let now = self.parts.clock.wall();
         let failed = |error| OutboundError::unavailable("our registration", error);
         let kept = self
@@ -914,6 +916,11 @@ fn random_text() -> Result<Zeroizing<String>, OutboundError> {
         .fill(&mut *bytes)
         .map_err(|error| OutboundError::unavailable("randomness", error))?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
+}
+
+/// What a row of `upstream_clients` is sealed for. No part of it can hold a line break.
+pub(crate) fn client_purpose(issuer: &str, upstream: &str) -> String {
+    format!("upstream_clients/sealed\n{issuer}\n{upstream}")
 }
 
 #[cfg(test)]

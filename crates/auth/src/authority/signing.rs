@@ -213,6 +213,6 @@ fn jwk(row: &SigningKeyRow) -> Option<Value> {
     serde_json::from_str(&row.public).ok()
 }
 
-fn purpose(kid: &str) -> String {
+pub(crate) fn purpose(kid: &str) -> String {
     format!("signing_keys/{kid}")
 }

@@ -143,7 +143,7 @@ impl Account {
 }
 
 /// What a row of `upstream_tokens` is sealed for. No part of it can hold a line break.
-pub(super) fn purpose(issuer: &str, upstream: &str, principal: &str) -> String {
+pub(crate) fn purpose(issuer: &str, upstream: &str, principal: &str) -> String {
     format!("upstream_tokens/sealed\n{issuer}\n{upstream}\n{principal}")
 }
 

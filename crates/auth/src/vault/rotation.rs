@@ -9,6 +9,11 @@ use std::time::SystemTime;
 
 use store::{DataKeyKind, Rewrapped, SealedColumn};
 
+use crate::accounts::totp_purpose;
+use crate::authority::signing_key_purpose;
+use crate::outbound::{client_purpose, token_purpose};
+
+use super::secrets;
 use super::{MasterKey, OpenError, Vault, VaultError, fresh, head, unwrap, wrap};
 
 /// Values that are read, sealed anew and written at once.
@@ -17,12 +22,48 @@ const BATCH_MAX: usize = 256;
 const TRIES_MAX: usize = 5;
 
 /// Every column with sealed values, and what each is sealed for. Whoever adds a column adds it here.
-pub const SEALED: &[SealedColumn] = &[SealedColumn {
-    table: "secrets",
-    column: "value",
-    key: &["name"],
-    purpose: |key| super::secrets::purpose(&key.concat()),
-}];
+pub const SEALED: &[SealedColumn] = &[
+    SealedColumn {
+        table: "secrets",
+        column: "value",
+        key: &["name"],
+        purpose: |key| secrets::purpose(part(key, 0)),
+    },
+    SealedColumn {
+        table: "signing_keys",
+        column: "sealed",
+        key: &["kid"],
+        purpose: |key| signing_key_purpose(part(key, 0)),
+    },
+    SealedColumn {
+        table: "accounts",
+        column: "totp",
+        key: &["name"],
+        purpose: |key| totp_purpose(part(key, 0)),
+    },
+    SealedColumn {
+        table: "accounts",
+        column: "totp_draft",
+        key: &["name"],
+        purpose: |key| totp_purpose(part(key, 0)),
+    },
+    SealedColumn {
+        table: "upstream_tokens",
+        column: "sealed",
+        key: &["issuer", "upstream", "principal"],
+        purpose: |key| token_purpose(part(key, 0), part(key, 1), part(key, 2)),
+    },
+    SealedColumn {
+        table: "upstream_clients",
+        column: "sealed",
+        key: &["issuer", "upstream"],
+        purpose: |key| client_purpose(part(key, 0), part(key, 1)),
+    },
+];
+
+fn part(key: &[String], nth: usize) -> &str {
+    key.get(nth).map(String::as_str).unwrap_or_default()
+}
 
 /// Why keys stayed as they are.
 #[derive(Debug, thiserror::Error)]

@@ -332,6 +332,40 @@ async fn names_and_values_have_bounds() {
     }
 }
 
+#[tokio::test]
+async fn what_other_rooms_seal_is_sealed_anew_too() {
+    let (_folder, store) = store();
+    let vault = Vault::found(&store, &master(1), NOW).unwrap();
+    let (issuer, whose) = ("https://as.example", "alice");
+    let token = crate::outbound::token_purpose(issuer, "docs", whose);
+    store
+        .put_upstream_token(store::UpstreamTokenRow {
+            issuer: issuer.to_owned(),
+            upstream: "docs".to_owned(),
+            principal: whose.to_owned(),
+            sealed: vault.seal(&token, b"token").unwrap(),
+            since: NOW,
+            is_stale: false,
+        })
+        .await
+        .unwrap();
+    let client = crate::outbound::client_purpose(issuer, "docs");
+    let sealed = vault.seal(&client, b"client").unwrap();
+    store
+        .put_upstream_client(issuer, "docs", sealed.clone(), NOW)
+        .await
+        .unwrap();
+
+    vault.rotate_data_key(NOW).await.unwrap();
+    let resealed = vault.reseal(SEALED).await.unwrap();
+    assert_eq!((resealed.done, resealed.unreadable), (2, 0));
+    let anew = store.get_upstream_client(issuer, "docs").unwrap().unwrap();
+    assert_ne!(anew[..HEAD_LEN], sealed[..HEAD_LEN]);
+    assert_eq!(&**vault.open(&client, &anew).unwrap(), b"client");
+    let anew = store.get_upstream_token("docs", whose).unwrap().unwrap();
+    assert_eq!(&**vault.open(&token, &anew.sealed).unwrap(), b"token");
+}
+
 #[test]
 fn every_sealed_column_is_one_that_exists() {
     let (_folder, store) = store();
