@@ -133,6 +133,7 @@ impl Core {
     /// Ends upstreams and tasks, and writes what is still to be written.
     pub async fn stop(self) {
         self.gate.stop(STOP_TIMEOUT).await;
+        self.gate.auth().accounts().stop().await;
         self.store.close().await;
     }
 }
@@ -157,7 +158,7 @@ fn for_gate(loaded: &Loaded) -> gateway::Loaded {
 }
 
 /// The origin at which clients reach the gate: what the config says, or else the first address that it listens on.
-fn base(loaded: &Loaded, addresses: &[SocketAddr]) -> String {
+pub(crate) fn base(loaded: &Loaded, addresses: &[SocketAddr]) -> String {
     if let Some(url) = &loaded.http.public_url {
         return url.clone();
     }

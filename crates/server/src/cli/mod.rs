@@ -12,8 +12,10 @@ mod import;
 mod install;
 mod key;
 pub mod output;
+mod record;
 mod session;
 mod secret;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -171,6 +173,9 @@ pub enum Command {
     /// Create, rotate, list and revoke API keys.
     #[command(subcommand)]
     Key(Key),
+    /// Make, list and change local accounts.
+    #[command(subcommand)]
+    User(User),
     /// List and revoke sessions, grants and tokens.
     #[command(subcommand)]
     Session(Session),
@@ -396,6 +401,80 @@ pub struct NewKeyArguments {
     pub note: Option<String>,
 }
 
+/// `portcullis user`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum User {
+    /// Make an account; prints a link, on stdout, by which its holder sets the password.
+    #[command(
+        after_help = "Examples:\n  portcullis user add alice --role owner\n  \
+                            portcullis user add bob --role reader --email bob@example.com\n  \
+                            pass show gate/carol | portcullis user add carol --password-stdin"
+    )]
+    Add(NewUser),
+    /// List the accounts.
+    #[command(after_help = "Examples:\n  portcullis user list\n  portcullis user list --json")]
+    List,
+    /// Give an account these roles in place of those that it has; it has to sign in again.
+    #[command(
+        after_help = "Examples:\n  portcullis user roles alice owner\n  portcullis user roles bob reader writer\n\n\
+                            Roles whose `members` name the account stay."
+    )]
+    Roles {
+        /// The account.
+        name: String,
+        /// Its roles; none to take all away.
+        roles: Vec<String>,
+    },
+    /// Shut an account out, with all that it has: sessions, tokens and keys.
+    #[command(after_help = "Examples:\n  portcullis user disable bob")]
+    Disable {
+        /// The account.
+        name: String,
+    },
+    /// Let an account in again.
+    #[command(after_help = "Examples:\n  portcullis user enable bob")]
+    Enable {
+        /// The account.
+        name: String,
+    },
+    /// Print a link by which an account's holder sets another password; it works once.
+    #[command(
+        after_help = "Examples:\n  portcullis user reset-link bob\n  LINK=$(portcullis user reset-link bob)"
+    )]
+    ResetLink {
+        /// The account.
+        name: String,
+    },
+    /// Ask an account for no one-time password any more, when its holder lost the device.
+    #[command(after_help = "Examples:\n  portcullis user totp-off bob")]
+    TotpOff {
+        /// The account.
+        name: String,
+    },
+    /// Delete an account for good.
+    #[command(after_help = "Examples:\n  portcullis user delete bob")]
+    Delete {
+        /// The account.
+        name: String,
+    },
+}
+
+/// `portcullis user add`.
+#[derive(Debug, Clone, Args)]
+pub struct NewUser {
+    /// The account's name, which rules and records know it by.
+    pub name: String,
+    /// A role it has; repeat for several.
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// Where its holder gets mail.
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// Read its password from stdin, in place of printing a link to set one.
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
 /// `portcullis session`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Session {
@@ -535,6 +614,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Config(Config::Show)) => config::show(&common),
         Some(Command::Config(Config::Schema)) => config::schema(),
         Some(Command::Key(key)) => key::key(&common, key),
+        Some(Command::User(user)) => user::user(&common, user),
         Some(Command::Session(session)) => session::session(&common, session),
         Some(Command::Secret(secret)) => secret::secret(&common, secret),
         Some(Command::Audit(Audit::Tail {
