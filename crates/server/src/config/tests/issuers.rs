@@ -14,7 +14,8 @@ fn only(config: &str) -> auth::tokens::Issuer {
 }
 
 // RFC 8037 appendix A.2.
-const JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const JWK: &str =
+    r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 #[test]
 fn an_address_is_enough() {
@@ -103,7 +104,20 @@ roles_claim = "roles"
 scopes = { use = ["mcp:tool"] }
 "#,
         r#"
-TODO
+2: auth.issuers.portcullis: is the name of the gate's own authorization server; rename it
+4: auth.issuers.a/b: is no name for an issuer; use up to 48 of a-z, A-Z, 0-9, `-` and `_`
+7: auth.issuers.corp.url: `http://login.example.com` could be answered by anybody on the way; use https; http is possible on this machine's own address only
+8: auth.issuers.corp.algorithms.1: `HS256` is not taken; whoever can check such a token can also make one; use RS256, PS256, ES256, ES384 or EdDSA
+8: auth.issuers.corp.algorithms.2: `none` is not taken; use RS256, PS256, ES256, ES384 or EdDSA
+9: auth.issuers.corp.types.0: `dpop+jwt` is not the type of an access token; use "at+jwt", or "JWT" if the issuer writes no better
+10: auth.issuers.corp.audiences.0: is empty
+10: auth.issuers.corp.audiences.1: holds a placeholder; put the real value there
+11: auth.issuers.corp.skew: `2m` is too long; write at most "60s"
+12: auth.issuers.corp.lifetime_max: `60d` is too long; write at most "31d"
+13: auth.issuers.corp.refresh: is too short; write at least "30s"
+14: auth.issuers.corp.principal_prefix: ` ` cannot stand in this name; use letters, digits and `-_.@:+/|`
+15: auth.issuers.corp.roles_claim: gives no roles: no word of it is mapped; add roles = { their-word = ["our-role"] }, or leave it out
+16: auth.issuers.corp.scopes.use.0: there is no scope `mcp:tool`; did you mean "mcp:tools"?
 "#,
     );
 }
@@ -136,7 +150,15 @@ keys = []
 "#
         ),
         r#"
-TODO
+2: auth.issuers.a: `jwks` and `keys` exclude each other; keep one
+6: auth.issuers.b: says nowhere how its tokens are checked; give it jwks = "https://…", keys = [{ file = "…" }] or introspection, or leave out discovery = false
+12: auth.issuers.c.stale_max: goes only with keys that are fetched; leave it out
+15: auth.issuers.d.jwks: `http://d.example.com/jwks` could be answered by anybody on the way; use https; http is possible on this machine's own address only
+18: auth.issuers.e.keys.0: it is not a public key in PEM (`BEGIN PUBLIC KEY`) or JWK form
+18: auth.issuers.e.keys.1: it is a private key; only its public half belongs here
+18: auth.issuers.e.keys.2: it is not a public key in PEM (`BEGIN PUBLIC KEY`) or JWK form
+18: auth.issuers.e.keys.3: none.pem cannot be read: No such file or directory (os error 2)
+21: auth.issuers.f.keys: names no key; write for example keys = [{ file = "corp.pem" }]
 "#,
     );
 }
@@ -150,14 +172,19 @@ url = "https://a.example.com"
 introspection = { url = "https://a.example.com/i", client_id = "gate", client_secret = "k7Hs-92hf" }
 [auth.issuers.b]
 url = "https://a.example.com"
-introspection = { url = "https://a.example.com/i", client_id = "gate", client_secret = "changeme" }
-[auth.issuers.c]
-url = "https://a.example.com"
 introspection = { url = "https://a.example.com/i", client_id = "gate", client_secret = "k7Hs-92hf" }
-roles = { staff = ["editor"] }
+[auth.issuers.c]
+url = "https://c.example.com"
+roles = { staff = ["owner"] }
+[auth.issuers.d]
+url = "https://d.example.com"
+introspection = { url = "https://d.example.com/i", client_id = "gate", client_secret = "changeme" }
 "#,
         r#"
-TODO
+6: auth.issuers.b.url: is that of `a`, too; keep one of them
+7: auth.issuers.b.introspection: a token that says nothing would have to be shown to `a`, too; let one issuer alone have introspection
+10: auth.issuers.c.roles: maps words that are read nowhere; add roles_claim = "…", or leave it out
+13: auth.issuers.d.introspection.client_secret: holds a placeholder, not a secret; put the real value where { env = "…" } or { file = "…" } points
 "#,
     );
 }
