@@ -135,7 +135,7 @@ impl Authority {
             Err(error) => return answer(&error),
         };
         if !wish.anew && self.is_remembered(&wish, visitor.principal) {
-            return match self.allow(&now, &wish, visitor).await {
+            return match self.allow(&wish, visitor).await {
                 Ok(url) => Ok(Asked::Answer(url)),
                 Err(error) => answer(&error),
             };
@@ -176,13 +176,13 @@ impl Authority {
         visitor: Visitor<'_>,
         allows: bool,
     ) -> Result<Url, NoClient> {
-        let now = self.on().map_err(NoClient::Unavailable)?;
+        self.on().map_err(NoClient::Unavailable)?;
         let wish = self
             .waiting
             .take(request, visitor, self.parts.clock.now())
             .ok_or(NoClient::Gone)?;
         let allowed = if allows {
-            self.allow(&now, &wish, visitor).await
+            self.allow(&wish, visitor).await
         } else {
             info!(client = wish.client.id, principal = %visitor.principal.id, "a client was denied");
             Err(OAuthError::Denied)
@@ -305,7 +305,7 @@ impl Authority {
     }
 
     /// The person allows it: a grant, and the code for it on its way to the client.
-    async fn allow(&self, now: &Now, wish: &Wish, visitor: Visitor<'_>) -> Result<Url, OAuthError> {
+    async fn allow(&self, wish: &Wish, visitor: Visitor<'_>) -> Result<Url, OAuthError> {
         let wall = self.parts.clock.wall();
         self.sweep(wall).await?;
         let code = random::<32>()?;
@@ -322,7 +322,8 @@ impl Authority {
             certificate: None,
             created_at: wall,
             used_at: wall,
-            expires_at: wall + now.settings.refresh_lifetime,
+            // Until the client has come for it.
+            expires_at: wall + CODE_AGE,
             revoked_at: None,
         };
         let row = CodeRow {

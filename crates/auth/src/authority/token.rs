@@ -248,22 +248,30 @@ impl Authority {
         let issued = self
             .issue(now, subject(&grant, resource, scopes), bound)
             .await?;
-        if !client.metadata.refreshes {
-            return Ok(issued);
-        }
-        // RFC 9449 section 5, RFC 8705 section 4: a client that can prove itself need not hold on to a key.
-        let grant = match client.is_public() {
-            true => GrantRow {
-                jkt: bound.jkt.map(|jkt| jkt.to_string()),
-                certificate: bound.certificate,
-                ..grant
-            },
-            false => GrantRow { jkt: None, ..grant },
+        let refreshes = client.metadata.refreshes;
+        let lasts = if refreshes {
+            now.settings.refresh_lifetime
+        } else {
+            now.settings.token_lifetime
         };
-        let (token, row) = self.refresh_token(now, &grant, wall)?;
-        self.parts.store.put_refresh_token(&grant, row).await?;
+        // RFC 9449 section 5, RFC 8705 section 4: a client that can prove itself need not hold on to a key.
+        let is_held = client.is_public();
+        let grant = GrantRow {
+            jkt: bound.jkt.filter(|_| is_held).map(|jkt| jkt.to_string()),
+            certificate: bound.certificate.filter(|_| is_held),
+            used_at: wall,
+            expires_at: wall + lasts,
+            ..grant
+        };
+        let (token, row) = if refreshes {
+            let (token, row) = self.refresh_token(now, &grant, wall)?;
+            (Some(token), Some(row))
+        } else {
+            (None, None)
+        };
+        self.parts.store.begin_grant(&grant, row).await?;
         Ok(Issued {
-            refresh_token: Some(token),
+            refresh_token: token,
             ..issued
         })
     }

@@ -135,21 +135,34 @@ impl Store {
             .await
     }
 
-    /// Keeps the first refresh token of a grant, and what the grant is bound to from now on.
+    /// Has a grant last as long as it is to, bound to what it is to be bound to, once its code was redeemed; and keeps its
+    /// first refresh token, if there is one.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub async fn put_refresh_token(
+    pub async fn begin_grant(
         &self,
         grant: &GrantRow,
-        token: RefreshRow,
+        token: Option<RefreshRow>,
     ) -> Result<(), Error> {
-        let (id, jkt, certificate) = (grant.id.clone(), grant.jkt.clone(), grant.certificate);
+        let grant = grant.clone();
         self.change(move |connection| {
             connection
-                .prepare_cached("UPDATE oauth_grants SET jkt = ?2, certificate = ?3 WHERE id = ?1")?
-                .execute((&id, &jkt, certificate))?;
-            insert_refresh(connection, &id, &token)
+                .prepare_cached(
+                    "UPDATE oauth_grants SET jkt = ?2, certificate = ?3, used_at = ?4, expires_at = ?5
+                    WHERE id = ?1",
+                )?
+                .execute((
+                    &grant.id,
+                    &grant.jkt,
+                    grant.certificate,
+                    to_micros(grant.used_at),
+                    to_micros(grant.expires_at),
+                ))?;
+            match &token {
+                Some(token) => insert_refresh(connection, &grant.id, token),
+                None => Ok(()),
+            }
         })
         .await
     }

@@ -70,9 +70,10 @@ async fn of_two_exchanges_of_a_refresh_token_the_second_revokes_the_grant() {
     let bound = GrantRow {
         jkt: Some("key".to_owned()),
         certificate: Some([9; 32]),
+        expires_at: at(2000),
         ..grant("g")
     };
-    store.put_refresh_token(&bound, refresh(2)).await.unwrap();
+    store.begin_grant(&bound, Some(refresh(2))).await.unwrap();
     let found = store.get_refresh_token(&[2; 32]).unwrap();
     assert_eq!(found, Some((bound.clone(), refresh(2), false)));
     let rotate = async |new| {
@@ -94,7 +95,7 @@ async fn what_ended_is_deleted_with_all_that_hangs_on_it() {
     let (store, _folder) = open();
     store.put_grant(grant("g"), code(1)).await.unwrap();
     store
-        .put_refresh_token(&grant("g"), refresh(2))
+        .begin_grant(&grant("g"), Some(refresh(2)))
         .await
         .unwrap();
     assert_eq!(store.prune_grants(at(1000)).await.unwrap(), 0);
