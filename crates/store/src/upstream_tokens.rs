@@ -139,7 +139,8 @@ impl Store {
         upstream: &str,
         limit: usize,
     ) -> Result<Vec<UpstreamTokenRow>, Error> {
-        let sql = select!("WHERE upstream = ?1 AND NOT is_stale ORDER BY since, principal LIMIT ?2");
+        let sql =
+            select!("WHERE upstream = ?1 AND NOT is_stale ORDER BY since, principal LIMIT ?2");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|connection| {
             connection
@@ -184,9 +185,12 @@ impl Store {
         self.change(move |connection| {
             let sql = "INSERT OR REPLACE INTO upstream_clients
                 (issuer, upstream, sealed, created_at) VALUES (?1, ?2, ?3, ?4)";
-            connection
-                .prepare_cached(sql)?
-                .execute((&issuer, &upstream, &sealed, to_micros(at)))?;
+            connection.prepare_cached(sql)?.execute((
+                &issuer,
+                &upstream,
+                &sealed,
+                to_micros(at),
+            ))?;
             Ok(())
         })
         .await

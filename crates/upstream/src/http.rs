@@ -16,9 +16,9 @@ use tokio::sync::{Notify, mpsc};
 use wire::header as mcp;
 use wire::{Era, Frame, Outcome, Revision, method, sse};
 
+use crate::credential::Pass;
 use crate::inbox::{Due, Inbox, Ticket};
 use crate::request::Outgoing;
-use crate::credential::Pass;
 use crate::{Error, Http, Refusal};
 
 /// The largest answer or event taken, in bytes.
@@ -195,7 +195,12 @@ impl Connection {
             is_open: era == Era::Legacy && method != method::INITIALIZE.name,
         };
         let answer = self
-            .answer(method, (message.into(), headers), whose.as_deref(), &mut ticket)
+            .answer(
+                method,
+                (message.into(), headers),
+                whose.as_deref(),
+                &mut ticket,
+            )
             .await;
         cancel.is_open = false;
         if let Err(Error::Net(error)) = &answer
@@ -214,9 +219,7 @@ impl Connection {
         ticket: &mut Ticket<'_>,
     ) -> Result<Outcome<Bytes>, Error> {
         let has_session = headers.contains_key(mcp::SESSION_ID);
-        let mut response = self
-            .post(message, headers, principal, self.timeout)
-            .await?;
+        let mut response = self.post(message, headers, principal, self.timeout).await?;
         if has_session && response.status == StatusCode::NOT_FOUND {
             // Whatever the body says, and servers say all sorts of things: the session is unknown.
             drop(response.body.read_to_end(64 * 1024, TELL_TIMEOUT).await);
@@ -412,7 +415,9 @@ impl Connection {
                 headers: &response.headers,
             };
             let better = pass.refused(principal, refusal).await?;
-            request.headers.insert(header::AUTHORIZATION, better.clone());
+            request
+                .headers
+                .insert(header::AUTHORIZATION, better.clone());
             used = Some(better);
         }
     }

@@ -48,9 +48,14 @@ impl Attempts {
     ) -> Result<(), OutboundError> {
         let mut open = self.open.lock();
         open.retain(|_, attempt| attempt.until > now);
-        let own = || open.iter().filter(|(_, one)| one.principal == attempt.principal);
+        let own = || {
+            open.iter()
+                .filter(|(_, one)| one.principal == attempt.principal)
+        };
         if own().count() >= OF_ONE_MAX {
-            let oldest = own().min_by_key(|(_, one)| one.until).map(|(state, _)| *state);
+            let oldest = own()
+                .min_by_key(|(_, one)| one.until)
+                .map(|(state, _)| *state);
             oldest.and_then(|state| open.remove(&state));
         }
         if open.len() >= ATTEMPTS_MAX {

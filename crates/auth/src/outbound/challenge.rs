@@ -75,7 +75,10 @@ fn challenges(header: &str) -> Vec<(String, Parameters)> {
         };
         let value = after.trim_start_matches([' ', '\t']).strip_prefix('=');
         let parameters = found.last_mut().map(|(_, parameters)| parameters);
-        match (value.map(|value| value.trim_start_matches([' ', '\t'])), parameters) {
+        match (
+            value.map(|value| value.trim_start_matches([' ', '\t'])),
+            parameters,
+        ) {
             (Some(value), Some(parameters)) => {
                 let Some((text, after)) = quoted(value).or_else(|| {
                     let (text, after) = token(value)?;
@@ -125,21 +128,44 @@ mod tests {
     fn the_challenge_is_found_among_others_and_however_it_is_written() {
         let metadata = "https://mcp.example.com/.well-known/oauth-protected-resource";
         for header in [
-            format!("Bearer resource_metadata=\"{metadata}\", scope=\"a b\", error=\"invalid_token\""),
-            format!("bearer  error=invalid_token ,scope = \"a b\",  resource_metadata=\"{metadata}\""),
-            format!("Basic realm=\"x, Bearer scope=\\\"z\\\"\", Bearer resource_metadata=\"{metadata}\", scope=\"a  b a\", error=invalid_token"),
-            format!("Negotiate YWJj==, Bearer resource_metadata={metadata}, scope=\"a b\", error=invalid_token, DPoP scope=\"c\""),
+            format!(
+                "Bearer resource_metadata=\"{metadata}\", scope=\"a b\", error=\"invalid_token\""
+            ),
+            format!(
+                "bearer  error=invalid_token ,scope = \"a b\",  resource_metadata=\"{metadata}\""
+            ),
+            format!(
+                "Basic realm=\"x, Bearer scope=\\\"z\\\"\", Bearer resource_metadata=\"{metadata}\", scope=\"a  b a\", error=invalid_token"
+            ),
+            format!(
+                "Negotiate YWJj==, Bearer resource_metadata={metadata}, scope=\"a b\", error=invalid_token, DPoP scope=\"c\""
+            ),
         ] {
             let challenge = Challenge::read([header.as_str()]).unwrap();
-            assert_eq!(challenge.resource_metadata.as_deref(), Some(metadata), "{header}");
+            assert_eq!(
+                challenge.resource_metadata.as_deref(),
+                Some(metadata),
+                "{header}"
+            );
             assert_eq!(challenge.scopes, ["a", "b"], "{header}");
-            assert_eq!(challenge.error.as_deref(), Some("invalid_token"), "{header}");
+            assert_eq!(
+                challenge.error.as_deref(),
+                Some("invalid_token"),
+                "{header}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_challenge_for_a_bearer_token_is_none() {
-        for header in ["", ",,", "Basic realm=\"a\"", "=x", "\"Bearer\"", "scope=\"a\""] {
+        for header in [
+            "",
+            ",,",
+            "Basic realm=\"a\"",
+            "=x",
+            "\"Bearer\"",
+            "scope=\"a\"",
+        ] {
             assert_eq!(Challenge::read([header]), None, "{header}");
         }
         let bare = Challenge::read(["Bearer"]).unwrap();

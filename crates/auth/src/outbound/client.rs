@@ -233,7 +233,9 @@ pub(super) async fn register(
     if !answer.status.is_success() {
         let code = super::token::error_code(&said);
         let code = code.unwrap_or_else(|| format!("HTTP {}", answer.status.as_u16()));
-        return Err(OutboundError::NoClient(format!("it did not register us: {code}")));
+        return Err(OutboundError::NoClient(format!(
+            "it did not register us: {code}"
+        )));
     }
     let text = |name: &str| said.get(name).and_then(Value::as_str);
     let fits = |text: &&str| !text.is_empty() && text.len() <= TEXT_MAX && text.is_ascii();
@@ -276,6 +278,8 @@ pub(super) fn seconds(at: SystemTime) -> u64 {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

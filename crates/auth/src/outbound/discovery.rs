@@ -125,7 +125,11 @@ impl Scout<'_> {
         Ok(Resource {
             id: id.to_owned(),
             issuer: issuer.clone(),
-            scopes: scopes(&texts(said, "scopes_supported").unwrap_or_default().join(" ")),
+            scopes: scopes(
+                &texts(said, "scopes_supported")
+                    .unwrap_or_default()
+                    .join(" "),
+            ),
             is_silent: false,
         })
     }
@@ -145,7 +149,11 @@ impl Scout<'_> {
         if !resource.is_silent {
             return Err(wrong("there is none"));
         }
-        let at = |path: &str| issuer.join(path).map_err(|_bad| wrong("its issuer is no URL"));
+        let at = |path: &str| {
+            issuer
+                .join(path)
+                .map_err(|_bad| wrong("its issuer is no URL"))
+        };
         Ok(Server {
             issuer: resource.issuer.clone(),
             authorization_endpoint: Some(at("/authorize")?),
@@ -186,7 +194,11 @@ impl Scout<'_> {
             token_endpoint: endpoint("token_endpoint")?
                 .ok_or_else(|| wrong("it names no token endpoint"))?,
             registration_endpoint: endpoint("registration_endpoint")?,
-            scopes: scopes(&texts(said, "scopes_supported").unwrap_or_default().join(" ")),
+            scopes: scopes(
+                &texts(said, "scopes_supported")
+                    .unwrap_or_default()
+                    .join(" "),
+            ),
             has_s256: methods.iter().any(|method| method == "S256"),
             proofs: texts(said, "token_endpoint_auth_methods_supported"),
             reads_documents: flag("client_id_metadata_document_supported"),
@@ -330,7 +342,9 @@ fn is_for(resource: &str, endpoint: &Url) -> bool {
     if resource.origin() != endpoint.origin()
         || !resource.username().is_empty()
         || resource.fragment().is_some()
-        || resource.query().is_some_and(|query| endpoint.query() != Some(query))
+        || resource
+            .query()
+            .is_some_and(|query| endpoint.query() != Some(query))
     {
         return false;
     }
@@ -372,7 +386,10 @@ mod tests {
     fn documents_are_looked_for_in_the_order_of_the_specification() {
         let texts = |urls: Vec<Url>| -> Vec<String> { urls.iter().map(Url::to_string).collect() };
         assert_eq!(
-            texts(well_known(&url("https://a.example/public/mcp"), "oauth-protected-resource")),
+            texts(well_known(
+                &url("https://a.example/public/mcp"),
+                "oauth-protected-resource"
+            )),
             [
                 "https://a.example/.well-known/oauth-protected-resource/public/mcp",
                 "https://a.example/.well-known/oauth-protected-resource",
@@ -427,15 +444,28 @@ mod tests {
     #[test]
     fn an_identifier_has_no_slash_that_nobody_wrote() {
         assert_eq!(canonical(&url("https://a.example")), "https://a.example");
-        assert_eq!(canonical(&url("https://a.example/mcp#x")), "https://a.example/mcp");
-        assert_eq!(canonical(&url("https://a.example/mcp/")), "https://a.example/mcp/");
+        assert_eq!(
+            canonical(&url("https://a.example/mcp#x")),
+            "https://a.example/mcp"
+        );
+        assert_eq!(
+            canonical(&url("https://a.example/mcp/")),
+            "https://a.example/mcp/"
+        );
     }
 
     #[test]
     fn urls_from_outside_reach_this_machine_only_if_the_operators_own_does() {
         let client = net::Client::new(net::Settings::default());
-        let (far, near) = (url("https://mcp.example.com/mcp"), url("http://127.0.0.1:9/mcp"));
-        let scout = |upstream| Scout { client: &client, upstream, issuer: None };
+        let (far, near) = (
+            url("https://mcp.example.com/mcp"),
+            url("http://127.0.0.1:9/mcp"),
+        );
+        let scout = |upstream| Scout {
+            client: &client,
+            upstream,
+            issuer: None,
+        };
         for bad in [
             "http://127.0.0.1/token",
             "http://localhost/token",
@@ -449,9 +479,21 @@ mod tests {
         }
         assert!(scout(&near).is_good(&url("http://127.0.0.1/token")));
         assert!(!scout(&near).is_good(&url("http://10.0.0.1/token")));
-        assert_eq!(scout(&far).reach(&url("https://10.0.0.1/token")), Reach::Public);
-        assert_eq!(scout(&far).reach(&url("https://mcp.example.com/x")), Reach::Operator);
-        let named = Scout { issuer: Some("https://as.corp.example/tenant"), ..scout(&far) };
-        assert_eq!(named.reach(&url("https://as.corp.example/token")), Reach::Operator);
+        assert_eq!(
+            scout(&far).reach(&url("https://10.0.0.1/token")),
+            Reach::Public
+        );
+        assert_eq!(
+            scout(&far).reach(&url("https://mcp.example.com/x")),
+            Reach::Operator
+        );
+        let named = Scout {
+            issuer: Some("https://as.corp.example/tenant"),
+            ..scout(&far)
+        };
+        assert_eq!(
+            named.reach(&url("https://as.corp.example/token")),
+            Reach::Operator
+        );
     }
 }

@@ -19,7 +19,9 @@ pub enum OutboundError {
     #[error("no upstream `{0}` that principals connect")]
     Unknown(String),
     /// The answer of the authorization server belongs to nothing that this principal began here, or came too late.
-    #[error("this sign-in was not begun here by this principal, was finished before, or took too long")]
+    #[error(
+        "this sign-in was not begun here by this principal, was finished before, or took too long"
+    )]
     Stranger,
     /// The person, or the authorization server for it, said no: the error code.
     #[error("the authorization server said no: {0}")]

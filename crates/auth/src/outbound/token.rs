@@ -125,7 +125,10 @@ impl Request<'_> {
         let status = answer.status.as_u16();
         let said = wire::json::strict_value(&answer.body).unwrap_or_default();
         if answer.status.is_server_error() || status == 429 {
-            return Err(OutboundError::unavailable("a token", format!("HTTP {status}")));
+            return Err(OutboundError::unavailable(
+                "a token",
+                format!("HTTP {status}"),
+            ));
         }
         if let Some(code) = error_code(&said) {
             return Err(OutboundError::Refused(code));

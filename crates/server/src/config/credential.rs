@@ -261,7 +261,10 @@ fn scopes(raw: &RawCredential, complaints: &mut Complaints) -> Option<Option<Vec
     match &raw.scopes {
         Some(scopes) if !scopes.iter().all(is_scope) => {
             complaints.at("scopes", |complaints| {
-                complaints.add("holds what is no scope", "write for example [\"repo\", \"user\"]");
+                complaints.add(
+                    "holds what is no scope",
+                    "write for example [\"repo\", \"user\"]",
+                );
             });
             None
         }
@@ -274,7 +277,8 @@ fn issuer(raw: &RawCredential, complaints: &mut Complaints) -> Option<Option<Str
         return Some(None);
     };
     complaints.at("issuer", |complaints| {
-        let hint = "write it as the authorization server does, for example \"https://login.example.com\"";
+        let hint =
+            "write it as the authorization server does, for example \"https://login.example.com\"";
         let url = complaints.keep(Url::parse(text), hint)?;
         if !is_private(&url) || url.query().is_some() || url.fragment().is_some() {
             complaints.add("is no issuer: it has to be an https URL", hint);
