@@ -232,7 +232,7 @@ impl SignIn {
             (None, None) => return Err(ProviderError::Stranger),
         };
         let redirect_uri = self.redirect_uri(name);
-        let token = remote
+        let exchanged = remote
             .exchange(
                 &self.parts,
                 &metadata,
@@ -248,7 +248,10 @@ impl SignIn {
             now: self.parts.clock.wall(),
         };
         let claims = remote
-            .verify(&self.parts, &metadata, &token, &expected)
+            .verify(&self.parts, &metadata, &exchanged.id_token, &expected)
+            .await?;
+        let claims = remote
+            .complete(&self.parts, &metadata, claims, &exchanged)
             .await?;
         let principal = id_token::principal(&remote.provider, &claims)?;
         let mut roles = id_token::roles(&remote.provider, &claims);

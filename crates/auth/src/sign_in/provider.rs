@@ -20,11 +20,14 @@ use zeroize::Zeroizing;
 use super::id_token::{Claims, Expected, check};
 use super::{Provider, ProviderError};
 use crate::Parts;
+use crate::tokens::ClaimPath;
 use crate::tokens::compact::{COMPACT_BYTES_MAX, Compact};
 use crate::tokens::keys::{Algorithm, VerifyingKey, from_jwks};
 
 /// How long what a provider says of itself is believed.
 const METADATA_AGE: Duration = Duration::from_hours(1);
+/// How often it is asked for at most, whoever wants to sign in.
+const METADATA_EVERY: Duration = Duration::from_secs(1);
 /// How often keys are fetched at most, whatever tokens name.
 const KEYS_EVERY: Duration = Duration::from_secs(30);
 /// How long one exchange with a provider may take.
@@ -37,6 +40,7 @@ const DOCUMENT_MAX: usize = 512 * 1024;
 pub(super) struct Remote {
     pub(super) provider: Provider,
     known: Mutex<Option<(Arc<Metadata>, Instant)>>,
+    tried_at: Mutex<Option<Instant>>,
     keys: Mutex<Option<(Arc<[VerifyingKey]>, Instant)>>,
 }
 
@@ -49,8 +53,17 @@ pub(super) struct Metadata {
     jwks_uri: Url,
     /// Whether its answers name it (RFC 9207 section 3).
     pub(super) names_itself: bool,
+    /// Where it tells more of somebody than an ID token holds.
+    userinfo_endpoint: Option<Url>,
     /// Whether it takes the client's secret in the `Authorization` header.
     takes_basic: bool,
+}
+
+/// What a code is good for.
+pub(super) struct Exchanged {
+    pub(super) id_token: Zeroizing<String>,
+    /// Opens the provider's UserInfo endpoint, and goes nowhere else.
+    access_token: Option<Zeroizing<String>>,
 }
 
 impl Remote {
@@ -58,6 +71,7 @@ impl Remote {
         Self {
             provider,
             known: Mutex::default(),
+            tried_at: Mutex::default(),
             keys: Mutex::default(),
         }
     }
@@ -70,9 +84,13 @@ impl Remote {
         {
             return Ok(Arc::clone(metadata));
         }
+        let tried_at = self.tried_at.lock().replace(now);
+        if tried_at.is_some_and(|at| now.since(at) < METADATA_EVERY) {
+            return Err(ProviderError::unavailable("metadata", "it was just asked"));
+        }
         let base = self.provider.issuer.trim_end_matches('/');
         let url = url(&format!("{base}/.well-known/openid-configuration"))?;
-        let fetched = get(parts, url, "metadata").await?;
+        let fetched = get(parts, url, None, "metadata").await?;
         let metadata = Arc::new(Metadata::read(&fetched.body, &self.provider.issuer)?);
         *self.known.lock() = Some((Arc::clone(&metadata), now));
         Ok(metadata)
@@ -86,7 +104,7 @@ impl Remote {
         code: &str,
         verifier: &str,
         redirect_uri: &str,
-    ) -> Result<Zeroizing<String>, ProviderError> {
+    ) -> Result<Exchanged, ProviderError> {
         let mut headers = HeaderMap::new();
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(header::CONTENT_TYPE, form);
@@ -126,7 +144,10 @@ impl Remote {
             ));
         }
         match text("id_token") {
-            Some(token) if token.len() <= COMPACT_BYTES_MAX => Ok(Zeroizing::new(token.to_owned())),
+            Some(token) if token.len() <= COMPACT_BYTES_MAX => Ok(Exchanged {
+                id_token: Zeroizing::new(token.to_owned()),
+                access_token: text("access_token").map(|token| Zeroizing::new(token.to_owned())),
+            }),
             _ => Err(ProviderError::Untrusted("it sent no ID token")),
         }
     }
@@ -158,6 +179,46 @@ impl Remote {
         Ok(token.claims)
     }
 
+    /// `claims`, and what the provider tells beside the ID token if that lacks what we look for (OpenID Connect Core 1.0
+    /// section 5.3). What the token says itself stands.
+    pub(super) async fn complete(
+        &self,
+        parts: &Parts,
+        metadata: &Metadata,
+        mut claims: Claims,
+        exchanged: &Exchanged,
+    ) -> Result<Claims, ProviderError> {
+        let path = &self.provider.principal;
+        let proof = (path.as_str() == "email").then(|| ClaimPath::new("email_verified"));
+        let roles = self.provider.roles.as_ref().map(|(path, _)| path);
+        let is_whole = [Some(path), proof.as_ref(), roles]
+            .into_iter()
+            .flatten()
+            .all(|path| path.find(&claims).is_some());
+        let (Some(url), Some(token), false) = (
+            &metadata.userinfo_endpoint,
+            &exchanged.access_token,
+            is_whole,
+        ) else {
+            return Ok(claims);
+        };
+        let bearer = Zeroizing::new(["Bearer ", token.as_str()].concat());
+        let mut bearer = HeaderValue::try_from(bearer.as_str())
+            .map_err(|_not_text| ProviderError::Untrusted("its access token cannot be sent"))?;
+        bearer.set_sensitive(true);
+        let fetched = get(parts, url.clone(), Some(bearer), "further claims").await?;
+        let told = object(&fetched.body);
+        let is_same =
+            told.get("sub").is_some_and(Value::is_string) && told.get("sub") == claims.get("sub");
+        if !is_same {
+            return Err(ProviderError::Untrusted("it told of somebody else"));
+        }
+        for (name, value) in told {
+            claims.entry(name).or_insert(value);
+        }
+        Ok(claims)
+    }
+
     /// Its keys, at most so old.
     async fn keys(
         &self,
@@ -171,7 +232,7 @@ impl Remote {
         {
             return Ok(Arc::clone(keys));
         }
-        let fetched = get(parts, metadata.jwks_uri.clone(), "keys").await?;
+        let fetched = get(parts, metadata.jwks_uri.clone(), None, "keys").await?;
         let keys: Arc<[VerifyingKey]> = from_jwks(&fetched.body, Algorithm::Rs256)
             .map_err(|error| ProviderError::unavailable("keys", error))?
             .into();
@@ -205,6 +266,10 @@ impl Metadata {
             authorization_endpoint: endpoint("authorization_endpoint")?,
             token_endpoint: endpoint("token_endpoint")?,
             jwks_uri: endpoint("jwks_uri")?,
+            userinfo_endpoint: match document.get("userinfo_endpoint") {
+                None => None,
+                Some(_) => Some(endpoint("userinfo_endpoint")?),
+            },
             names_itself: document.get("authorization_response_iss_parameter_supported")
                 == Some(&Value::Bool(true)),
             takes_basic: has(
@@ -238,8 +303,16 @@ fn url(text: &str) -> Result<Url, ProviderError> {
     }
 }
 
-async fn get(parts: &Parts, url: Url, what: &'static str) -> Result<Fetched, ProviderError> {
+async fn get(
+    parts: &Parts,
+    url: Url,
+    bearer: Option<HeaderValue>,
+    what: &'static str,
+) -> Result<Fetched, ProviderError> {
     let mut headers = HeaderMap::new();
+    if let Some(bearer) = bearer {
+        headers.insert(header::AUTHORIZATION, bearer);
+    }
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let fetch = Fetch {
         method: Method::GET,

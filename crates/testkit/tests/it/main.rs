@@ -4,6 +4,8 @@
 
 mod admin;
 mod asking;
+mod browser;
+mod canaries;
 mod carriers;
 mod credentials;
 mod faults;

@@ -14,7 +14,7 @@ use store::GrantRow;
 use zeroize::Zeroizing;
 
 use super::consent::Redirect;
-use super::page::{page, see_other};
+use super::page::{page_apart, see_other};
 use super::{HOME, is_post, parameter, sign_in_first, status_of};
 use crate::http::browser::{self, Form};
 use crate::http::{Body, Edge};
@@ -136,7 +136,7 @@ async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Bod
         },
         "totp-confirm" if session.is_local => {
             match accounts.confirm_totp(who, form.text("code").trim()).await {
-                Ok(codes) => page(
+                Ok(codes) => page_apart(
                     StatusCode::OK,
                     &RecoveryPage {
                         session,
@@ -276,7 +276,7 @@ fn show(
         notice,
         trouble,
     };
-    page(StatusCode::OK, &template)
+    page_apart(StatusCode::OK, &template)
 }
 
 fn app(grant: GrantRow) -> App {
@@ -318,7 +318,7 @@ fn enrol(session: &BrowserSession, new: Option<&NewTotp>, trouble: Option<&str>)
         new,
         trouble,
     };
-    page(status, &template)
+    page_apart(status, &template)
 }
 
 /// In groups of four.

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use policy::UpstreamId;
 
 use super::account::date;
-use super::page::{page, see_other};
+use super::page::{page_apart, see_other};
 use super::{is_post, parameter, sign_in_first};
 use crate::http::browser;
 use crate::http::{Body, Edge};
@@ -132,7 +132,7 @@ fn show(
         is_one: only.is_some(),
         notice,
     };
-    page(StatusCode::OK, &template)
+    page_apart(StatusCode::OK, &template)
 }
 
 fn row(connection: Connection) -> Row {

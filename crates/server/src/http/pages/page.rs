@@ -64,6 +64,19 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response<Bod
     page_to(status, template, None)
 }
 
+/// The same, and no window of another site keeps hold of it, or of what it opens.
+///
+/// Not for what stands between an app's request and its answer: web apps ask in a window of their own, which must
+/// still know who opened it when it comes back to them.
+pub(super) fn page_apart(status: StatusCode, template: &impl Template) -> Response<Body> {
+    let mut response = page(status, template);
+    response.headers_mut().insert(
+        "cross-origin-opener-policy",
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
 /// A page whose form may lead to `target` too: Chromium holds redirects after a form against the page's policy.
 pub(super) fn page_to(
     status: StatusCode,
@@ -100,10 +113,6 @@ fn protect(headers: &mut ::http::HeaderMap) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert(
-        "cross-origin-opener-policy",
-        HeaderValue::from_static("same-origin"),
-    );
     headers.insert(
         "cross-origin-resource-policy",
         HeaderValue::from_static("same-origin"),

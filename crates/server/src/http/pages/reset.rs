@@ -9,7 +9,7 @@ use askama::Template;
 use auth::accounts::Reset;
 use hyper::body::Incoming;
 
-use super::page::page;
+use super::page::page_apart;
 use super::{is_post, parameter, status_of};
 use crate::http::browser::{self, Visit};
 use crate::http::{Body, Edge, Facts};
@@ -91,7 +91,7 @@ fn show(
         trouble: trouble.map(|(_, text)| text),
     };
     let status = trouble.map_or(StatusCode::OK, |(status, _)| status);
-    let mut response = page(status, &template);
+    let mut response = page_apart(status, &template);
     visit.keep(edge, &mut response);
     response
 }

@@ -6,7 +6,7 @@ use ::http::{Request, Response, StatusCode};
 use askama::Template;
 use hyper::body::Incoming;
 
-use super::page::{page, see_other};
+use super::page::{page_apart, see_other};
 use super::{HOME, is_post, parameter, status_of};
 use crate::http::browser::{self, Visit};
 use crate::http::{Body, Edge};
@@ -67,7 +67,7 @@ fn ask(
         trouble: trouble.map(|(_, text)| text),
     };
     let status = trouble.map_or(StatusCode::OK, |(status, _)| status);
-    let mut response = page(status, &template);
+    let mut response = page_apart(status, &template);
     visit.keep(edge, &mut response);
     response
 }
