@@ -281,8 +281,12 @@ impl Tokens {
         presented: &Presented<'_>,
     ) -> Result<(), AuthError> {
         if let Some(bound_to) = known.binding.certificate {
-            let shown = presented.certificate.map(|certificate| certificate.sha256);
-            if !shown.is_some_and(|shown| shown.ct_eq(&bound_to).into()) {
+            // The handshake may be long ago.
+            let now = self.lasting.parts.clock.wall();
+            let shown = presented
+                .certificate
+                .filter(|certificate| now < certificate.expires_at);
+            if !shown.is_some_and(|shown| shown.sha256.ct_eq(&bound_to).into()) {
                 return Err(AuthError::Invalid("it is bound to another certificate"));
             }
         }

@@ -148,7 +148,7 @@ impl Reader<'_> {
         };
         let latest = self.now + self.issuer.skew;
         let expires_at = at("exp")?.ok_or(Refusal::Invalid("it never expires"))?;
-        // To the second, without skew: what a stream outlives it would be told apart by nobody.
+        // Without skew: open streams end at this very moment, too.
         if expires_at <= self.now {
             return Err(Refusal::Expired);
         }

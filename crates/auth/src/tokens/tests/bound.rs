@@ -291,9 +291,14 @@ async fn a_token_bound_to_a_certificate_needs_that_certificate() {
     let token = signer.token(&but(claims(), json!({ "cnf": { "x5t#S256": hash } })));
     let header = format!("Bearer {token}");
     let (own, other) = (certificate(7), certificate(8));
+    let ended = ClientCertificate {
+        expires_at: world.clock.wall(),
+        ..certificate(7)
+    };
     for (shown, expected) in [
         (Some(&own), true),
         (Some(&other), false),
+        (Some(&ended), false),
         (None, false),
         (Some(&own), true),
     ] {
