@@ -40,9 +40,7 @@ pub const CIPHER_SUITES: [SupportedCipherSuite; 9] = [
 /// The first byte of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 /// What somebody hears who speaks HTTP here.
-const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    content-type: text/plain\r\ncontent-length: 33\r\nconnection: close\r\n\r\n\
-    This port speaks TLS; use https.\n";
+pub(crate) const NOT_PLAIN: &str = "This port speaks TLS; use https.\n";
 /// So much of what they sent is read before the connection is closed; otherwise the answer might be lost with it.
 const UNREAD_MAX: u64 = 64 * 1024;
 
@@ -183,7 +181,11 @@ impl Tls {
         let mut first = [0];
         if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
             if first[0].is_ascii_uppercase() {
-                stream.write_all(USE_HTTPS).await?;
+                let answer = format!(
+                    "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{NOT_PLAIN}",
+                    NOT_PLAIN.len()
+                );
+                stream.write_all(answer.as_bytes()).await?;
                 stream.shutdown().await?;
                 let mut unread = stream.take(UNREAD_MAX);
                 tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;

@@ -456,3 +456,47 @@ async fn a_configured_key_can_be_revoked_without_another_config() {
     assert!(matches!(world.with(&key).await, Err(AuthError::Revoked)));
     assert!(!world.auth.is_current(&principal));
 }
+
+#[tokio::test]
+async fn a_certificate_is_its_principal_until_it_ends_or_its_mapping_goes() {
+    let settings = |principal: &str| Settings {
+        certificates: certificate::Settings {
+            mappings: vec![certificate::Mapping {
+                name: "dns:agent.example".to_owned(),
+                principal: PrincipalId::new(principal).unwrap(),
+                roles: BTreeSet::from([RoleName::new("reader").unwrap()]),
+            }],
+        },
+        loopback: Loopback::Owner,
+        ..Settings::default()
+    };
+    let world = world(settings("agent"));
+    let named = |name: &str| ClientCertificate {
+        sha256: [7; 32],
+        names: vec![name.to_owned()],
+        expires_at: UNIX_EPOCH + Duration::from_secs(60),
+    };
+    let (ours, stranger) = (named("dns:agent.example"), named("dns:other.example"));
+    let shown = |certificate| Presented {
+        certificate: Some(certificate),
+        ..Presented::nothing(Peer::Loopback)
+    };
+    let agent = world.auth.authenticate(&shown(&ours)).await.unwrap();
+    assert_eq!(agent.id.as_str(), "agent");
+    assert!(matches!(
+        world.auth.authenticate(&shown(&stranger)).await,
+        Err(AuthError::Unknown)
+    ));
+    assert!(world.auth.is_current(&agent));
+    world.auth.reload(settings("somebody"));
+    assert!(!world.auth.is_current(&agent));
+    world.auth.reload(settings("agent"));
+    assert!(world.auth.is_current(&agent));
+    world.clock.pass(Duration::from_secs(60));
+    world.auth.revocations().refresh().unwrap();
+    assert!(!world.auth.is_current(&agent));
+    assert!(matches!(
+        world.auth.authenticate(&shown(&ours)).await,
+        Err(AuthError::Expired)
+    ));
+}

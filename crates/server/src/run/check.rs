@@ -14,6 +14,7 @@ use crate::cli::output::{self, say};
 use crate::cli::{Common, Exit};
 use crate::config::Loaded;
 use crate::serve::Core;
+use crate::tls;
 
 /// One thing that was tried.
 struct Finding {
@@ -131,7 +132,8 @@ async fn is_gate(address: SocketAddr) -> bool {
         return false;
     };
     let body = response.body.read_to_end(64, Duration::from_secs(2)).await;
-    body.is_ok_and(|body| body.ends_with(b"ready\n"))
+    // A gate that speaks TLS there says so to whoever does not.
+    body.is_ok_and(|body| body.ends_with(b"ready\n") || body == tls::NOT_PLAIN)
 }
 
 fn upstreams(status: Value) -> Vec<Value> {
