@@ -358,7 +358,12 @@ impl Edge {
         let auth = self.gate.auth();
         let mut revoked = auth.revocations().changes();
         while auth.is_current(principal) {
-            let changed = tokio::time::timeout(PROOF_EVERY, revoked.changed());
+            let now = auth.parts().clock.wall();
+            let left = principal
+                .expires_at
+                .map(|at| at.duration_since(now).unwrap_or_default());
+            let wait = left.map_or(PROOF_EVERY, |left| left.min(PROOF_EVERY));
+            let changed = tokio::time::timeout(wait, revoked.changed());
             if matches!(changed.await, Ok(Err(_))) {
                 // The gate is coming down: nobody revokes any more.
                 std::future::pending::<()>().await;

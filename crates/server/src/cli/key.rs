@@ -11,6 +11,7 @@ use serde_json::json;
 use store::{KeyRow, Store};
 
 use super::arguments::Unusable;
+use super::record::Act;
 use super::{Common, Exit, Key, NewKeyArguments, now, output};
 use crate::config::Loaded;
 use crate::{SystemClock, vault};
@@ -39,12 +40,25 @@ pub(super) fn key(common: &Common, key: Key) -> anyhow::Result<Exit> {
             keyring: Keyring::new(store.clone(), vault, clock, Arc::clone(&revocations)),
             revocations,
         };
+        let act = match &key {
+            Key::Create(arguments) => Some(("admin/keys.create", arguments.principal.clone())),
+            Key::Rotate { id, .. } => Some(("admin/keys.rotate", id.clone())),
+            Key::Revoke { id } => Some(("admin/keys.revoke", id.clone())),
+            Key::List => None,
+        };
+        let act = match act {
+            Some((action, about)) => Some((Act::begin(&store, action).await?, about)),
+            None => None,
+        };
         let exit = match key {
             Key::Create(arguments) => bench.create(&arguments).await,
             Key::Rotate { id, overlap } => bench.rotate(&id, overlap.as_deref()).await,
             Key::List => bench.list(),
             Key::Revoke { id } => bench.revoke(&id).await,
         };
+        if let Some((act, about)) = act {
+            act.end(&about, &exit);
+        }
         drop(bench);
         store.close().await;
         exit

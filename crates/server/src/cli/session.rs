@@ -10,6 +10,7 @@ use store::Store;
 
 use super::arguments::Unusable;
 use super::key::{local, utc};
+use super::record::Act;
 use super::{Common, Exit, Revoke, Session, now, output};
 use crate::SystemClock;
 
@@ -25,7 +26,12 @@ pub(super) fn session(common: &Common, session: Session) -> anyhow::Result<Exit>
         let store = Store::open(&loaded.database())?;
         let exit = match session {
             Session::List => list(common, &store),
-            Session::Revoke(revoke) => end(common, &store, &revoke).await,
+            Session::Revoke(revoke) => {
+                let act = Act::begin(&store, "admin/revocations.create").await?;
+                let exit = end(common, &store, &revoke).await;
+                act.end(&about(&revoke), &exit);
+                exit
+            }
         };
         store.close().await;
         exit
@@ -154,6 +160,15 @@ async fn end_session(
         Some(session) => Ok(sessions::end(store, revocations, session, now(), BY, reason).await?),
         None => Ok(false),
     }
+}
+
+/// What is revoked, for the record.
+fn about(asked: &Revoke) -> String {
+    let one = [&asked.id, &asked.user, &asked.client, &asked.certificate];
+    let two = [&asked.token, &asked.signing_key];
+    let one = one.into_iter().flatten().cloned();
+    let two = two.into_iter().flatten().map(|words| words.join(" "));
+    one.chain(two).next().unwrap_or_default()
 }
 
 /// The two words of an option that takes two.

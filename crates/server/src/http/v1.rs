@@ -88,7 +88,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/me",
         summary: "Who the caller is",
         input: Input::None,
-        output: Some(|schemas| schemas.subschema_for::<me::Me>()),
+        output: Some(SchemaGenerator::subschema_for::<me::Me>),
     },
     Operation {
         method: Method::GET,
@@ -97,7 +97,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/openapi",
         summary: "This document",
         input: Input::None,
-        output: Some(|schemas| schemas.subschema_for::<serde_json::Value>()),
+        output: Some(SchemaGenerator::subschema_for::<serde_json::Value>),
     },
     Operation {
         method: Method::GET,
@@ -106,7 +106,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/keys.list",
         summary: "API keys, oldest first, revoked ones too",
         input: Input::None,
-        output: Some(|schemas| schemas.subschema_for::<shape::Page<keys::Key>>()),
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<keys::Key>>),
     },
     Operation {
         method: Method::POST,
@@ -114,8 +114,8 @@ const OPERATIONS: &[Operation] = &[
         action: Action::KeysCreate,
         record: "admin/keys.create",
         summary: "Create an API key; its secret is in this answer and never again",
-        input: Input::Needed(|schemas| schemas.subschema_for::<keys::Create>()),
-        output: Some(|schemas| schemas.subschema_for::<keys::Created>()),
+        input: Input::Needed(SchemaGenerator::subschema_for::<keys::Create>),
+        output: Some(SchemaGenerator::subschema_for::<keys::Created>),
     },
     Operation {
         method: Method::POST,
@@ -123,8 +123,8 @@ const OPERATIONS: &[Operation] = &[
         action: Action::KeysRotate,
         record: "admin/keys.rotate",
         summary: "Replace an API key by a new one; the old one stays good for the overlap",
-        input: Input::Optional(|schemas| schemas.subschema_for::<keys::Rotate>()),
-        output: Some(|schemas| schemas.subschema_for::<keys::Created>()),
+        input: Input::Optional(SchemaGenerator::subschema_for::<keys::Rotate>),
+        output: Some(SchemaGenerator::subschema_for::<keys::Created>),
     },
     Operation {
         method: Method::DELETE,
@@ -142,7 +142,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/sessions.list",
         summary: "Sessions of legacy clients, of browsers, and what OAuth clients were allowed",
         input: Input::None,
-        output: Some(|schemas| schemas.subschema_for::<shape::Page<sessions::Session>>()),
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<sessions::Session>>),
     },
     Operation {
         method: Method::DELETE,
@@ -160,7 +160,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/revocations.list",
         summary: "What is revoked, newest first",
         input: Input::None,
-        output: Some(|schemas| schemas.subschema_for::<shape::Page<revocations::Revocation>>()),
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<revocations::Revocation>>),
     },
     Operation {
         method: Method::POST,
@@ -168,7 +168,7 @@ const OPERATIONS: &[Operation] = &[
         action: Action::RevocationsCreate,
         record: "admin/revocations.create",
         summary: "Revoke a key, token, grant, session, client, certificate, signing key, or all that a user has",
-        input: Input::Needed(|schemas| schemas.subschema_for::<revocations::Create>()),
+        input: Input::Needed(SchemaGenerator::subschema_for::<revocations::Create>),
         output: None,
     },
     Operation {
@@ -178,7 +178,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/users.list",
         summary: "Local accounts, by name",
         input: Input::None,
-        output: Some(|schemas| schemas.subschema_for::<shape::Page<users::User>>()),
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<users::User>>),
     },
     Operation {
         method: Method::POST,
@@ -186,8 +186,8 @@ const OPERATIONS: &[Operation] = &[
         action: Action::UsersCreate,
         record: "admin/users.create",
         summary: "Make an account; the link to set its password is in this answer and never again",
-        input: Input::Needed(|schemas| schemas.subschema_for::<users::Create>()),
-        output: Some(|schemas| schemas.subschema_for::<users::Created>()),
+        input: Input::Needed(SchemaGenerator::subschema_for::<users::Create>),
+        output: Some(SchemaGenerator::subschema_for::<users::Created>),
     },
     Operation {
         method: Method::GET,
@@ -196,7 +196,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/users.show",
         summary: "A local account",
         input: Input::None,
-        output: Some(|schemas| schemas.subschema_for::<users::User>()),
+        output: Some(SchemaGenerator::subschema_for::<users::User>),
     },
     Operation {
         method: Method::PATCH,
@@ -204,8 +204,8 @@ const OPERATIONS: &[Operation] = &[
         action: Action::UsersChange,
         record: "admin/users.change",
         summary: "Give an account other roles, shut it out, or let it in again",
-        input: Input::Needed(|schemas| schemas.subschema_for::<users::Change>()),
-        output: Some(|schemas| schemas.subschema_for::<users::User>()),
+        input: Input::Needed(SchemaGenerator::subschema_for::<users::Change>),
+        output: Some(SchemaGenerator::subschema_for::<users::User>),
     },
     Operation {
         method: Method::DELETE,

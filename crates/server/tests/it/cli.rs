@@ -429,6 +429,85 @@ fn a_key_is_seen_once_listed_and_revoked() {
     assert_eq!(machine.run(&["key", "revoke", "nope"]).code, 1);
 }
 
+#[test]
+fn a_key_is_narrowed_and_rotated_and_each_change_is_recorded() {
+    let machine = Machine::new();
+    let create = [
+        "key",
+        "create",
+        "ada",
+        "--role",
+        "owner",
+        "--scope",
+        "mcp:tools",
+        "--note",
+        "laptop",
+        "--json",
+    ];
+    let old = json(&machine.run(&create));
+    assert_eq!(old["scopes"], "mcp:tools");
+    let id = old["id"].as_str().unwrap();
+    let wrong = machine.run(&["key", "create", "ada", "--scope", "mcp:all"]);
+    assert!(
+        wrong.code == 2 && wrong.err.contains("mcp:admin"),
+        "{}",
+        wrong.err
+    );
+
+    let rotate = machine.run(&["key", "rotate", id, "--overlap", "1h", "--json"]);
+    assert_eq!(rotate.code, 0, "{}", rotate.err);
+    let new = json(&rotate);
+    assert_eq!(
+        (&new["rotated_from"], &new["scopes"]),
+        (&old["id"], &old["scopes"])
+    );
+    assert!(new["key"] != old["key"]);
+    let listed = json(&machine.run(&["key", "list", "--json"]));
+    assert!(listed[0]["expires_at"].is_string() && listed[1]["expires_at"].is_null());
+    assert_eq!(
+        (&listed[1]["note"], &listed[1]["last_used_at"]),
+        (&"laptop".into(), &Value::Null)
+    );
+    assert_eq!(machine.run(&["key", "rotate", "nope"]).code, 1);
+
+    let audit = machine.run(&["audit", "tail", "--json"]).out;
+    for action in ["admin/keys.create", "admin/keys.rotate"] {
+        assert!(audit.contains(action), "{audit}");
+    }
+    assert!(!audit.contains(new["key"].as_str().unwrap()));
+}
+
+#[test]
+fn sessions_are_revoked_by_what_is_said_of_them_and_by_one_thing_at_a_time() {
+    let machine = Machine::new();
+    let said = machine.run(&["session", "list"]);
+    assert!(
+        said.code == 0 && said.err.contains("nobody is signed in"),
+        "{}",
+        said.err
+    );
+    for what in [
+        &["--user", "ada"][..],
+        &["--client", "https://app.example/client.json"],
+        &["--token", "corp", "0f3e7a"],
+        &["--signing-key", "corp", "k1"],
+        &["--certificate", "ab12"],
+    ] {
+        let said = machine.run(&[&["session", "revoke"], what, &["--reason", "lost"]].concat());
+        assert_eq!(said.code, 0, "{what:?}: {}", said.err);
+    }
+    for (what, code) in [
+        (&["grant:nope"][..], 1),
+        (&["nope"], 1),
+        (&[], 2),
+        (&["--user", "ada", "--client", "x"], 2),
+        (&["--token", "corp"], 2),
+    ] {
+        let said = machine.run(&[&["session", "revoke"], what].concat());
+        assert_eq!(said.code, code, "{what:?}: {}", said.err);
+    }
+}
+
 fn row(nth: u64) -> AuditRow {
     AuditRow {
         at_us: 1_790_000_000_000_000,

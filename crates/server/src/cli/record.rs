@@ -1,0 +1,65 @@
+//! A record in the audit log of what was changed from the command line.
+//!
+//! Whoever may write the database file is not asked who it is: the record says that it was done on this machine.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use observe::{AuditLog, OpenRecord};
+use store::{AuditRow, Outcome, Store};
+use uuid::Uuid;
+
+use super::{Exit, now};
+
+/// Who changes things here, in records and lists.
+const BY: &str = "local";
+
+/// An act that is under way. Dropped unended, nothing was done.
+#[derive(Debug)]
+pub(super) struct Act {
+    place: OpenRecord,
+    action: &'static str,
+    began: SystemTime,
+}
+
+impl Act {
+    /// Takes a place in the audit log. No room, no act.
+    pub(super) async fn begin(store: &Store, action: &'static str) -> anyhow::Result<Self> {
+        Ok(Self {
+            place: AuditLog::new(store.clone()).open().await?,
+            action,
+            began: now(),
+        })
+    }
+
+    /// Records how it ended; `about` is the id of a key, the name of a user.
+    pub(super) fn end(self, about: &str, exit: &anyhow::Result<Exit>) {
+        let (outcome, reason) = match exit {
+            Ok(Exit::Done) => (Outcome::Ok, None),
+            Ok(Exit::Failed | Exit::Usage | Exit::Refused) => (Outcome::Refused, None),
+            Err(error) => (Outcome::Failed, Some(format!("{error:#}"))),
+        };
+        let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let taken = now().duration_since(self.began).unwrap_or_default();
+        self.place.close(AuditRow {
+            at_us: i64::try_from(began.as_micros()).unwrap_or(i64::MAX),
+            call_id: Uuid::now_v7().to_string(),
+            principal: BY.to_owned(),
+            credential: BY.to_owned(),
+            client: String::new(),
+            transport: "cli".into(),
+            revision: "-".into(),
+            method: self.action.into(),
+            upstream: None,
+            entry: Some(about.to_owned()),
+            arguments_digest: None,
+            decision: "-".into(),
+            rule: None,
+            outcome,
+            code: None,
+            reason,
+            duration_us: u64::try_from(taken.as_micros()).unwrap_or(u64::MAX),
+            bytes_in: 0,
+            bytes_out: 0,
+        });
+    }
+}
