@@ -90,7 +90,8 @@ export async function walk(url, who, cookies = new Map()) {
             request = { url: new URL(goesOn[1].replaceAll('&#38;', '&').replaceAll('&amp;', '&'), request.url), method: 'GET' };
             continue;
         }
-        const isThere = who.until && request.url.pathname.startsWith(who.until);
+        // Where they wanted to be, or told that something is wrong.
+        const isThere = (who.until && request.url.pathname.startsWith(who.until)) || text.includes('role="alert"');
         const door = who.provider && text.match(new RegExp(`href="([^"]*/sign-in/${who.provider}(?:\\?[^"]*)?)"`));
         if (door) {
             request = { url: new URL(door[1].replaceAll('&#38;', '&').replaceAll('&amp;', '&'), request.url), method: 'GET' };

@@ -1,51 +1,72 @@
 //! The gate as people run it: the real program, on a real clock, with a config file and a data folder of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::fixtures::{Launch, Peers, Process, free_address};
 use testkit::world::{program, until};
 use tokio::process::Command;
 
-/// A running gate; ends when dropped.
+/// A gate; ends when dropped.
 pub(crate) struct Program {
     folder: TempDir,
-    process: Process,
+    env: BTreeMap<String, String>,
+    process: Option<Process>,
     address: SocketAddr,
 }
 
 impl Program {
-    /// Starts it, and waits until it is ready.
+    /// Starts one, and waits until it accepts connections.
     pub(crate) async fn start(config: &str) -> Result<Self> {
         Self::start_at(free_address()?, config).await
     }
 
     /// The same at an address that others had to know first.
     pub(crate) async fn start_at(address: SocketAddr, config: &str) -> Result<Self> {
-        let folder = TempDir::with_prefix("portcullis-program-")?;
-        fs::write(folder.path().join("portcullis.toml"), config)?;
-        let process = Process::start(&launch(folder.path(), address, &["serve"])?)?;
-        let mut gate = Self {
-            folder,
-            process,
-            address,
-        };
-        gate.process.accepts(address).await?;
+        let mut gate = Self::prepare(&[])?;
+        gate.address = address;
+        fs::write(gate.folder().join("portcullis.toml"), config)?;
+        gate.serve("debug").await?;
         Ok(gate)
     }
 
-    /// Ends it and starts it again on the same data.
-    pub(crate) async fn restart(&mut self) -> Result<()> {
-        self.process.signal(Signal::SIGTERM)?;
-        self.process.ended()?;
-        let again = launch(self.folder.path(), self.address, &["serve"])?;
-        self.process = Process::start(&again)?;
-        self.process.accepts(self.address).await
+    /// A folder for a config and data, and an environment; nothing runs yet.
+    pub(crate) fn prepare(env: &[(&str, &str)]) -> Result<Self> {
+        let pairs = env.iter();
+        Ok(Self {
+            folder: TempDir::with_prefix("portcullis-program-")?,
+            env: pairs
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            process: None,
+            address: free_address()?,
+        })
+    }
+
+    /// Starts it with logs of this level, and waits until it accepts connections.
+    pub(crate) async fn serve(&mut self, level: &str) -> Result<()> {
+        let launch = self
+            .launch(&["serve"])?
+            .env("PORTCULLIS__LOG__LEVEL", level);
+        let mut process = Process::start(&launch)?;
+        process.accepts(self.address).await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        let process = self.process.as_mut().context("it does not run")?;
+        process.signal(Signal::SIGTERM)?;
+        let status = process.ended()?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -60,9 +81,14 @@ impl Program {
         self.folder.path()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().map_or(0, Process::id)
+    }
+
     /// What it has printed so far.
     pub(crate) fn output(&self) -> Result<String> {
-        self.process.output()
+        self.process.as_ref().context("it does not run")?.output()
     }
 
     /// The link for the first owner, which it prints when there is nobody yet.
@@ -81,7 +107,7 @@ impl Program {
         found()?.context("no link")
     }
 
-    /// Makes the first owner as a person would, who then also has the roles of the config.
+    /// Makes the first owner as a person would.
     pub(crate) async fn first_owner(&self, peers: &Peers, name: &str) -> Result<()> {
         let link = self.setup_link().await?;
         self.follow_link(peers, &link, name).await
@@ -91,22 +117,46 @@ impl Program {
     pub(crate) async fn follow_link(&self, peers: &Peers, link: &str, name: &str) -> Result<()> {
         let mut who = person(name);
         who["until"] = "/console/account".into();
-        let end = node(peers, "person.mjs", &[link, &who.to_string()]).await?;
+        let end = self.person(peers, link, &who).await?;
         ensure!(end["status"] == 200, "the link ended at {end}");
         Ok(())
     }
 
+    /// Has a person go where a link leads; see `person.mjs`.
+    pub(crate) async fn person(&self, peers: &Peers, link: &str, who: &Value) -> Result<Value> {
+        node(peers, "person.mjs", &[link, &who.to_string()]).await
+    }
+
     /// Runs another command of the program on the same config and data.
     pub(crate) async fn run(&self, words: &[&str]) -> Result<String> {
-        let launch = launch(self.folder.path(), self.address, words)?;
-        output(&launch).await
+        output(&self.launch(words)?).await
+    }
+
+    /// The same, however it ends, with both of its outputs.
+    pub(crate) async fn run_either(&self, words: &[&str]) -> Result<String> {
+        let (_, said, told) = run(&self.launch(words)?).await?;
+        Ok(said + &told)
+    }
+
+    /// How a command of the program is started.
+    pub(crate) fn launch(&self, words: &[&str]) -> Result<Launch> {
+        let gate = program("gate")?.to_string_lossy().into_owned();
+        let config = self.folder().join("portcullis.toml");
+        let config = config.to_string_lossy().into_owned();
+        let words = words.iter().map(|word| (*word).to_owned());
+        let argv = [gate].into_iter().chain(words);
+        let mut launch = Launch::new(argv.chain(["--config".to_owned(), config]));
+        launch.env = self.env.clone();
+        let data = self.folder().join("data").to_string_lossy().into_owned();
+        Ok(launch
+            .env("PORTCULLIS__DATA_DIR", data)
+            .env("PORTCULLIS__LISTEN", self.address.to_string()))
     }
 }
 
 /// Whom the pages are filled in for: every name that a field has on our pages or on those of `oidc-provider`.
 pub(crate) fn person(name: &str) -> Value {
-    let password = password(name);
-    serde_json::json!({ "name": name, "login": name, "password": password, "again": password })
+    json!({ "name": name, "login": name, "password": password(name) })
 }
 
 /// A password that the policy takes.
@@ -117,9 +167,8 @@ pub(crate) fn password(name: &str) -> String {
 /// What a script of `crates/testkit/clients` prints last.
 pub(crate) async fn node(peers: &Peers, script: &str, arguments: &[&str]) -> Result<Value> {
     let mut launch = peers.script(script)?;
-    launch
-        .argv
-        .extend(arguments.iter().map(|&text| text.to_owned()));
+    let arguments = arguments.iter().map(|&text| text.to_owned());
+    launch.argv.extend(arguments);
     let said = output(&launch).await?;
     let last = said.lines().last().unwrap_or_default();
     serde_json::from_str(last).with_context(|| format!("{script} printed: {said}"))
@@ -127,6 +176,12 @@ pub(crate) async fn node(peers: &Peers, script: &str, arguments: &[&str]) -> Res
 
 /// What it prints, if it ends well.
 pub(crate) async fn output(launch: &Launch) -> Result<String> {
+    let (good, said, told) = run(launch).await?;
+    ensure!(good, "{:?}: {said}{told}", launch.argv.get(1..));
+    Ok(said)
+}
+
+async fn run(launch: &Launch) -> Result<(bool, String, String)> {
     let (program, arguments) = launch.argv.split_first().context("an empty command line")?;
     let out = Command::new(program)
         .args(arguments)
@@ -134,25 +189,6 @@ pub(crate) async fn output(launch: &Launch) -> Result<String> {
         .kill_on_drop(true)
         .output()
         .await?;
-    let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    let told = String::from_utf8_lossy(&out.stderr);
-    ensure!(out.status.success(), "{arguments:?}: {said}{told}");
-    Ok(said)
-}
-
-fn launch(folder: &Path, address: SocketAddr, words: &[&str]) -> Result<Launch> {
-    let gate = program("gate")?.to_string_lossy().into_owned();
-    let config = folder
-        .join("portcullis.toml")
-        .to_string_lossy()
-        .into_owned();
-    let words = words.iter().map(|word| (*word).to_owned());
-    let argv = [gate].into_iter().chain(words);
-    Ok(Launch::new(argv.chain(["--config".to_owned(), config]))
-        .env(
-            "PORTCULLIS__DATA_DIR",
-            folder.join("data").to_string_lossy(),
-        )
-        .env("PORTCULLIS__LISTEN", address.to_string())
-        .env("PORTCULLIS__LOG__LEVEL", "debug"))
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((out.status.success(), text(&out.stdout), text(&out.stderr)))
 }
