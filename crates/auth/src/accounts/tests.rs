@@ -681,3 +681,18 @@ async fn names_and_addresses_are_what_they_should_be() {
     ));
     assert_eq!(world.accounts.list().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_hash_of_other_days_is_replaced_at_the_next_sign_in() {
+    let world = world();
+    world.alice().await;
+    let old = world.accounts.passwords.hash_of_other_days(PASSWORD).await;
+    let store = &world.parts.store;
+    store.set_password("alice", old.clone()).await.unwrap();
+    assert!(is_wrong(&world.try_in(OTHER, None).await));
+    let kept = || store.get_account("alice").unwrap().unwrap().password;
+    assert_eq!(kept(), Some(old.clone()));
+    assert!(world.try_in(PASSWORD, None).await.is_ok());
+    assert_ne!(kept(), Some(old));
+    assert!(world.try_in(PASSWORD, None).await.is_ok());
+}

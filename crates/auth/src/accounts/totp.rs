@@ -60,7 +60,7 @@ pub(super) fn at(step: i64, secret: &[u8]) -> Zeroizing<String> {
         .and_then(|bytes| bytes.try_into().ok())
         .map_or(0, u32::from_be_bytes);
     let digits = (number & 0x7fff_ffff) % 10_u32.pow(6);
-    Zeroizing::new(format!("{digits:0width$}", width = DIGITS))
+    Zeroizing::new(format!("{digits:0DIGITS$}"))
 }
 
 /// Whether a text could be a code of a step; otherwise it is taken for a recovery code.

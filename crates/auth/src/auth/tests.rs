@@ -500,3 +500,26 @@ async fn a_certificate_is_its_principal_until_it_ends_or_its_mapping_goes() {
         Err(AuthError::Expired)
     ));
 }
+
+#[tokio::test]
+async fn with_an_account_nobody_is_the_owner_by_place_alone() {
+    for (loopback, is_owner) in [(Loopback::Auto, false), (Loopback::Owner, true)] {
+        let world = world(Settings {
+            loopback,
+            ..Settings::default()
+        });
+        let here = Presented::nothing(Peer::Loopback);
+        assert!(world.auth.authenticate(&here).await.is_ok());
+        let account = accounts::NewAccount {
+            name: "alice",
+            email: None,
+            roles: BTreeSet::new(),
+            password: None,
+        };
+        world.auth.accounts().add(account).await.unwrap();
+        let authenticated = world.auth.authenticate(&here).await;
+        assert_eq!(authenticated.is_ok(), is_owner, "{loopback:?}");
+        let inside = Presented::nothing(Peer::Stdio);
+        assert!(world.auth.authenticate(&inside).await.is_ok());
+    }
+}

@@ -6,3 +6,5 @@ mod bridge;
 mod cli;
 #[cfg(test)]
 mod secret;
+#[cfg(test)]
+mod user;

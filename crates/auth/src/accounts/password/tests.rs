@@ -5,6 +5,21 @@ use crate::MasterKey;
 
 const GOOD: &str = "plum tractor velvet 9";
 
+impl Passwords {
+    /// As it would be if costs had been raised since.
+    pub(in crate::accounts) async fn hash_of_other_days(&self, password: &str) -> String {
+        let old = Hash {
+            memory_kib: 19 * 1024,
+            passes: 2,
+            lanes: 1,
+            salt: vec![7; SALT_LEN],
+            hash: [0; HASH_LEN],
+        };
+        let hash = *self.derive(password, &old).await.unwrap();
+        Hash { hash, ..old }.to_string()
+    }
+}
+
 fn passwords(master: u8) -> Passwords {
     Passwords::new(&Vault::new(&MasterKey::new([master; 32])).unwrap())
 }
@@ -69,15 +84,7 @@ async fn a_hash_is_good_for_its_password_and_its_vault_alone() {
 #[tokio::test]
 async fn a_hash_of_other_days_is_good_and_known_as_such() {
     let ours = passwords(1);
-    let old = Hash {
-        memory_kib: 19 * 1024,
-        passes: 2,
-        lanes: 1,
-        salt: vec![7; SALT_LEN],
-        hash: [0; HASH_LEN],
-    };
-    let hash = *ours.derive(GOOD, &old).await.unwrap();
-    let kept = Hash { hash, ..old }.to_string();
+    let kept = ours.hash_of_other_days(GOOD).await;
     let checked = ours.check(GOOD, Some(&kept)).await.unwrap();
     assert!(checked.matches && checked.is_outdated);
 }
