@@ -198,8 +198,8 @@ impl Vault {
         for row in rows {
             let key = unwrap(&wrapping, row).map_err(|_foreign| OpenError::OtherMaster)?;
             match row.kind {
-                DataKeyKind::Seal => add(&mut ring, row.id, aead(&*key)?),
-                DataKeyKind::Hash => hashing = Some(hmac::Key::new(hmac::HMAC_SHA256, &*key)),
+                DataKeyKind::Seal => add(&mut ring, row.id, aead(&key)?),
+                DataKeyKind::Hash => hashing = Some(hmac::Key::new(hmac::HMAC_SHA256, &key)),
             }
         }
         let (Some(ring), Some(hashing)) = (ring, hashing) else {
@@ -247,8 +247,9 @@ impl Vault {
         context.update(purpose.as_bytes());
         context.update(&[0]);
         context.update(data);
-        let tag = context.sign();
-        tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.sign().as_ref());
+        hash
     }
 
     /// The id of the data key that seals now, in hex.
@@ -273,7 +274,7 @@ impl Vault {
                 DataKeyKind::Seal if ring.keys.contains_key(&row.id) => ring.newest = row.id,
                 DataKeyKind::Seal => {
                     let key = unwrap(&wrapping, &row).map_err(|_foreign| OpenError::OtherMaster)?;
-                    ring = ring.with(row.id, aead(&*key)?);
+                    ring = ring.with(row.id, aead(&key)?);
                 }
                 DataKeyKind::Hash => {}
             }

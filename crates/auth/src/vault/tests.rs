@@ -93,9 +93,10 @@ fn the_format_is_what_was_written_down() {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+    let digit = |c: u8| u8::try_from(char::from(c).to_digit(16).unwrap()).unwrap();
+    hex.as_bytes()
+        .chunks(2)
+        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
         .collect()
 }
 

@@ -23,6 +23,7 @@ use store::Store;
 use zeroize::Zeroizing;
 
 use super::arguments::Unusable;
+use super::record::Act;
 use super::{Common, Exit, Secret, now, output};
 use crate::config::{self, Environment, Loaded, is_placeholder};
 use crate::vault::{self, Source};
@@ -38,15 +39,38 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let store = Store::open(&loaded.database())?;
         let exit = match secret {
-            Secret::Set { name, generate } => set(common, &loaded, &store, &name, generate).await,
+            Secret::Set { name, generate } => {
+                // What is no name may be the value by mistake: it gets into no record.
+                let name = named(&name)?;
+                let act = Act::begin(&store, "admin/secrets.set").await?;
+                let exit = set(common, &loaded, &store, &name, generate).await;
+                act.end(name.as_str(), &exit);
+                exit
+            }
             Secret::List => list(common, &store),
             Secret::Rotate {
                 new_master_file: None,
-            } => rotate(common, &loaded, &store).await,
+            } => {
+                let act = Act::begin(&store, "admin/secrets.rotate").await?;
+                let exit = rotate(common, &loaded, &store).await;
+                act.end("data key", &exit);
+                exit
+            }
             Secret::Rotate {
                 new_master_file: Some(file),
-            } => rewrap(common, &loaded, &store, &file).await,
-            Secret::Remove { name } => remove(common, &store, &name).await,
+            } => {
+                let act = Act::begin(&store, "admin/secrets.rotate").await?;
+                let exit = rewrap(common, &loaded, &store, &file).await;
+                act.end("master key", &exit);
+                exit
+            }
+            Secret::Remove { name } => {
+                let name = named(&name)?;
+                let act = Act::begin(&store, "admin/secrets.remove").await?;
+                let exit = remove(common, &store, &name).await;
+                act.end(name.as_str(), &exit);
+                exit
+            }
         };
         store.close().await;
         exit
@@ -61,21 +85,20 @@ async fn set(
     common: &Common,
     loaded: &Loaded,
     store: &Store,
-    name: &str,
+    name: &SecretName,
     generate: bool,
 ) -> anyhow::Result<Exit> {
-    let name = named(name)?;
     // Before anything is typed: a vault that does not open takes nothing.
     let vault = vault::open(store, &loaded.master_key, now())?;
     let value = if generate {
         generated()?
     } else {
-        typed_or_piped(&name)?
+        typed_or_piped(name)?
     };
     if std::str::from_utf8(&value).is_ok_and(is_placeholder) {
         anyhow::bail!("that is a placeholder, not a secret; nothing was kept");
     }
-    let is_new = secrets::put(store, &vault, &name, &value, now()).await?;
+    let is_new = secrets::put(store, &vault, name, &value, now()).await?;
     if common.json {
         output::json(&json!({ "name": name.as_str(), "created": is_new }))?;
     }
@@ -220,8 +243,7 @@ async fn rewrap(
     Ok(Exit::Done)
 }
 
-async fn remove(common: &Common, store: &Store, name: &str) -> anyhow::Result<Exit> {
-    let name = named(name)?;
+async fn remove(common: &Common, store: &Store, name: &SecretName) -> anyhow::Result<Exit> {
     let known = store.remove_secret(name.as_str()).await?;
     if common.json {
         output::json(&json!({ "name": name.as_str(), "removed": known }))?;
@@ -233,7 +255,7 @@ async fn remove(common: &Common, store: &Store, name: &str) -> anyhow::Result<Ex
         return Ok(Exit::Failed);
     }
     output::say(format!("removed the secret {name}"));
-    let used = used_by(common, &name);
+    let used = used_by(common, name);
     if !used.is_empty() {
         output::say(format!(
             "the config still refers to it in {}: no gate starts until that is changed",

@@ -96,6 +96,28 @@ fn a_secret_is_kept_listed_replaced_and_removed_and_never_shown() {
     );
     let twice = run(&["secret", "remove", "github", "--json"], "");
     assert_eq!((twice.code, &json(&twice)["removed"]), (1, &false.into()));
+    let records = run(&["audit", "tail", "--json"], "").out;
+    let acts: Vec<String> = records
+        .lines()
+        .map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            format!(
+                "{} {} {}",
+                record["method"], record["entry"], record["outcome"]
+            )
+            .replace('"', "")
+        })
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            "admin/secrets.set github ok",
+            "admin/secrets.set github ok",
+            "admin/secrets.set pepper ok",
+            "admin/secrets.remove github ok",
+            "admin/secrets.remove github refused"
+        ]
+    );
     assert!(!all.contains(CANARY), "{all}");
 }
 

@@ -159,7 +159,7 @@ fn the_master_key_is_in_a_file_a_variable_or_a_command() {
     );
     check(
         "secrets.master_key = { file = \"a\", env = \"B\" }",
-        "1: secrets.master_key: exactly one of `command`, `env` and `file` is needed",
+        "1: secrets.master_key: exactly one of `file`, `env` and `command` is needed",
     );
     let text = place(
         &[(
