@@ -271,3 +271,6 @@ fn step(now: SystemTime) -> u64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs() / NONCE_AGE.as_secs()
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,3 +65,6 @@ impl Cache {
         tokens.insert(hash, verified);
     }
 }
+
+#[cfg(test)]
+mod tests;
