@@ -121,12 +121,7 @@ impl Auth {
             accounts: Accounts::new(&parts, settings.accounts.clone(), settings.members.clone()),
             sign_in: SignIn::new(&parts, settings.sign_in.clone(), settings.members.clone()),
             outbound: Outbound::new(&parts, settings.outbound.clone()),
-            now: ArcSwap::from_pointee(Now::new(
-                &parts,
-                &tokens,
-                settings,
-                Arc::clone(&uses),
-            )),
+            now: ArcSwap::from_pointee(Now::new(&parts, &tokens, settings, Arc::clone(&uses))),
             tokens,
             uses,
             parts,
@@ -141,12 +136,7 @@ impl Auth {
             .reload(settings.accounts.clone(), settings.members.clone());
         self.sign_in
             .reload(settings.sign_in.clone(), settings.members.clone());
-        let now = Now::new(
-            &self.parts,
-            &self.tokens,
-            settings,
-            Arc::clone(&self.uses),
-        );
+        let now = Now::new(&self.parts, &self.tokens, settings, Arc::clone(&self.uses));
         self.now.store(Arc::new(now));
     }
 
@@ -334,7 +324,10 @@ impl Now {
         let owner = BTreeSet::from([RoleName::new(Rules::OWNER).expect("`owner` is a name")]);
         Self {
             keys: Keys::new(keys, &members, parts, uses),
-            issuers: issuers.iter().map(|issuer| Arc::clone(&issuer.issuer)).collect(),
+            issuers: issuers
+                .iter()
+                .map(|issuer| Arc::clone(&issuer.issuer))
+                .collect(),
             tokens: Tokens::new(issuers, &members, lasting),
             local: Arc::new(principal(id, owner, &members, Credential::Local)),
             certificates,

@@ -121,9 +121,7 @@ impl Keys {
 
     /// Whether the key of this id is still there and not revoked.
     pub(crate) fn is_current(&self, id: &str) -> bool {
-        if self.is_configured(id)
-            || self.accepted.get(id, self.revocations.keys()).is_some()
-        {
+        if self.is_configured(id) || self.accepted.get(id, self.revocations.keys()).is_some() {
             return true;
         }
         match self.store.get_key(id) {

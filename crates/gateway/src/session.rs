@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use upstream::Logs;
 use wire::{Abilities, Revision};
 
-use crate::{Rejection, SessionEntry};
 use crate::settings::SessionSettings;
 use crate::subscriptions::Subscriptions;
+use crate::{Rejection, SessionEntry};
 
 /// One legacy session. It identifies, it never authenticates: every request proves its principal anew.
 #[derive(Debug)]

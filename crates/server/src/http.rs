@@ -118,8 +118,8 @@ impl Edge {
             }
         };
         // Pages are for people: no page of another origin reads them.
-        let is_page = routes::find(request.uri().path())
-            .is_some_and(|route| route.access == Access::Browser);
+        let is_page =
+            routes::find(request.uri().path()).is_some_and(|route| route.access == Access::Browser);
         let origin = origin.filter(|_| !is_page);
         let is_local = origin::is_loopback(host(&request));
         let is_preflight = request.method() == Method::OPTIONS && origin.is_some();

@@ -13,8 +13,8 @@ mod install;
 mod key;
 pub mod output;
 mod record;
-mod session;
 mod secret;
+mod session;
 mod user;
 
 use std::path::PathBuf;
@@ -347,12 +347,10 @@ pub enum Key {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Secret {
     /// Keep a secret; its value is asked for, or read from stdin, and never shown.
-    #[command(
-        after_help = "Examples:\n  portcullis secret set github\n  \
+    #[command(after_help = "Examples:\n  portcullis secret set github\n  \
                             portcullis secret set github < token.txt\n  \
                             portcullis secret set session-pepper --generate\n\n\
-                            The config refers to it as { secret = \"github\" }. One newline at the end of what is read is dropped."
-    )]
+                            The config refers to it as { secret = \"github\" }. One newline at the end of what is read is dropped.")]
     Set {
         /// What the config refers to it by.
         name: String,
@@ -364,11 +362,9 @@ pub enum Secret {
     #[command(after_help = "Examples:\n  portcullis secret list\n  portcullis secret list --json")]
     List,
     /// Make a new data key and seal everything anew; or bring a new master key.
-    #[command(
-        after_help = "Examples:\n  portcullis secret rotate\n  \
+    #[command(after_help = "Examples:\n  portcullis secret rotate\n  \
                             portcullis secret rotate --new-master-file /etc/portcullis/master.key\n\n\
-                            A running gate goes on meanwhile. A new master key touches no value: the data keys are wrapped anew."
-    )]
+                            A running gate goes on meanwhile. A new master key touches no value: the data keys are wrapped anew.")]
     Rotate {
         /// Wrap the data keys under the master key in this file; it is made if it is not there.
         #[arg(long, value_name = "FILE")]
@@ -405,11 +401,9 @@ pub struct NewKeyArguments {
 #[derive(Debug, Clone, Subcommand)]
 pub enum User {
     /// Make an account; prints a link, on stdout, by which its holder sets the password.
-    #[command(
-        after_help = "Examples:\n  portcullis user add alice --role owner\n  \
+    #[command(after_help = "Examples:\n  portcullis user add alice --role owner\n  \
                             portcullis user add bob --role reader --email bob@example.com\n  \
-                            pass show gate/carol | portcullis user add carol --password-stdin"
-    )]
+                            pass show gate/carol | portcullis user add carol --password-stdin")]
     Add(NewUser),
     /// List the accounts.
     #[command(after_help = "Examples:\n  portcullis user list\n  portcullis user list --json")]
@@ -479,7 +473,9 @@ pub struct NewUser {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Session {
     /// List the browsers that are signed in, and what OAuth clients were allowed.
-    #[command(after_help = "Examples:\n  portcullis session list\n  portcullis session list --json")]
+    #[command(
+        after_help = "Examples:\n  portcullis session list\n  portcullis session list --json"
+    )]
     List,
     /// Revoke a session, or all that a user or a client has, or a token or a key that signs tokens.
     #[command(

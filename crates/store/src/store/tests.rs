@@ -86,13 +86,7 @@ async fn a_newer_or_altered_database_is_refused() {
     change("INSERT INTO migrations VALUES (99, '')");
     let error = Store::open(&path).unwrap_err();
     assert!(
-        matches!(
-            error,
-            Error::Newer {
-                found: 99,
-                known: 2
-            }
-        ),
+        matches!(error, Error::Newer { found: 99, known } if known < 99),
         "{error}"
     );
     assert!(error.to_string().contains("newer version"));
