@@ -185,7 +185,9 @@ fn one(tree: &Tree, installed: &Installed, leg: &Leg, options: &Options) -> Resu
 fn whole(leg: &Leg, url: &str) -> Vec<String> {
     let list = match leg.suite {
         Suite::Required(revision) | Suite::Client(revision) => vec!["--requirements", revision],
-        Suite::All(revision) => vec!["--suite", "all", "--spec-version", revision],
+        Suite::All(revision) | Suite::Chosen(revision, _) => {
+            vec!["--suite", "all", "--spec-version", revision]
+        }
     };
     let mut arguments = vec!["server", "--url", url];
     arguments.extend(list);

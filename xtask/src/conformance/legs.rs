@@ -49,6 +49,8 @@ pub(super) enum Suite {
     All(&'static str),
     /// Client scenarios.
     Client(&'static str),
+    /// Client scenarios of a revision for which the suite has no list.
+    Chosen(&'static str, &'static [&'static str]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,18 @@ pub(super) const LEGS: &[Leg] = &[
         Upstream::Http(Era::Legacy),
         true,
         Suite::Required("2026-07-28"),
+    ),
+    leg(
+        "d-2025-03-26",
+        Upstream::Suite,
+        true,
+        Suite::Chosen(
+            "2025-03-26",
+            &[
+                "auth/2025-03-26-oauth-metadata-backcompat",
+                "auth/2025-03-26-oauth-endpoint-fallback",
+            ],
+        ),
     ),
     leg(
         "d-2025-11-25",
@@ -196,14 +210,17 @@ pub(super) struct Required {
 impl Suite {
     pub(super) fn revision(self) -> &'static str {
         match self {
-            Self::Required(revision) | Self::All(revision) | Self::Client(revision) => revision,
+            Self::Required(revision)
+            | Self::All(revision)
+            | Self::Client(revision)
+            | Self::Chosen(revision, _) => revision,
         }
     }
 
     pub(super) fn side(self) -> Side {
         match self {
             Self::Required(_) | Self::All(_) => Side::Server,
-            Self::Client(_) => Side::Client,
+            Self::Client(_) | Self::Chosen(..) => Side::Client,
         }
     }
 
@@ -222,6 +239,13 @@ impl Suite {
         }
         let revision = match self {
             Self::All(_) => return Ok(Vec::new()),
+            Self::Chosen(_, scenarios) => {
+                let chosen = |name: &&str| Required {
+                    name: (*name).to_owned(),
+                    scored: true,
+                };
+                return Ok(scenarios.iter().map(chosen).collect());
+            }
             Self::Required(revision) | Self::Client(revision) => revision,
         };
         let path = folder.join(format!("{revision}.yaml"));
