@@ -87,7 +87,7 @@ fn certificates_that_are_no_use_are_told() {
         &config,
         "4: tls.client: goes only with `client_ca`; leave it out
 5: tls.crl: goes only with `client_ca`; leave it out
-6: tls.min_version: `1.1` is not possible here; write \"1.2\" or \"1.3\"",
+6: tls.min_version: `1.1` is not possible here; did you mean \"1.2\"?",
     );
     let config = [TLS, "client_ca = \"empty.pem\""].concat();
     told(
@@ -136,7 +136,7 @@ principal = \"\"
 match = \"cn:b\"",
         "2: auth.certificates.a.match: `agent.example` is no name of a certificate; write for example \"dns:agent.example\"; email:, uri: and cn: are there, too
 3: auth.certificates.a.roles.0: there is no role `reader`; add a [roles.reader]
-6: auth.certificates.b.principal: a name is empty
+6: auth.certificates.b.principal: a name cannot be empty
 8: auth.certificates.c.match: `cn:b` stands for `b` already; leave one out",
     );
 }
