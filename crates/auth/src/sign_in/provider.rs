@@ -62,7 +62,7 @@ pub(super) struct Metadata {
 /// What a code is good for.
 pub(super) struct Exchanged {
     pub(super) id_token: Zeroizing<String>,
-    /// Opens the provider's UserInfo endpoint, and goes nowhere else.
+    /// Opens the provider's `UserInfo` endpoint, and goes nowhere else.
     access_token: Option<Zeroizing<String>>,
 }
 

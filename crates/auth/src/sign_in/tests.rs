@@ -206,7 +206,8 @@ fn a_ticket_opens_for_its_provider_and_browser_alone() {
     assert!(!text.contains(&ticket.state));
     assert!(Ticket::open(&vault, &purpose("corp", "other"), &text).is_none());
     assert!(Ticket::open(&vault, &purpose("other", "browser"), &text).is_none());
-    assert!(Ticket::open(&vault, &purpose("corp", "browser"), &text[1..]).is_none());
+    let altered = text.replace(['a', 'b', 'c', 'd'], "e");
+    assert!(Ticket::open(&vault, &purpose("corp", "browser"), &altered).is_none());
     assert!(Ticket::open(&vault, &purpose("corp", "browser"), "").is_none());
     // The longest that travels fits into a cookie.
     let long = Ticket {

@@ -3,6 +3,7 @@
 mod authority;
 mod issuers;
 mod secrets;
+mod sign_in;
 mod tls;
 
 use std::fs;

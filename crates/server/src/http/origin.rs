@@ -143,6 +143,24 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_the_very_place_passes() {
+        for (host, origin) in [
+            ("gate.example.com", "https://gate.example.com"),
+            ("10.1.2.3:80", "http://10.1.2.3:80"),
+        ] {
+            assert!(verdict(host, Some(origin)), "{origin} at {host}");
+        }
+        for (host, origin) in [
+            ("gate.example.com", "https://gate.example.com:444"),
+            ("gate.example.com", "https://x.gate.example.com"),
+            ("gate.example.com", "gate.example.com"),
+            ("evil.example.com", "https://evil.example.com"),
+        ] {
+            assert!(!verdict(host, Some(origin)), "{origin} at {host}");
+        }
+    }
+
+    #[test]
     fn only_pages_of_this_machine_or_the_list_pass() {
         for origin in [
             "http://localhost:3000",
