@@ -5,6 +5,7 @@
 //! and sockets are `server`'s.
 
 mod ask;
+mod assertion;
 mod client;
 mod clients;
 mod error;
@@ -36,8 +37,8 @@ pub use token::{ClientRequest, Issued};
 
 /// The longest that an access token may be good.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(1);
-/// The signatures that proofs of possession may have.
-pub const DPOP_ALGORITHMS: [&str; 5] = ["ES256", "EdDSA", "ES384", "PS256", "RS256"];
+/// The signatures that proofs of possession and clients' assertions may have.
+pub const SIGNATURES: [&str; 5] = ["ES256", "EdDSA", "ES384", "PS256", "RS256"];
 
 /// What hashes of codes and refresh tokens are for.
 const CODE: &str = "authority/code";
@@ -171,11 +172,13 @@ impl Authority {
             "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
             "code_challenge_methods_supported": ["S256"],
             "token_endpoint_auth_methods_supported": AUTH_METHODS,
+            "token_endpoint_auth_signing_alg_values_supported": SIGNATURES,
             "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+            "revocation_endpoint_auth_signing_alg_values_supported": SIGNATURES,
             "scopes_supported": scopes_supported(),
             "authorization_response_iss_parameter_supported": true,
             "client_id_metadata_document_supported": true,
-            "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
+            "dpop_signing_alg_values_supported": SIGNATURES,
         });
         if let Some(metadata) = metadata.as_object_mut()
             && self.now.load().settings.registration
@@ -276,7 +279,12 @@ impl Authority {
 }
 
 /// How clients may authenticate.
-const AUTH_METHODS: [&str; 3] = ["none", "client_secret_basic", "client_secret_post"];
+const AUTH_METHODS: [&str; 4] = [
+    "none",
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+];
 
 fn scopes_supported() -> Vec<String> {
     let mut scopes: Vec<String> = Scopes::EVERY

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::OAuthError;
 use super::redirect::{self, Leads};
+use crate::tokens::VerifyingKey;
 
 /// Most redirect URIs of a client.
 const REDIRECTS_MAX: usize = 16;
@@ -24,6 +25,8 @@ pub struct ConfiguredClient {
     pub name: String,
     /// What it authenticates with; without one it is a public client.
     pub secret: Option<ClientSecret>,
+    /// The public keys that it authenticates with, in place of a secret (`private_key_jwt`).
+    pub keys: Vec<VerifyingKey>,
     /// Where codes may be sent. None: it gets no codes.
     pub redirect_uris: Vec<String>,
     /// What it can have at most.
@@ -63,6 +66,8 @@ pub(super) struct Client {
     pub(super) metadata: Metadata,
     /// The keyed hash of its secret; a public client has none.
     pub(super) secret_hash: Option<[u8; 32]>,
+    /// The keys that it signs assertions with.
+    pub(super) keys: Vec<VerifyingKey>,
     /// What it can have at most.
     pub(super) scopes: Scopes,
     pub(super) machine: Option<(PrincipalId, BTreeSet<RoleName>)>,
@@ -120,7 +125,7 @@ impl Client {
     }
 
     pub(super) fn is_public(&self) -> bool {
-        self.secret_hash.is_none()
+        self.secret_hash.is_none() && self.keys.is_empty()
     }
 }
 

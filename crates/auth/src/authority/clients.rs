@@ -18,6 +18,7 @@ use tracing::{debug, info};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
+use super::assertion::Assertion;
 use super::client::{Client, ConfiguredClient, Metadata, Method, Origin};
 use super::limiter::Limiter;
 use super::params::random;
@@ -135,6 +136,7 @@ impl Clients {
                 id: client.id.clone(),
                 metadata,
                 secret_hash: client.secret.as_ref().map(hash),
+                keys: client.keys.clone(),
                 scopes: client.scopes,
                 machine: client.machine.clone(),
                 origin: Origin::Config,
@@ -209,6 +211,33 @@ impl Clients {
             }
             None => Err(OAuthError::Client),
         }
+    }
+
+    /// Who is there: the client that signed this, for one of `audiences`.
+    pub(super) async fn authenticate_by(
+        &self,
+        assertion: &Assertion<'_>,
+        audiences: [&str; 2],
+        address: &str,
+        configured: &Configured,
+    ) -> Result<Client, OAuthError> {
+        let now = self.clock.now();
+        let id = assertion.client_id().ok_or(OAuthError::Client)?;
+        // Only the config gives clients keys.
+        let client = configured.get(id).ok_or(OAuthError::Client)?;
+        let counted = format!("{address} {id}");
+        if let Some(wait) = self.failures.wait(&counted, now) {
+            return Err(OAuthError::TooMany(wait));
+        }
+        if assertion.is_of(client, audiences, self.clock.wall())
+            && assertion
+                .is_first(&self.store, &self.vault, &self.clock)
+                .await?
+        {
+            return Ok(client.clone());
+        }
+        self.failures.count(&counted, now);
+        Err(OAuthError::Client)
     }
 
     /// Registers a client (RFC 7591 section 3.1). `body` is what it says about itself.
@@ -423,6 +452,7 @@ fn client(id: String, metadata: Metadata, secret_hash: Option<[u8; 32]>, origin:
         id,
         metadata,
         secret_hash,
+        keys: Vec::new(),
         scopes: Scopes::EVERY,
         machine: None,
         origin,

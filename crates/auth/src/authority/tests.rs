@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::*;
+use crate::tokens::{Algorithm, VerifyingKey};
 use crate::{
     Auth, AuthError, ClientCertificate, MasterKey, Peer, Presented, Revocations, Site, Vault,
 };
@@ -209,6 +210,7 @@ fn clients() -> Vec<ConfiguredClient> {
         id: "app".to_owned(),
         name: "App".to_owned(),
         secret: None,
+        keys: Vec::new(),
         redirect_uris: vec![
             CALLBACK.to_owned(),
             "http://127.0.0.1/cb".to_owned(),
@@ -916,10 +918,18 @@ impl Key {
         BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()))
     }
 
+    fn signed(&self, kind: &str, claims: &Value) -> String {
+        self.compact(&json!({ "typ": kind, "alg": "ES256" }), claims)
+    }
+
     fn proof(&self, world: &World, url: &str, id: &str) -> String {
         let at = clients::seconds(world.clock.wall());
         let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk() });
         let claims = json!({ "jti": id, "htm": "POST", "htu": url, "iat": at });
+        self.compact(&header, &claims)
+    }
+
+    fn compact(&self, header: &Value, claims: &Value) -> String {
         let [header, claims] =
             [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
         let message = format!("{header}.{claims}");
@@ -1018,6 +1028,81 @@ async fn where_it_is_switched_off_there_is_nothing_and_its_tokens_are_none() {
     ));
     assert_eq!(refused(world.refreshed(&tokens).await), "access_denied");
     assert!(world.authority().jwks().await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_with_keys_signs_for_itself_once_and_for_here() {
+    let key = Key::new();
+    let own = key.jwk();
+    let robot = ConfiguredClient {
+        id: "signer".to_owned(),
+        keys: vec![VerifyingKey::from_jwk(own.as_object().unwrap(), Algorithm::Rs256).unwrap()],
+        machine: Some((PrincipalId::new("signer").unwrap(), roles(&[]))),
+        redirect_uris: Vec::new(),
+        ..clients().remove(0)
+    };
+    let world = World::with(Settings {
+        clients: vec![robot],
+        ..Settings::default()
+    });
+    let now = clients::seconds(world.clock.wall());
+    let said = |other: &Value| {
+        let mut claims = json!({
+            "iss": "signer", "sub": "signer", "aud": BASE, "exp": now + 60, "iat": now, "jti": "1",
+        });
+        for (name, value) in other.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    };
+    let present = async |assertion: &str, more: &[(&str, &str)]| {
+        let mut params = vec![
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", assertion::JWT_BEARER),
+            ("client_assertion", assertion),
+        ];
+        params.extend(more);
+        world.token(&params).await
+    };
+    for (other, kind) in [
+        (json!({ "aud": "https://other.example" }), "JWT"),
+        (json!({ "aud": [BASE, "https://other.example"] }), "JWT"),
+        (json!({ "sub": "robot" }), "JWT"),
+        (json!({ "iss": "nobody", "sub": "nobody" }), "JWT"),
+        (json!({ "exp": now - 31 }), "JWT"),
+        (json!({ "exp": now + 3600 }), "JWT"),
+        (json!({ "exp": null }), "JWT"),
+        (json!({ "iat": now + 60 }), "JWT"),
+        (json!({ "nbf": now + 60 }), "JWT"),
+        (json!({ "jti": null }), "JWT"),
+        (json!({}), "dpop+jwt"),
+        (json!({}), "at+jwt"),
+    ] {
+        let bad = key.signed(kind, &said(&other));
+        assert_eq!(
+            refused(present(&bad, &[]).await),
+            "invalid_client",
+            "{other}"
+        );
+    }
+    let forged = Key::new().signed("JWT", &said(&json!({})));
+    assert_eq!(refused(present(&forged, &[]).await), "invalid_client");
+    let good = key.signed("JWT", &said(&json!({})));
+    for twice in [("client_secret", "x"), ("client_id", "robot: 1")] {
+        assert_eq!(refused(present(&good, &[twice]).await), "invalid_request");
+    }
+    let tokens = present(&good, &[]).await.unwrap();
+    assert_eq!(world.who(&tokens).await.unwrap().id.as_str(), "signer");
+    assert_eq!(refused(present(&good, &[]).await), "invalid_client");
+    let next = json!({ "jti": "2", "aud": [TOKEN_URL] });
+    let next = key.signed("client-authentication+jwt", &said(&next));
+    assert!(present(&next, &[("client_id", "signer")]).await.is_ok());
+    // It is no public client, either.
+    let unproved = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "signer"),
+    ];
+    assert_eq!(refused(world.token(&unproved).await), "invalid_client");
 }
 
 #[tokio::test]

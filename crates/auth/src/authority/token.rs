@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq as _;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use super::assertion::{Assertion, JWT_BEARER};
 use super::client::Client;
 use super::clients::{Shown, seconds};
 use super::params::{Params, random};
@@ -30,6 +31,9 @@ use crate::{ClientCertificate, Revoked};
 
 /// Longest code verifier (RFC 7636 section 4.1), and shortest.
 const VERIFIER_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
+
+/// How long beyond a token's end it stays revoked.
+const REVOKED_BEYOND: Duration = Duration::from_mins(5);
 
 /// A request of a client to the token or revocation endpoint.
 #[derive(Clone, Copy)]
@@ -121,7 +125,7 @@ impl Authority {
     pub async fn token(&self, request: &ClientRequest<'_>) -> Result<Issued, OAuthError> {
         let now = self.on()?;
         let params = Params::read(request.body)?;
-        let client = self.client(&params, request, &now)?;
+        let client = self.client(&params, request, &now).await?;
         match params.need("grant_type", "Send a grant_type")? {
             "authorization_code" => self.redeem(&now, &params, &client, request).await,
             "refresh_token" => self.refresh(&now, &params, &client, request).await,
@@ -138,7 +142,7 @@ impl Authority {
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
         let now = self.on()?;
         let params = Params::read(request.body)?;
-        let client = self.client(&params, request, &now)?;
+        let client = self.client(&params, request, &now).await?;
         let token = params.need("token", "Send a token")?;
         let hash = self.parts.vault.hash(REFRESH, token.as_bytes());
         if let Some((grant, _, _)) = self.parts.store.get_refresh_token(&hash)? {
@@ -159,7 +163,8 @@ impl Authority {
             .revocations
             .revoke(
                 revoked,
-                Some(expires_at),
+                // Clocks may differ, and the token must not come back to life at its end.
+                Some(expires_at + REVOKED_BEYOND),
                 &client.id,
                 "the client revoked it",
             )
@@ -168,7 +173,7 @@ impl Authority {
     }
 
     /// The client that a request comes from (RFC 6749 section 2.3.1): one way to authenticate, not two.
-    fn client(
+    async fn client(
         &self,
         params: &Params,
         request: &ClientRequest<'_>,
@@ -176,6 +181,26 @@ impl Authority {
     ) -> Result<Client, OAuthError> {
         let basic = request.authorization.map(basic).transpose()?;
         let (named, secret) = (params.get("client_id"), params.get("client_secret"));
+        let address = request.address.map(network).unwrap_or_default();
+        if let Some(assertion) = params.get("client_assertion") {
+            if params.get("client_assertion_type") != Some(JWT_BEARER) {
+                return Err(OAuthError::Request(
+                    "There is no such client_assertion_type",
+                ));
+            }
+            if basic.is_some() || secret.is_some() {
+                return Err(OAuthError::Request("The client authenticates twice"));
+            }
+            let assertion = Assertion::read(assertion)?;
+            if named.is_some() && named != assertion.client_id() {
+                return Err(OAuthError::Request("The request names two clients"));
+            }
+            let audiences = [self.parts.site.base(), request.url];
+            return self
+                .clients
+                .authenticate_by(&assertion, audiences, &address, &now.configured)
+                .await;
+        }
         let (id, secret) = match &basic {
             Some(_) if secret.is_some() => {
                 return Err(OAuthError::Request("The client authenticates twice"));
@@ -190,7 +215,6 @@ impl Authority {
             id,
             secret: secret.filter(|secret| !secret.is_empty()),
         };
-        let address = request.address.map(network).unwrap_or_default();
         self.clients
             .authenticate(&shown, &address, &now.configured, &now.settings)
     }

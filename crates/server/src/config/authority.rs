@@ -8,6 +8,7 @@ use std::time::Duration;
 use auth::authority::{
     ClientSecret, ConfiguredClient, Settings, TOKEN_LIFETIME_MAX, is_redirect_uri,
 };
+use auth::tokens::{Algorithm, KeyError, VerifyingKey};
 use policy::config::Complaints;
 use policy::{PrincipalId, RoleName, Scope, Scopes};
 use schemars::JsonSchema;
@@ -61,14 +62,19 @@ pub(super) struct RawServer {
 pub(super) struct RawClient {
     /// What users are shown; its id unless said.
     pub name: Option<String>,
-    /// What it authenticates with. A client without one is public.
+    /// What it authenticates with. A client without one, and without keys, is public.
     pub secret: Option<Secret>,
+    /// The public keys that it authenticates with in place of a secret (`private_key_jwt`), each in PEM form
+    /// (`BEGIN PUBLIC KEY`) or as a JWK: `[{ file = "robot.pem" }]`.
+    #[serde(default)]
+    pub keys: Vec<Secret>,
     /// Where users are sent back to, character by character; on the loopback address with any port.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
     /// The scopes that it can have; all but `mcp:admin` unless said.
     pub scopes: Option<Vec<String>>,
-    /// Whom it stands for when it acts by itself (`client_credentials`). Without one it cannot; with one it needs a secret.
+    /// Whom it stands for when it acts by itself (`client_credentials`). Without one it cannot; with one it needs a secret
+    /// or keys.
     pub principal: Option<String>,
     /// Roles that it has when it acts by itself, besides those whose `members` name the principal.
     #[serde(default)]
@@ -169,6 +175,16 @@ impl Checker<'_> {
                 Some(Some(ClientSecret::new(text)))
             }),
         };
+        let keys: Vec<Option<VerifyingKey>> = complaints.at("keys", |complaints| {
+            let one = |(index, text): (usize, &Secret)| {
+                complaints.at(index.to_string(), |complaints| {
+                    let key = format!("auth.server.clients.{id}.keys.{index}");
+                    let text = self.secret("keys", text, &key, complaints)?;
+                    complaints.keep(public_key(&text), "")
+                })
+            };
+            raw.keys.iter().enumerate().map(one).collect()
+        });
         let redirect_uris = complaints.at("redirect_uris", |complaints| {
             all(&raw.redirect_uris, complaints, |uri, complaints| {
                 let checked = complaints.keep(is_redirect_uri(uri, schemes), "");
@@ -204,6 +220,7 @@ impl Checker<'_> {
             id: id.to_owned(),
             name: raw.name.clone().unwrap_or_else(|| id.to_owned()),
             secret: secret?,
+            keys: keys.into_iter().collect::<Option<_>>()?,
             redirect_uris: redirect_uris?,
             scopes: scopes?,
             machine,
@@ -214,10 +231,15 @@ impl Checker<'_> {
 
 /// Whether what stands there comes to a client that can do something, and nothing by mistake.
 fn can_act(raw: &RawClient, complaints: &mut Complaints) -> bool {
-    let (reason, hint) = match (&raw.principal, &raw.secret) {
-        (Some(_), None) => (
+    let is_public = raw.secret.is_none() && raw.keys.is_empty();
+    let (reason, hint) = match (&raw.principal, is_public) {
+        _ if raw.secret.is_some() && !raw.keys.is_empty() => (
+            "has a secret and keys",
+            "keep one: whoever has the other could be it, too",
+        ),
+        (Some(_), true) => (
             "acts by itself without a secret: anybody could be it",
-            "write secret = { env = \"…\" }",
+            "write secret = { env = \"…\" }, or keys = [{ file = \"…\" }]",
         ),
         (None, _) if raw.redirect_uris.is_empty() => (
             "can do nothing",
@@ -231,6 +253,16 @@ fn can_act(raw: &RawClient, complaints: &mut Complaints) -> bool {
     };
     complaints.add(reason, hint);
     false
+}
+
+fn public_key(text: &str) -> Result<VerifyingKey, KeyError> {
+    if !text.trim_start().starts_with('{') {
+        return VerifyingKey::from_pem(text, None, Algorithm::Rs256);
+    }
+    match serde_json::from_str(text) {
+        Ok(jwk) => VerifyingKey::from_jwk(&jwk, Algorithm::Rs256),
+        Err(_) => Err(KeyError::Malformed),
+    }
 }
 
 fn check_id(id: &str, complaints: &mut Complaints) -> bool {
@@ -257,10 +289,6 @@ fn within(raw: &Span, key: &str, max: Duration, complaints: &mut Complaints) -> 
     Some(long)
 }
 
-#[expect(
-    clippy::ptr_arg,
-    reason = "what `all` calls takes an element of the list"
-)]
 fn scheme(text: &String, complaints: &mut Complaints) -> Option<String> {
     // What browsers do something of their own with is never an app.
     const TAKEN: [&str; 11] = [
@@ -290,10 +318,6 @@ fn scheme(text: &String, complaints: &mut Complaints) -> Option<String> {
     Some(text.clone())
 }
 
-#[expect(
-    clippy::ptr_arg,
-    reason = "what `all` calls takes an element of the list"
-)]
 fn scope(text: &String, complaints: &mut Complaints) -> Option<Scope> {
     let scope = Scope::parse(text);
     if scope.is_none() {

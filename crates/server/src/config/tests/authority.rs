@@ -72,6 +72,9 @@ fn what_cannot_work_is_told() {
             secret = "too-short-for-a-secret"
             redirect_uris = ["http://app.example/cb"]
             scopes = ["tools"]
+            [auth.server.clients.e]
+            principal = "robot"
+            keys = ["secret words"]
             [auth.server.clients.dyn_d]
             redirect_uris = ["https://app.example/cb"]
             "#,
@@ -101,6 +104,7 @@ fn what_cannot_work_is_told() {
             "auth.server.clients.c.scopes.0",
             "there is no scope `tools`",
         ),
+        ("auth.server.clients.e.keys.0", "it is not a public key"),
         ("auth.server.clients.dyn_d", "is no id for a client"),
     ] {
         let is_said = said

@@ -2,7 +2,7 @@
 
 use ::http::{Request, Response, StatusCode};
 use auth::RESOURCES;
-use auth::authority::DPOP_ALGORITHMS;
+use auth::authority::SIGNATURES;
 use policy::Scopes;
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub(super) fn of_resource<B>(edge: &Edge, request: &Request<B>, path: &str) -> R
         "authorization_servers": auth.authorization_servers(),
         "scopes_supported": scopes,
         "bearer_methods_supported": ["header"],
-        "dpop_signing_alg_values_supported": DPOP_ALGORITHMS,
+        "dpop_signing_alg_values_supported": SIGNATURES,
         "resource_name": "Portcullis",
     });
     let knows_clients = edge
