@@ -65,6 +65,11 @@ async fn an_algorithm_outside_the_list_is_refused_whatever_keys_there_are() {
     );
 }
 
+/// Without the last characters.
+fn cut(text: &str, count: usize) -> &str {
+    text.split_at(text.len() - count).0
+}
+
 /// Tokens whose header or form is wrong, and why each is refused.
 #[tokio::test]
 async fn forged_and_malformed_tokens_are_refused() {
@@ -193,12 +198,12 @@ async fn forged_and_malformed_tokens_are_refused() {
         ("not signed", format!("{head}."), "it is not signed"),
         (
             "cut short",
-            good[..good.len() - 2].to_owned(),
+            cut(&good, 2).to_owned(),
             "its signature does not hold",
         ),
         (
             "cut in the payload",
-            format!("{header}.{}.{signature}", &payload[..payload.len() - 4]),
+            format!("{header}.{}.{signature}", cut(payload, 4)),
             "it is not base64url",
         ),
         (
@@ -233,7 +238,10 @@ async fn forged_and_malformed_tokens_are_refused() {
             "a claim twice",
             signer.sign(
                 &signer.header().to_string(),
-                &format!(r#"{{"sub":"root",{}"#, &claims().to_string()[1..]),
+                &format!(
+                    r#"{{"sub":"root",{}"#,
+                    claims().to_string().trim_start_matches('{')
+                ),
             ),
             "it is not a JSON object with distinct members",
         ),
@@ -241,7 +249,10 @@ async fn forged_and_malformed_tokens_are_refused() {
             "a claim twice, deeper",
             signer.sign(
                 &signer.header().to_string(),
-                &format!(r#"{{"x":{{"a":1,"a":2}},{}"#, &claims().to_string()[1..]),
+                &format!(
+                    r#"{{"x":{{"a":1,"a":2}},{}"#,
+                    claims().to_string().trim_start_matches('{')
+                ),
             ),
             "it is not a JSON object with distinct members",
         ),

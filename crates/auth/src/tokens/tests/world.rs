@@ -189,12 +189,15 @@ pub(super) fn claims() -> Value {
 
 /// `claims` with other members; `null` leaves one out.
 pub(super) fn but(mut claims: Value, changes: Value) -> Value {
+    let Value::Object(changes) = changes else {
+        panic!("changes are members");
+    };
     let members = claims.as_object_mut().unwrap();
-    for (name, value) in changes.as_object().unwrap() {
+    for (name, value) in changes {
         if value.is_null() {
-            members.remove(name);
+            members.remove(&name);
         } else {
-            members.insert(name.clone(), value.clone());
+            members.insert(name, value);
         }
     }
     claims
