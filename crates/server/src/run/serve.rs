@@ -44,10 +44,15 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut current = loaded.clone();
+    // Before anything takes time: what changes while the gate starts is taken over when it has.
+    let files = fingerprint(sources, environment, &current);
     let serving = start(loaded, Arc::new(SystemClock::start())).await?;
     let console = console(&serving).await;
     announce(common, &serving, &current, &console)?;
-    let mut seen = Seen::now(&serving, &current, sources, environment);
+    let mut seen = Seen {
+        files,
+        ..Seen::now(&serving, &current, sources, environment)
+    };
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
