@@ -325,7 +325,7 @@ pub(super) async fn serve(
     let (response, reason, bytes_out) = match done {
         Ok(answer) => {
             let bytes = answer.body.as_ref().map_or(0, Bytes::len);
-            (response(answer), None, bytes)
+            (response(&answer), None, bytes)
         }
         Err(problem) => {
             let (reason, bytes) = (problem.reason(), problem.body().len());
@@ -375,7 +375,7 @@ async fn taken(
     Ok(body)
 }
 
-fn response(answer: Answer) -> Response<Body> {
+fn response(answer: &Answer) -> Response<Body> {
     let mut response = text(
         answer.status,
         "application/json",

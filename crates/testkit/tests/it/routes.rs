@@ -128,10 +128,7 @@ fn named(path: &str) -> String {
 }
 
 async fn ask(world: &World, verb: &str, path: &str, credential: Option<&str>) -> Result<Said> {
-    let path = path
-        .replace("{id}", "none")
-        .replace("{name}", "none")
-        .replace('*', "");
+    let path = named(path);
     let mut head = format!("{verb} {path} HTTP/1.1\r\nAccept: */*\r\n");
     if let Some(credential) = credential {
         head.push_str(&["Authorization: Bearer ", credential, "\r\n"].concat());
