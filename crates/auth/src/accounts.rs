@@ -428,11 +428,7 @@ impl Accounts {
     /// What is wrong with name, address or password, or that there is one already.
     pub async fn add(&self, new: NewAccount<'_>) -> Result<PrincipalId, AccountError> {
         let id = account_name(new.name)?;
-        if let Some(email) = new.email
-            && (email.len() > EMAIL_BYTES_MAX || !net::mail::is_address(email))
-        {
-            return Err(AccountError::Email(email.to_owned()));
-        }
+        vet_email(new.email)?;
         let password = match new.password {
             Some(password) => {
                 let own = [id.as_str(), new.email.unwrap_or_default()];
@@ -454,6 +450,20 @@ impl Accounts {
         self.forget_any();
         info!(account = %id, "an account was made");
         Ok(id)
+    }
+
+    /// Gives an account another e-mail address, or none. For owners: with it goes the power to reset the password.
+    ///
+    /// # Errors
+    /// If there is no such account, the address is none or another's, or it cannot be written.
+    pub async fn set_email(&self, name: &str, email: Option<&str>) -> Result<(), AccountError> {
+        let id = self.id(name)?;
+        vet_email(email)?;
+        if !self.parts.store.set_account_email(name, email).await? {
+            return Err(AccountError::Taken);
+        }
+        info!(account = %id, "an account has another e-mail address");
+        Ok(())
     }
 
     /// Gives an account other roles; its sessions and tokens end, since they have the old ones.
@@ -508,7 +518,10 @@ impl Accounts {
     /// If there is none, or it cannot be written.
     pub async fn delete(&self, name: &str) -> Result<(), AccountError> {
         let id = self.id(name)?;
-        if !self.parts.store.delete_account(name).await? {
+        // What it granted the gate for upstreams goes first: nobody who gets the name later is to find it.
+        let store = &self.parts.store;
+        store.delete_upstream_tokens(id.as_str(), None).await?;
+        if !store.delete_account(name).await? {
             return Err(AccountError::Unknown);
         }
         self.forget_any();
@@ -672,6 +685,16 @@ impl From<Undone> for AccountError {
             },
             Undone::Broken(cause) => Self::Unavailable(cause),
         }
+    }
+}
+
+/// Whether mail can be sent there, as far as one can see.
+fn vet_email(email: Option<&str>) -> Result<(), AccountError> {
+    match email {
+        Some(email) if email.len() > EMAIL_BYTES_MAX || !net::mail::is_address(email) => {
+            Err(AccountError::Email(email.to_owned()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ mod sign_in;
 mod token;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -76,6 +77,8 @@ impl Outbound {
             parts: parts.clone(),
             accounts: ArcSwap::default(),
             attempts: Attempts::default(),
+            heeded: AtomicU64::new(*parts.revocations.changes().borrow()),
+            revoked: parts.revocations.changes(),
             changes: watch::channel(0).0,
             tasks: TaskTracker::new(),
         });
@@ -113,6 +116,7 @@ impl Outbound {
     /// it is; `None` for the gate's own requests.
     #[must_use]
     pub fn at_hand(&self, upstream: &UpstreamId, principal: Option<&str>) -> Option<HeaderValue> {
+        self.shared.heed();
         let accounts = self.shared.accounts.load();
         let account = accounts.get(upstream)?;
         let slot = account.known(account.whose(principal)?)?;

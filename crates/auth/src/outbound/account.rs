@@ -95,6 +95,12 @@ impl Account {
         Arc::clone(slots.entry(principal.into()).or_default())
     }
 
+    /// Has everything looked up in the store again.
+    pub(super) fn doubt(&self) {
+        let slots = self.slots.read();
+        slots.values().for_each(|slot| slot.held.store(None));
+    }
+
     /// Forgets what is remembered of a principal.
     pub(super) fn forget(&self, principal: &str) {
         if let Some(slot) = self.slots.write().remove(principal) {

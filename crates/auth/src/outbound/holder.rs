@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -39,6 +40,9 @@ pub(super) struct Shared {
     pub(super) parts: Parts,
     pub(super) accounts: ArcSwap<HashMap<UpstreamId, Arc<Account>>>,
     pub(super) attempts: Attempts,
+    /// The revocations that were heeded, by their number.
+    pub(super) heeded: AtomicU64,
+    pub(super) revoked: watch::Receiver<u64>,
     /// Another number: somebody connected or disconnected an upstream.
     pub(super) changes: watch::Sender<u64>,
     /// What obtains tokens: it goes on when the call that began it goes away, since a token that is asked for twice may
@@ -87,6 +91,19 @@ impl Shared {
         self.changed();
     }
 
+    /// After a revocation nothing counts that is only remembered: whose it is may be gone, by another process too.
+    pub(super) fn heed(&self) {
+        let now = *self.revoked.borrow();
+        if self.heeded.swap(now, Ordering::Relaxed) != now {
+            let accounts = self.accounts.load();
+            accounts
+                .values()
+                .filter(|account| account.is_personal())
+                .for_each(|account| account.doubt());
+            self.changed();
+        }
+    }
+
     pub(super) fn changed(&self) {
         self.changes.send_modify(|number| *number += 1);
     }
@@ -103,6 +120,7 @@ impl Shared {
         account: &Account,
         principal: &str,
     ) -> Result<Option<Arc<Held>>, OutboundError> {
+        self.heed();
         let slot = account.slot(principal);
         if let Some(held) = slot.held.load_full() {
             return Ok(Some(held));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::Revoked;
 use world::{ISSUED, World, alice, bob, issued, parameter};
 
 #[tokio::test]
@@ -270,6 +271,19 @@ async fn what_was_disconnected_is_nowhere_any_more() {
     assert_eq!(world.outbound.lister(&world.id).as_deref(), Some("bob"));
     world.outbound.forget(&bob().id).await.unwrap();
     assert!(world.restarted().is_not_connected("bob").await);
+}
+
+#[tokio::test]
+async fn what_another_process_deleted_is_not_remembered_past_the_revocation_that_goes_with_it() {
+    let world = World::start(Grant::PerUser).await;
+    world.connect(&alice()).await;
+    let elsewhere = world.store.delete_upstream_tokens("alice", None).await;
+    assert_eq!(elsewhere.unwrap(), 1);
+    let revoked = Revoked::User(&alice().id);
+    let kept = world.revocations().revoke(revoked, None, "test", "deleted");
+    kept.await.unwrap();
+    assert!(world.at_hand("alice").is_none());
+    assert!(world.is_not_connected("alice").await);
 }
 
 #[tokio::test]

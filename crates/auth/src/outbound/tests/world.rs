@@ -198,6 +198,10 @@ impl World {
         settings(&self.id, &self.grant, self.peer.address)
     }
 
+    pub(super) fn revocations(&self) -> &Revocations {
+        &self.parts.revocations
+    }
+
     pub(super) fn at(&self, path: &str) -> String {
         format!("http://{}{path}", self.peer.address)
     }
