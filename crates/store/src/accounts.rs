@@ -184,6 +184,20 @@ impl Store {
         .await
     }
 
+    /// Gives an account another e-mail address, or none. `false` if there is no such account, or the address is
+    /// another's.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn set_account_email(&self, name: &str, email: Option<&str>) -> Result<bool, Error> {
+        let (name, email) = (name.to_owned(), email.map(str::to_owned));
+        self.change(move |connection| {
+            let sql = "UPDATE OR IGNORE accounts SET email = ?2 WHERE name = ?1";
+            Ok(connection.prepare_cached(sql)?.execute((&name, &email))? > 0)
+        })
+        .await
+    }
+
     /// Deletes an account with all that hangs on it. `false` if there is none.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ struct Check {
 const TIMESTAMP: usize = 25;
 
 impl Outcome {
-    /// Reads `FOLDER/[server-]SCENARIO-TIMESTAMP/checks.json`, also for `GROUP/SCENARIO`. A required scenario that left nothing has failed.
+    /// Reads `FOLDER/[SIDE-]SCENARIO-TIMESTAMP/checks.json`, also for `GROUP/SCENARIO`. A required scenario that left nothing has failed.
     pub(super) fn read(folder: &Path, required: &[Required], only: Option<&str>) -> Result<Self> {
         let mut outcome = Self::default();
         for one in required {
@@ -80,7 +80,9 @@ impl Outcome {
             let Some(name) = name.get(..name.len().saturating_sub(TIMESTAMP)) else {
                 continue;
             };
-            let name = format!("{group}{}", name.strip_prefix("server-").unwrap_or(name));
+            let sides = ["authorization-server-", "server-"];
+            let scenario = sides.iter().find_map(|side| name.strip_prefix(side));
+            let name = format!("{group}{}", scenario.unwrap_or(name));
             let checks: Vec<Check> = serde_json::from_slice(&fs::read(&file)?)
                 .with_context(|| format!("reading {}", file.display()))?;
             let scored = required

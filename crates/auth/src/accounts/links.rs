@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::sessions::NewSession;
-use super::{AccountError, Accounts, account_name, random};
+use super::{AccountError, Accounts, account_name, random, vet_email};
 use crate::Parts;
 
 /// How long a link is good that an owner makes, or the first start.
@@ -48,11 +48,12 @@ impl Accounts {
     /// Makes the first account, an owner, and signs it in. The link's token works once, and only while there is none.
     ///
     /// # Errors
-    /// What is wrong with token, name or password.
+    /// What is wrong with token, name, address or password.
     pub async fn set_up(
         &self,
         token: &str,
         name: &str,
+        email: Option<&str>,
         password: &str,
     ) -> Result<NewSession, AccountError> {
         let (store, now) = (&self.parts.store, self.parts.clock.wall());
@@ -62,10 +63,12 @@ impl Accounts {
             return Err(AccountError::Link);
         }
         let id = account_name(name)?;
-        self.vet(password, &[id.as_str()]).await?;
+        vet_email(email)?;
+        let own = [id.as_str(), email.unwrap_or_default()];
+        self.vet(password, &own).await?;
         let draft = AccountDraft {
             name: id.to_string(),
-            email: None,
+            email: email.map(str::to_owned),
             roles: vec![Rules::OWNER.to_owned()],
             password: Some(self.passwords.hash(password).await?),
             created_at: now,

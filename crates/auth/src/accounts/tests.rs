@@ -137,30 +137,30 @@ async fn the_first_link_works_once_and_is_gone_once_there_is_an_account() {
     let is_refused =
         |tried: Result<NewSession, AccountError>| matches!(tried, Err(AccountError::Link));
     assert!(is_refused(
-        accounts.set_up(&before.token, "olga", PASSWORD).await
+        accounts.set_up(&before.token, "olga", None, PASSWORD).await
     ));
-    assert!(is_refused(accounts.set_up("", "olga", PASSWORD).await));
+    assert!(is_refused(accounts.set_up("", "olga", None, PASSWORD).await));
     // What is wrong with the form does not use it up.
     for (name, password) in [
         ("olga", "short"),
         ("corp/olga", PASSWORD),
         ("Local", PASSWORD),
     ] {
-        let tried = accounts.set_up(&link.token, name, password).await;
+        let tried = accounts.set_up(&link.token, name, None, password).await;
         assert!(
             matches!(tried, Err(AccountError::Weak(_) | AccountError::Name(_))),
             "{name}"
         );
     }
     let new = accounts
-        .set_up(&link.token, "olga", PASSWORD)
+        .set_up(&link.token, "olga", None, PASSWORD)
         .await
         .unwrap();
     assert!(new.session.principal.is_owner() && new.session.is_local);
     assert!(world.holds(&new).await);
     assert!(accounts.any().unwrap());
     assert!(is_refused(
-        accounts.set_up(&link.token, "eve", PASSWORD).await
+        accounts.set_up(&link.token, "eve", None, PASSWORD).await
     ));
     assert!(accounts.first_link().await.unwrap().is_none());
 }
@@ -174,12 +174,12 @@ async fn a_first_link_ends_after_a_day_and_when_another_way_made_an_account() {
         LinkFor::FirstAccount
     );
     world.clock.pass(Duration::from_secs(24 * 60 * 60));
-    let late = world.accounts.set_up(&link.token, "olga", PASSWORD).await;
+    let late = world.accounts.set_up(&link.token, "olga", None, PASSWORD).await;
     assert!(matches!(late, Err(AccountError::Link)));
     let link = world.accounts.first_link().await.unwrap().unwrap();
     world.alice().await;
     assert!(world.accounts.look_at(&link.token).is_err());
-    let second = world.accounts.set_up(&link.token, "olga", PASSWORD).await;
+    let second = world.accounts.set_up(&link.token, "olga", None, PASSWORD).await;
     assert!(matches!(second, Err(AccountError::Link)));
 }
 

@@ -419,6 +419,16 @@ pub enum User {
         /// Its roles; none to take all away.
         roles: Vec<String>,
     },
+    /// Give an account another e-mail address, where links for a forgotten password go; without one, none.
+    #[command(
+        after_help = "Examples:\n  portcullis user email bob bob@example.com\n  portcullis user email bob"
+    )]
+    Email {
+        /// The account.
+        name: String,
+        /// The address.
+        address: Option<String>,
+    },
     /// Shut an account out, with all that it has: sessions, tokens and keys.
     #[command(after_help = "Examples:\n  portcullis user disable bob")]
     Disable {

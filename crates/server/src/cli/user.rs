@@ -81,6 +81,18 @@ impl Bench<'_> {
                 ));
                 Ok(Exit::Done)
             }
+            User::Email { name, address } => {
+                accounts
+                    .set_email(&name, address.as_deref())
+                    .await
+                    .map_err(|error| said(&name, error))?;
+                self.done(&name, "changed", json!({ "email": address }))?;
+                output::say(match address {
+                    Some(address) => format!("links for {name} go to {address} now"),
+                    None => format!("{name} has no address now"),
+                });
+                Ok(Exit::Done)
+            }
             User::Disable { name } => {
                 accounts
                     .disable(&name, BY)

@@ -7,7 +7,7 @@ use askama::Template;
 use hyper::body::Incoming;
 
 use super::page::{page_apart, see_other};
-use super::{HOME, is_post, parameter, status_of};
+use super::{HOME, is_post, parameter, sentence, status_of};
 use crate::http::browser::{self, Visit};
 use crate::http::{Body, Edge};
 
@@ -17,6 +17,7 @@ struct Page<'a> {
     csrf: &'a str,
     token: &'a str,
     name: &'a str,
+    email: &'a str,
     trouble: Option<&'a str>,
 }
 
@@ -33,22 +34,32 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Respo
     }
     if !is_post(&request) {
         let token = parameter(request.uri(), "token");
-        return ask(edge, &visit, &token, "", None);
+        return ask(edge, &visit, [&token, "", ""], None);
     }
     let form = match browser::form(edge, None, request).await {
         Ok(form) => form,
         Err(refusal) => return refusal,
     };
     let (token, name) = (form.text("token"), form.text("name").trim());
-    match accounts.set_up(token, name, form.text("password")).await {
+    let email = form.text("email").trim();
+    let address = Some(email).filter(|email| !email.is_empty());
+    match accounts
+        .set_up(token, name, address, form.text("password"))
+        .await
+    {
         Ok(new) => {
             let mut response = see_other(HOME);
             browser::open(edge, &mut response, &new);
             response
         }
         Err(error) => {
-            let trouble = (status_of(&error), error.to_string());
-            ask(edge, &visit, token, name, Some((trouble.0, &trouble.1)))
+            let trouble = (status_of(&error), sentence(&error));
+            ask(
+                edge,
+                &visit,
+                [token, name, email],
+                Some((trouble.0, &trouble.1)),
+            )
         }
     }
 }
@@ -56,14 +67,14 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Respo
 fn ask(
     edge: &Edge,
     visit: &Visit,
-    token: &str,
-    name: &str,
+    [token, name, email]: [&str; 3],
     trouble: Option<(StatusCode, &str)>,
 ) -> Response<Body> {
     let template = Page {
         csrf: &visit.csrf(edge),
         token,
         name,
+        email,
         trouble: trouble.map(|(_, text)| text),
     };
     let status = trouble.map_or(StatusCode::OK, |(status, _)| status);
