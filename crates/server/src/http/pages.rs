@@ -134,6 +134,19 @@ fn unavailable() -> Response<Body> {
     )
 }
 
+/// An error, as people write it.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    let end = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    [&first.unwrap_or_default(), letters.as_str(), end].concat()
+}
+
 fn is_post(request: &Request<Incoming>) -> bool {
     request.method() == Method::POST
 }

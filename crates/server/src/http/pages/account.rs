@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::consent::Redirect;
 use super::page::{page_apart, see_other};
-use super::{HOME, is_post, parameter, sign_in_first, status_of};
+use super::{HOME, is_post, parameter, sentence, sign_in_first, status_of};
 use crate::http::browser::{self, Form};
 use crate::http::{Body, Edge};
 
@@ -218,7 +218,7 @@ fn refuse(
     form: &'static str,
     error: &AccountError,
 ) -> Response<Body> {
-    let text = error.to_string();
+    let text = sentence(error);
     let mut response = show(edge, session, None, Some(Trouble { form, text }));
     *response.status_mut() = status_of(error);
     response

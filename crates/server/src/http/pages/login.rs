@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use zeroize::Zeroizing;
 
 use super::page::{page, see_other};
-use super::{go_on, is_post, next, parameter, provider, with_next};
+use super::{go_on, is_post, next, parameter, provider, sentence, with_next};
 use crate::http::browser::{self, Form, Visit};
 use crate::http::{Body, Edge, Facts};
 
@@ -84,7 +84,7 @@ pub(super) async fn serve(
         }
         Err(SignInError::CodeNeeded) => ask_code(edge, &visit, next, &typed, None),
         Err(error) => {
-            let (trouble, status) = (error.to_string(), status(&error));
+            let (trouble, status) = (sentence(&error), status(&error));
             let mut response = if typed.is_sealed {
                 ask_code(edge, &visit, next, &typed, Some((status, &trouble)))
             } else {

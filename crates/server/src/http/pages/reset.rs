@@ -10,7 +10,7 @@ use auth::accounts::Reset;
 use hyper::body::Incoming;
 
 use super::page::page_apart;
-use super::{is_post, parameter, status_of};
+use super::{is_post, parameter, sentence, status_of};
 use crate::http::browser::{self, Visit};
 use crate::http::{Body, Edge, Facts};
 
@@ -73,7 +73,7 @@ pub(super) async fn serve(
             show(edge, &visit, step, None)
         }
         Err(error) => {
-            let (status, text) = (status_of(&error), error.to_string());
+            let (status, text) = (status_of(&error), sentence(&error));
             show(edge, &visit, Step::New { token }, Some((status, &text)))
         }
     }

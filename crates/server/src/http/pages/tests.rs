@@ -43,6 +43,13 @@ fn after_signing_in_nobody_is_led_to_another_site() {
 }
 
 #[test]
+fn what_is_wrong_is_told_in_a_sentence() {
+    assert_eq!(sentence(&"it is too short"), "It is too short.");
+    assert_eq!(sentence(&"Is it? Yes."), "Is it? Yes.");
+    assert_eq!(sentence(&"\u{e4}hnlich"), "\u{c4}hnlich.");
+}
+
+#[test]
 fn the_way_to_the_sign_in_leads_back() {
     let uri = Uri::from_static("/oauth/authorize?state=a%2Bb&x=y");
     let response = sign_in_first(&uri);
