@@ -1,13 +1,14 @@
 //! What clients get, what they do not, and what ends it; over the store as it is, with a clock moved by hand.
 
+mod proofs;
+mod registration;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use policy::{Clock, Credential, Principal, RoleName};
 use store::Store;
@@ -15,7 +16,6 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::*;
-use crate::tokens::{Algorithm, VerifyingKey};
 use crate::{
     Auth, AuthError, ClientCertificate, MasterKey, Peer, Presented, Revocations, Site, Vault,
 };
@@ -694,166 +694,6 @@ async fn what_a_client_takes_back_is_over() {
     assert_eq!(refused(world.refreshed(&renewed).await), "invalid_grant");
 }
 
-#[tokio::test]
-async fn a_client_authenticates_in_one_way_and_with_its_own_secret() {
-    let world = World::new();
-    let encoded =
-        |text: &str| -> String { url::form_urlencoded::byte_serialize(text.as_bytes()).collect() };
-    let basic = |id: &str, secret: &str| {
-        let text = format!("{}:{}", encoded(id), encoded(secret));
-        format!("Basic {}", BASE64_STANDARD.encode(text))
-    };
-    let own = [("grant_type", "client_credentials"), ("scope", "mcp:tools")];
-    let by_header = async |header: &str, more: &[(&str, &str)]| {
-        let params: Vec<_> = own.iter().chain(more).copied().collect();
-        let body = form(&params);
-        let request = ClientRequest {
-            authorization: Some(header),
-            ..request(&body)
-        };
-        world.authority().token(&request).await
-    };
-    let good = basic("robot: 1", SECRET);
-    let issued = by_header(&good, &[]).await.unwrap();
-    let tokens: Value = serde_json::from_str(&issued.to_json()).unwrap();
-    assert!(tokens.get("refresh_token").is_none());
-    let robot = world.who(&tokens).await.unwrap();
-    assert_eq!(
-        (robot.id.as_str(), &robot.roles),
-        ("robot", &roles(&["worker"]))
-    );
-    assert_eq!(robot.scopes.to_string(), "mcp:tools");
-    let posted = [
-        own[0],
-        ("client_id", "robot: 1"),
-        ("client_secret", SECRET),
-        ("scope", "mcp:admin mcp:prompts"),
-    ];
-    let tokens = world.token(&posted).await.unwrap();
-    assert_eq!(text(&tokens, "scope"), "mcp:prompts");
-
-    for (header, more, status) in [
-        (basic("robot: 1", "wrong"), &[][..], 401),
-        (basic("robot: 1", ""), &[], 401),
-        (basic("nobody", SECRET), &[], 401),
-        (basic("app", SECRET), &[], 401),
-        ("Bearer x".to_owned(), &[], 401),
-        ("Basic !".to_owned(), &[], 401),
-        (good.clone(), &[("client_secret", SECRET)], 400),
-        (good.clone(), &[("client_id", "app")], 400),
-        (basic("app", ""), &[], 400), // known, and stands for nobody by itself
-    ] {
-        let error = by_header(&header, more).await.unwrap_err();
-        assert_eq!(error.status(), status, "{header} {error}");
-    }
-    for guess in 0..30 {
-        let waits = by_header(&basic("robot: 1", "wrong"), &[]).await;
-        let is_over = matches!(waits, Err(OAuthError::TooMany(_)));
-        assert_eq!(is_over, guess >= 18, "{guess}");
-    }
-    // A guess counts against where it came from.
-    let elsewhere = form(&posted);
-    let elsewhere = ClientRequest {
-        address: Some(std::net::Ipv4Addr::new(192, 0, 2, 1).into()),
-        ..request(&elsewhere)
-    };
-    assert!(world.authority().token(&elsewhere).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_client_registers_itself_within_bounds() {
-    let world = World::new();
-    let register = async |document: &Value, from: u8| {
-        let address = std::net::Ipv4Addr::new(192, 0, 2, from).into();
-        let body = document.to_string();
-        let registered = world
-            .authority()
-            .register(body.as_bytes(), Some(address))
-            .await?;
-        Ok::<Value, OAuthError>(serde_json::from_str(&registered.to_json()).unwrap())
-    };
-    let said = json!({
-        "redirect_uris": ["http://127.0.0.1:1/cb"],
-        "client_name": "Inspector",
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "none",
-    });
-    let public = register(&said, 1).await.unwrap();
-    assert!(public.get("client_secret").is_none());
-    let id = text(&public, "client_id");
-    let code = world
-        .code(&asking(&[
-            ("client_id", id),
-            ("redirect_uri", "http://127.0.0.1:9/cb"),
-        ]))
-        .await;
-    let redirect = ("redirect_uri", "http://127.0.0.1:9/cb");
-    let tokens = world
-        .token(&redeeming(&code, &[("client_id", id), redirect]))
-        .await;
-    assert!(tokens.unwrap().get("refresh_token").is_some());
-
-    // One that does not say how it authenticates, or that it refreshes, gets a secret and no refresh token.
-    let said = json!({ "redirect_uris": [CALLBACK] });
-    let confidential = register(&said, 1).await.unwrap();
-    let id = text(&confidential, "client_id");
-    let secret = text(&confidential, "client_secret");
-    let code = world.code(&asking(&[("client_id", id)])).await;
-    let without = world.token(&redeeming(&code, &[("client_id", id)])).await;
-    assert_eq!(refused(without), "invalid_client");
-    let with = [("client_id", id), ("client_secret", secret)];
-    let tokens = world.token(&redeeming(&code, &with)).await.unwrap();
-    assert!(tokens.get("refresh_token").is_none());
-
-    let bad = json!({ "redirect_uris": ["http://app.example/cb"] });
-    let error = register(&bad, 1).await.unwrap_err();
-    assert_eq!(
-        (error.code(), error.status()),
-        ("invalid_redirect_uri", 400)
-    );
-    let mut registered = 3;
-    while register(&said, 1).await.is_ok() {
-        registered += 1;
-    }
-    assert_eq!(registered, 30);
-    assert!(register(&said, 2).await.is_ok());
-    world.auth.authority().reload(Settings {
-        registration: false,
-        ..Settings::default()
-    });
-    assert_eq!(register(&said, 3).await.unwrap_err().status(), 403);
-    assert!(
-        world
-            .authority()
-            .metadata()
-            .get("registration_endpoint")
-            .is_none()
-    );
-}
-
-#[tokio::test]
-async fn a_client_that_nobody_uses_is_forgotten() {
-    let world = World::new();
-    let said = json!({ "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none" });
-    let register = async || {
-        let body = said.to_string();
-        let registered = world
-            .authority()
-            .register(body.as_bytes(), None)
-            .await
-            .unwrap();
-        let document: Value = serde_json::from_str(&registered.to_json()).unwrap();
-        text(&document, "client_id").to_owned()
-    };
-    let is_known = async |id: &str| world.ask(&asking(&[("client_id", id)])).await.is_ok();
-    let (used, unused) = (register().await, register().await);
-    world.pass(1);
-    world.code(&asking(&[("client_id", &used)])).await;
-    world.pass(25 * 3600);
-    register().await;
-    assert!(is_known(&used).await && !is_known(&unused).await);
-}
-
 static CERTIFICATE: std::sync::LazyLock<ClientCertificate> =
     std::sync::LazyLock::new(|| ClientCertificate {
         sha256: [7; 32],
@@ -894,103 +734,6 @@ async fn a_token_that_is_bound_to_a_certificate_comes_with_it_alone() {
     assert!(world.authority().token(&with(&CERTIFICATE)).await.is_ok());
 }
 
-/// A key of a client's, for DPoP.
-struct Key(EcdsaKeyPair);
-
-impl Key {
-    fn new() -> Self {
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        Self(EcdsaKeyPair::generate(algorithm).unwrap())
-    }
-
-    fn jwk(&self) -> Value {
-        let point = self.0.public_key().as_ref();
-        let [x, y] = [&point[1..33], &point[33..]].map(|half| BASE64_URL_SAFE_NO_PAD.encode(half));
-        json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y })
-    }
-
-    fn thumbprint(&self) -> String {
-        let jwk = self.jwk();
-        let canonical = format!(
-            r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#,
-            jwk["x"], jwk["y"]
-        );
-        BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()))
-    }
-
-    fn signed(&self, kind: &str, claims: &Value) -> String {
-        self.compact(&json!({ "typ": kind, "alg": "ES256" }), claims)
-    }
-
-    fn proof(&self, world: &World, url: &str, id: &str) -> String {
-        let at = clients::seconds(world.clock.wall());
-        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk() });
-        let claims = json!({ "jti": id, "htm": "POST", "htu": url, "iat": at });
-        self.compact(&header, &claims)
-    }
-
-    fn compact(&self, header: &Value, claims: &Value) -> String {
-        let [header, claims] =
-            [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
-        let message = format!("{header}.{claims}");
-        let signature = self
-            .0
-            .sign(&SystemRandom::new(), message.as_bytes())
-            .unwrap();
-        format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
-    }
-}
-
-#[tokio::test]
-async fn a_token_that_is_bound_to_a_key_is_renewed_with_it_alone() {
-    let world = World::new();
-    let (own, other) = (Key::new(), Key::new());
-    let jkt = own.thumbprint();
-    let code = world.code(&asking(&[("dpop_jkt", &jkt)])).await;
-    let proof = own.proof(&world, TOKEN_URL, "1");
-    let tokens = world
-        .token_with(&redeeming(&code, &[]), Some(&proof), None)
-        .await
-        .unwrap();
-    assert_eq!(text(&tokens, "token_type"), "DPoP");
-    assert_eq!(claims(&tokens)["cnf"]["jkt"], jkt);
-    let refresh = async |proof: Option<&str>| {
-        let body = form(&[
-            ("grant_type", "refresh_token"),
-            ("client_id", "app"),
-            ("refresh_token", text(&tokens, "refresh_token")),
-        ]);
-        let request = ClientRequest {
-            dpop: proof,
-            ..request(&body)
-        };
-        world.authority().token(&request).await
-    };
-    let elsewhere = own.proof(&world, "https://gate.example/oauth/revoke", "2");
-    for bad in [
-        None,
-        Some(other.proof(&world, TOKEN_URL, "3")),
-        Some(elsewhere),
-        Some(proof.clone()),
-        Some("x".to_owned()),
-    ] {
-        let error = refresh(bad.as_deref()).await.unwrap_err();
-        assert_eq!(error.code(), "invalid_dpop_proof", "{bad:?}");
-    }
-    assert!(
-        refresh(Some(&own.proof(&world, TOKEN_URL, "4")))
-            .await
-            .is_ok()
-    );
-
-    // A code that is bound to a key is of no use without it.
-    let code = world.code(&asking(&[("dpop_jkt", &jkt)])).await;
-    let stolen = other.proof(&world, TOKEN_URL, "5");
-    let params = redeeming(&code, &[]);
-    let stolen = world.token_with(&params, Some(&stolen), None).await;
-    assert_eq!(refused(stolen), "invalid_dpop_proof");
-}
-
 #[tokio::test]
 async fn a_replaced_signing_key_verifies_until_its_tokens_have_ended() {
     let world = World::new();
@@ -1028,81 +771,6 @@ async fn where_it_is_switched_off_there_is_nothing_and_its_tokens_are_none() {
     ));
     assert_eq!(refused(world.refreshed(&tokens).await), "access_denied");
     assert!(world.authority().jwks().await.is_err());
-}
-
-#[tokio::test]
-async fn a_client_with_keys_signs_for_itself_once_and_for_here() {
-    let key = Key::new();
-    let own = key.jwk();
-    let robot = ConfiguredClient {
-        id: "signer".to_owned(),
-        keys: vec![VerifyingKey::from_jwk(own.as_object().unwrap(), Algorithm::Rs256).unwrap()],
-        machine: Some((PrincipalId::new("signer").unwrap(), roles(&[]))),
-        redirect_uris: Vec::new(),
-        ..clients().remove(0)
-    };
-    let world = World::with(Settings {
-        clients: vec![robot],
-        ..Settings::default()
-    });
-    let now = clients::seconds(world.clock.wall());
-    let said = |other: &Value| {
-        let mut claims = json!({
-            "iss": "signer", "sub": "signer", "aud": BASE, "exp": now + 60, "iat": now, "jti": "1",
-        });
-        for (name, value) in other.as_object().unwrap() {
-            claims[name] = value.clone();
-        }
-        claims
-    };
-    let present = async |assertion: &str, more: &[(&str, &str)]| {
-        let mut params = vec![
-            ("grant_type", "client_credentials"),
-            ("client_assertion_type", assertion::JWT_BEARER),
-            ("client_assertion", assertion),
-        ];
-        params.extend(more);
-        world.token(&params).await
-    };
-    for (other, kind) in [
-        (json!({ "aud": "https://other.example" }), "JWT"),
-        (json!({ "aud": [BASE, "https://other.example"] }), "JWT"),
-        (json!({ "sub": "robot" }), "JWT"),
-        (json!({ "iss": "nobody", "sub": "nobody" }), "JWT"),
-        (json!({ "exp": now - 31 }), "JWT"),
-        (json!({ "exp": now + 3600 }), "JWT"),
-        (json!({ "exp": null }), "JWT"),
-        (json!({ "iat": now + 60 }), "JWT"),
-        (json!({ "nbf": now + 60 }), "JWT"),
-        (json!({ "jti": null }), "JWT"),
-        (json!({}), "dpop+jwt"),
-        (json!({}), "at+jwt"),
-    ] {
-        let bad = key.signed(kind, &said(&other));
-        assert_eq!(
-            refused(present(&bad, &[]).await),
-            "invalid_client",
-            "{other}"
-        );
-    }
-    let forged = Key::new().signed("JWT", &said(&json!({})));
-    assert_eq!(refused(present(&forged, &[]).await), "invalid_client");
-    let good = key.signed("JWT", &said(&json!({})));
-    for twice in [("client_secret", "x"), ("client_id", "robot: 1")] {
-        assert_eq!(refused(present(&good, &[twice]).await), "invalid_request");
-    }
-    let tokens = present(&good, &[]).await.unwrap();
-    assert_eq!(world.who(&tokens).await.unwrap().id.as_str(), "signer");
-    assert_eq!(refused(present(&good, &[]).await), "invalid_client");
-    let next = json!({ "jti": "2", "aud": [TOKEN_URL] });
-    let next = key.signed("client-authentication+jwt", &said(&next));
-    assert!(present(&next, &[("client_id", "signer")]).await.is_ok());
-    // It is no public client, either.
-    let unproved = [
-        ("grant_type", "client_credentials"),
-        ("client_id", "signer"),
-    ];
-    assert_eq!(refused(world.token(&unproved).await), "invalid_client");
 }
 
 #[tokio::test]
