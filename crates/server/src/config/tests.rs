@@ -1,6 +1,7 @@
 //! Bad configs and exactly what is said about them; layers and their origins; what is never printed.
 
 mod authority;
+mod credential;
 mod issuers;
 mod secrets;
 mod sign_in;
