@@ -330,10 +330,7 @@ impl Gate {
             // A token that is on its way may be the only one.
             self.parts.auth.outbound().end().await;
         };
-        if tokio::time::timeout(within, end)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(within, end).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
         if let Err(error) = self.parts.store.flush().await {

@@ -560,12 +560,14 @@ fn upstream_response(upstream: &UpstreamId, cause: &upstream::Error) -> Response
         Cause::Refused { .. } => {
             unavailable(format!("The upstream `{upstream}` refused the handshake"))
         }
-        Cause::Credential(CredentialError::NotConnected { page, more: false }) => unavailable(format!(
-            "The upstream `{upstream}` is not connected; open {page} and call again"
-        )),
-        Cause::Credential(CredentialError::NotConnected { page, more: true }) => unavailable(format!(
-            "The upstream `{upstream}` wants more access for this; open {page} and call again"
-        )),
+        Cause::Credential(CredentialError::NotConnected { page, more: false }) => unavailable(
+            format!("The upstream `{upstream}` is not connected; open {page} and call again"),
+        ),
+        Cause::Credential(CredentialError::NotConnected { page, more: true }) => {
+            unavailable(format!(
+                "The upstream `{upstream}` wants more access for this; open {page} and call again"
+            ))
+        }
         Cause::Credential(CredentialError::None(_)) => unavailable(format!(
             "The upstream `{upstream}` takes no credential that the gate has"
         )),

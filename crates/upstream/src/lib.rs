@@ -23,9 +23,7 @@ mod subscriptions;
 mod watching;
 mod websocket;
 
-pub use credential::{
-    Credential, CredentialError, Credentials, For, Judging, Obtaining, Refusal,
-};
+pub use credential::{Credential, CredentialError, Credentials, For, Judging, Obtaining, Refusal};
 pub use error::{Error, chain};
 pub use inbox::Announced;
 pub use link::{Link, Parts, Reply, Snapshot, State};

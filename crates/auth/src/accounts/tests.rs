@@ -139,7 +139,9 @@ async fn the_first_link_works_once_and_is_gone_once_there_is_an_account() {
     assert!(is_refused(
         accounts.set_up(&before.token, "olga", None, PASSWORD).await
     ));
-    assert!(is_refused(accounts.set_up("", "olga", None, PASSWORD).await));
+    assert!(is_refused(
+        accounts.set_up("", "olga", None, PASSWORD).await
+    ));
     // What is wrong with the form does not use it up.
     for (name, password) in [
         ("olga", "short"),
@@ -174,12 +176,18 @@ async fn a_first_link_ends_after_a_day_and_when_another_way_made_an_account() {
         LinkFor::FirstAccount
     );
     world.clock.pass(Duration::from_secs(24 * 60 * 60));
-    let late = world.accounts.set_up(&link.token, "olga", None, PASSWORD).await;
+    let late = world
+        .accounts
+        .set_up(&link.token, "olga", None, PASSWORD)
+        .await;
     assert!(matches!(late, Err(AccountError::Link)));
     let link = world.accounts.first_link().await.unwrap().unwrap();
     world.alice().await;
     assert!(world.accounts.look_at(&link.token).is_err());
-    let second = world.accounts.set_up(&link.token, "olga", None, PASSWORD).await;
+    let second = world
+        .accounts
+        .set_up(&link.token, "olga", None, PASSWORD)
+        .await;
     assert!(matches!(second, Err(AccountError::Link)));
 }
 

@@ -36,7 +36,9 @@ impl Checker<'_> {
             complaints.at("sign_in", |complaints| self.sign_in(raw, complaints))
         });
         let authority = complaints.at("auth", |complaints| {
-            complaints.at("server", |complaints| self.authority(raw, &known, complaints))
+            complaints.at("server", |complaints| {
+                self.authority(raw, &known, complaints)
+            })
         });
         let accounts = self.accounts(raw, complaints);
         let outbound = complaints.at("upstreams", |complaints| {

@@ -536,13 +536,16 @@ impl<'de> Deserialize<'de> for Secret {
         impl<'de> Visitor<'de> for TextOrReference {
             type Value = Secret;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, { env = \"NAME\" }, { file = \"PATH\" } or { secret = \"NAME\" }")
+                f.write_str(
+                    "a text, { env = \"NAME\" }, { file = \"PATH\" } or { secret = \"NAME\" }",
+                )
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
                 Ok(Secret::Literal(text.to_owned()))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
-                let one_of = || de::Error::custom("exactly one of `env`, `file` and `secret` is needed");
+                let one_of =
+                    || de::Error::custom("exactly one of `env`, `file` and `secret` is needed");
                 let (key, value) = map.next_entry::<String, String>()?.ok_or_else(one_of)?;
                 if map.next_key::<String>()?.is_some() {
                     return Err(one_of());

@@ -72,7 +72,9 @@ fn inline(table: &Table) -> String {
     let entries: Vec<String> = table
         .iter()
         .map(|(key, value)| match value {
-            Value::Array(words) => format!("{key} = {}", Value::Array(words_without_secrets(words))),
+            Value::Array(words) => {
+                format!("{key} = {}", Value::Array(words_without_secrets(words)))
+            }
             value => format!("{key} = {value}"),
         })
         .collect();

@@ -39,11 +39,17 @@ const VISIT_BYTES: usize = 16;
 pub(super) const CSRF: &str = "csrf";
 
 /// A cookie's name. With TLS no other host and no other path can set one of that name (RFC 6265bis section 4.1.3.2).
+/// Without, on the loopback address, browsers share cookies between ports: each gate of a machine has names of its own.
 fn cookie_name(site: &Site, name: &'static str) -> Cow<'static, str> {
     if site.is_https() {
         format!("__Host-{name}").into()
     } else {
-        name.into()
+        match site.base().rsplit_once(':') {
+            Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                format!("{name}-{port}").into()
+            }
+            _ => name.into(),
+        }
     }
 }
 

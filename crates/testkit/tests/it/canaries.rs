@@ -315,7 +315,10 @@ async fn no_secret_is_where_it_does_not_belong() -> Result<()> {
     );
     assert!(found.is_empty(), "{found:#?}");
     // What was looked for can be found.
-    assert_eq!(children.holds(&canary(5)).len(), 1, "the child has its own");
+    assert!(
+        !children.holds(&canary(5)).is_empty(),
+        "the child has its own"
+    );
     Ok(())
 }
 

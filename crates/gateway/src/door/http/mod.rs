@@ -283,7 +283,12 @@ impl Gate {
     pub fn refuse_unrecorded(&self, rejection: &Rejection, spoken: Option<Revision>) -> HttpReply {
         self.parts.metrics.refusal_unrecorded();
         let revision = spoken.unwrap_or(ASSUMED);
-        HttpReply::whole(error_reply(None, revision, &rejection.response(revision), None))
+        HttpReply::whole(error_reply(
+            None,
+            revision,
+            &rejection.response(revision),
+            None,
+        ))
     }
 
     /// Records and says why there is no message to serve, in the words of the revision that is spoken, if that is
