@@ -119,7 +119,7 @@ fn setup_link(log: &Path) -> Result<String> {
 /// Has a person go where `url` leads, up to a page below `until`.
 fn person(tree: &Tree, url: &str, until: &str) -> Result<()> {
     let password = "quartz-conformance-lantern-42-orbit";
-    let who = json!({ "name": "olga", "password": password, "until": until });
+    let who = json!({ "name": "olga", "email": "", "password": password, "until": until });
     let script = tree.target.join("peers/npm/clients/person.mjs");
     let out = Command::new("node")
         .args(["--preserve-symlinks", "--preserve-symlinks-main"])

@@ -164,8 +164,13 @@ async fn no_secret_is_where_it_does_not_belong() -> Result<()> {
     gate.serve("trace").await?;
 
     // The first owner, whose password is number 12, and who mistypes it as number 13.
-    let who = json!({ "name": "olga", "password": canary(12), "until": "/console/account" });
-    gate.person(&peers, &gate.setup_link().await?, &who).await?;
+    let who =
+        json!({ "name": "olga", "email": "", "password": canary(12), "until": "/console/account" });
+    let end = gate.person(&peers, &gate.setup_link().await?, &who).await?;
+    ensure!(
+        end["url"] == gate.url("/console/account"),
+        "setting up ended at {end}"
+    );
     let wrong = json!({ "name": "olga", "password": canary(13), "until": "/nowhere" });
     gate.person(&peers, &gate.url("/console/login"), &wrong)
         .await?;
