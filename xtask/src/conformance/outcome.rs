@@ -82,6 +82,8 @@ impl Outcome {
             };
             let sides = ["authorization-server-", "server-"];
             let scenario = sides.iter().find_map(|side| name.strip_prefix(side));
+            // A scenario of a group may itself be called so.
+            let scenario = scenario.filter(|_| group.is_empty());
             let name = format!("{group}{}", scenario.unwrap_or(name));
             let checks: Vec<Check> = serde_json::from_slice(&fs::read(&file)?)
                 .with_context(|| format!("reading {}", file.display()))?;
