@@ -45,7 +45,7 @@ fn forms(secret: &str) -> Vec<String> {
             STANDARD_NO_PAD.encode(&shifted),
             URL_SAFE_NO_PAD.encode(&shifted),
         ] {
-            forms.push(text[skipped..whole].to_owned());
+            forms.extend(text.get(skipped..whole).map(str::to_owned));
         }
     }
     forms
