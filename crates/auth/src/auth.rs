@@ -89,7 +89,7 @@ pub struct Auth {
     parts: Parts,
     now: ArcSwap<Now>,
     tokens: Arc<tokens::Lasting>,
-    authority: Authority,
+    authority: Arc<Authority>,
     accounts: Accounts,
     sign_in: SignIn,
     outbound: Outbound,
@@ -114,13 +114,13 @@ impl Auth {
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         let uses = Arc::default();
-        let authority = Authority::new(&parts, settings.authority.clone());
+        let authority = Arc::new(Authority::new(&parts, settings.authority.clone()));
         let tokens = tokens::Lasting::new(&parts, Arc::clone(authority.keys()));
         Arc::new(Self {
-            authority,
             accounts: Accounts::new(&parts, settings.accounts.clone(), settings.members.clone()),
             sign_in: SignIn::new(&parts, settings.sign_in.clone(), settings.members.clone()),
-            outbound: Outbound::new(&parts, settings.outbound.clone()),
+            outbound: Outbound::new(&parts, Arc::clone(&authority), settings.outbound.clone()),
+            authority,
             now: ArcSwap::from_pointee(Now::new(&parts, &tokens, settings, Arc::clone(&uses))),
             tokens,
             uses,

@@ -20,8 +20,9 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use policy::{Instant, PrincipalId, Scopes};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use store::GrantRow;
+use zeroize::Zeroizing;
 
 use crate::tokens::KeySet;
 use crate::tokens::dpop::Proofs;
@@ -37,6 +38,8 @@ pub use token::{ClientRequest, Issued};
 
 /// The longest that an access token may be good.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(1);
+/// How long an assertion for another server is good.
+const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 /// The signatures that proofs of possession and clients' assertions may have.
 pub const SIGNATURES: [&str; 5] = ["ES256", "EdDSA", "ES384", "PS256", "RS256"];
 
@@ -196,6 +199,34 @@ impl Authority {
     pub async fn jwks(&self) -> Result<Value, OAuthError> {
         self.on()?;
         Ok(self.keys.current().await?.jwks())
+    }
+
+    /// Tells another authorization server, named by its issuer, that `principal` is here: a JWT for an exchange (RFC 8693
+    /// section 2.1) that anybody can verify by [`Authority::jwks`]. It is no access token: its type is another, it is for
+    /// that server alone, and it ends soon.
+    ///
+    /// # Errors
+    /// If there is no such server here, or its key cannot be had.
+    pub(crate) async fn assertion(
+        &self,
+        principal: &str,
+        audience: &str,
+    ) -> Result<Zeroizing<String>, OAuthError> {
+        self.on()?;
+        let issued_at = clients::seconds(self.parts.clock.wall());
+        let claims = Map::from_iter([
+            ("iss".to_owned(), self.parts.site.base().into()),
+            ("sub".to_owned(), principal.into()),
+            ("aud".to_owned(), audience.into()),
+            ("iat".to_owned(), issued_at.into()),
+            (
+                "exp".to_owned(),
+                (issued_at + ASSERTION_LIFETIME.as_secs()).into(),
+            ),
+            ("jti".to_owned(), params::random::<16>()?.as_str().into()),
+        ]);
+        let keys = self.keys.current().await?;
+        keys.sign_as("JWT", &claims).map(Zeroizing::new)
     }
 
     /// Has tokens signed with a new key from now on; gives back its id. What the old one signed stays good.

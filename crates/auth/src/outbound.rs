@@ -1,9 +1,10 @@
 //! Credentials for upstreams: the gate's own and those that principals granted it, never what a client presented.
 //!
 //! The gate is an OAuth client here. `discovery` finds out where tokens come from, `client` who we are there, `token`
-//! asks for them, `holder` obtains and holds them, `sign_in` has a person grant them. Tokens are kept sealed, under issuer,
-//! upstream and principal. What an upstream is told beside the credential is `upstream`'s; pages are `server`'s. A call
-//! whose token is fresh waits for nothing: [`Outbound::at_hand`].
+//! asks for them, `exchange` in the name of a principal, `holder` obtains and holds them, `sign_in` has a person grant
+//! them. What a person granted is kept sealed, under issuer, upstream and principal; other tokens are in memory alone.
+//! What an upstream is told beside the credential is `upstream`'s; pages are `server`'s. A call whose token is fresh
+//! waits for nothing: [`Outbound::at_hand`].
 
 mod account;
 mod attempt;
@@ -12,6 +13,7 @@ mod client;
 mod config;
 mod discovery;
 mod error;
+mod exchange;
 mod holder;
 mod sign_in;
 mod token;
@@ -31,13 +33,16 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 use zeroize::Zeroizing;
 
-pub use config::{Client as ClientSettings, Grant, Proof, Settings, SigningKey, Upstream};
+pub use config::{
+    Client as ClientSettings, Exchange, Grant, Proof, Settings, SigningKey, Upstream,
+};
 pub use error::OutboundError;
 
 pub(crate) use self::account::purpose as token_purpose;
 use self::attempt::Attempts;
 use self::holder::Shared;
 use crate::Parts;
+use crate::authority::Authority;
 
 /// See the module.
 #[derive(Debug)]
@@ -72,9 +77,10 @@ pub struct Refusal<'a> {
 }
 
 impl Outbound {
-    pub(crate) fn new(parts: &Parts, settings: Settings) -> Self {
+    pub(crate) fn new(parts: &Parts, authority: Arc<Authority>, settings: Settings) -> Self {
         let shared = Arc::new(Shared {
             parts: parts.clone(),
+            authority,
             accounts: ArcSwap::default(),
             attempts: Attempts::default(),
             heeded: AtomicU64::new(*parts.revocations.changes().borrow()),
@@ -155,19 +161,26 @@ impl Outbound {
     }
 
     /// Under whose connection the lists of an upstream are asked for: that of the principal who connected it first.
+    /// Nobody's where tokens are exchanged: there the gate asks as itself.
     #[must_use]
     pub fn lister(&self, upstream: &UpstreamId) -> Option<String> {
         let account = self.shared.account(upstream).ok()?;
-        self.shared.lister(&account)
+        let is_personal = account.is_personal();
+        is_personal.then(|| self.shared.lister(&account)).flatten()
     }
 
-    /// Whether a principal has a connection that holds.
+    /// Whether a principal has a connection that holds; where tokens are exchanged, whether it has called.
     #[must_use]
     pub fn is_connected(&self, upstream: &UpstreamId, principal: &str) -> bool {
         let Ok(account) = self.shared.account(upstream) else {
             return false;
         };
-        matches!(self.shared.held(&account, principal), Ok(Some(_)))
+        match account.settings.grant {
+            Grant::TokenExchange(_) => account.known(principal).is_some(),
+            Grant::ClientCredentials | Grant::PerUser => {
+                matches!(self.shared.held(&account, principal), Ok(Some(_)))
+            }
+        }
     }
 
     /// Every upstream that principals connect for themselves, and what this one has with it.

@@ -25,8 +25,8 @@ pub enum Credential {
     Written,
     /// One of the gate's own, obtained for it.
     Own,
-    /// Each principal's. Its lists are asked for with that of the principal who connected it first; until there is one,
-    /// the upstream waits.
+    /// Each principal's. Its lists are asked for with that of the [`lister`](Credentials::lister), or, where that is
+    /// nobody, with what there is for the gate itself; if the upstream wants more, it waits until somebody connects it.
     Personal,
 }
 

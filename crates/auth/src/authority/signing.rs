@@ -192,7 +192,16 @@ impl Current {
 
     /// A signed token (RFC 7515 section 3.1) of type `at+jwt` (RFC 9068 section 2.1).
     pub(super) fn sign(&self, claims: &Map<String, Value>) -> Result<String, OAuthError> {
-        let header = json!({ "typ": "at+jwt", "alg": "ES256", "kid": self.kid }).to_string();
+        self.sign_as("at+jwt", claims)
+    }
+
+    /// A signed JWT of type `kind`.
+    pub(super) fn sign_as(
+        &self,
+        kind: &str,
+        claims: &Map<String, Value>,
+    ) -> Result<String, OAuthError> {
+        let header = json!({ "typ": kind, "alg": "ES256", "kid": self.kid }).to_string();
         let claims = Value::Object(claims.clone()).to_string();
         let mut token = format!(
             "{}.{}",

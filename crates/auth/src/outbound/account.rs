@@ -47,6 +47,8 @@ pub(super) struct Slot {
     /// What the upstream wants beyond what the token is good for.
     pub(super) more: Mutex<Option<Challenge>>,
     pub(super) failed: Mutex<Option<(Instant, OutboundError)>>,
+    /// What the authorization server calls the principal in tokens that it exchanges, where it has a name of its own.
+    subject: Mutex<Option<Box<str>>>,
 }
 
 /// A token in use.
@@ -106,6 +108,32 @@ impl Account {
         if let Some(slot) = self.slots.write().remove(principal) {
             slot.held.store(None);
         }
+    }
+
+    /// Whether a token may name `subject` that was exchanged for `whose`: by the same name, or by one that is no other
+    /// principal's, stays the same, and is noted then.
+    pub(super) fn is_named(&self, whose: &str, subject: &str) -> bool {
+        if subject == whose {
+            return self.note_name(whose, subject);
+        }
+        let us = self.settings.client.as_ref();
+        us.is_none_or(|us| us.id != subject)
+            && self.known(subject).is_none()
+            && self.note_name(whose, subject)
+    }
+
+    fn note_name(&self, whose: &str, subject: &str) -> bool {
+        let slot = self.slot(whose);
+        let slots = self.slots.write();
+        let is_anothers = slots.iter().any(|(principal, slot)| {
+            **principal != *whose && slot.subject.lock().as_deref() == Some(subject)
+        });
+        let mut known = slot.subject.lock();
+        let is_same = known.as_deref().is_none_or(|known| known == subject);
+        if is_same && !is_anothers {
+            *known = Some(subject.into());
+        }
+        is_same && !is_anothers
     }
 
     /// Opens what the store keeps; `None` if it was sealed for something else or granted for another endpoint.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -47,6 +48,18 @@ pub enum Grant {
     ClientCredentials,
     /// Each principal's, who grants it in a browser (RFC 6749 section 4.1).
     PerUser,
+    /// Each principal's, for whom the gate vouches (RFC 8693); for the gate's own requests as `ClientCredentials`. The
+    /// upstream's `client` and `issuer` are given.
+    TokenExchange(Exchange),
+}
+
+/// How tokens are exchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// What the authorization server calls the upstream, where that is not its URL.
+    pub audience: Option<String>,
+    /// The longest that a token may be good.
+    pub lifetime_max: Duration,
 }
 
 /// Who we are to an authorization server where an operator registered us.

@@ -323,7 +323,7 @@ fn server_documents(issuer: &Url) -> Vec<Url> {
 }
 
 /// A URL as an identifier: without a fragment, and without a slash at the end if that is its whole path.
-fn canonical(url: &Url) -> String {
+pub(super) fn canonical(url: &Url) -> String {
     let mut url = url.clone();
     url.set_fragment(None);
     let text = url.to_string();

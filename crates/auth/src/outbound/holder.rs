@@ -21,9 +21,11 @@ use super::challenge::Challenge;
 use super::client::{self, Client, Registered};
 use super::config::{Grant, Settings, Upstream};
 use super::discovery::{Resource, Scout, Server};
-use super::token::Request;
+use super::exchange;
+use super::token::{Request, Tokens};
 use super::{Connection, OutboundError, Refusal, client_purpose};
 use crate::Parts;
+use crate::authority::Authority;
 
 /// How long a call waits for a token.
 pub(super) const OBTAIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,6 +40,8 @@ const LISTERS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) parts: Parts,
+    /// Vouches for principals.
+    pub(super) authority: Arc<Authority>,
     pub(super) accounts: ArcSwap<HashMap<UpstreamId, Arc<Account>>>,
     pub(super) attempts: Attempts,
     /// The revocations that were heeded, by their number.
@@ -55,11 +59,17 @@ impl Account {
         self.settings.grant == Grant::PerUser
     }
 
+    /// Whether each principal has its own, however it comes by it.
+    pub(super) fn is_each_ones(&self) -> bool {
+        !matches!(self.settings.grant, Grant::ClientCredentials)
+    }
+
     /// Whose slot serves a request; `None` for a request of our own to an upstream that principals connect.
     pub(super) fn whose<'a>(&self, principal: Option<&'a str>) -> Option<&'a str> {
         match self.settings.grant {
             Grant::ClientCredentials => Some(OWN),
             Grant::PerUser => principal,
+            Grant::TokenExchange(_) => Some(principal.unwrap_or(OWN)),
         }
     }
 
@@ -98,7 +108,7 @@ impl Shared {
             let accounts = self.accounts.load();
             accounts
                 .values()
-                .filter(|account| account.is_personal())
+                .filter(|account| account.is_each_ones())
                 .for_each(|account| account.doubt());
             self.changed();
         }
@@ -231,7 +241,9 @@ impl Shared {
             return Err(error);
         }
         let renewed = match account.settings.grant {
-            Grant::ClientCredentials => self.own(account, slot, held.as_deref()).await,
+            Grant::ClientCredentials | Grant::TokenExchange(_) => {
+                self.own(account, slot, whose, held.as_deref()).await
+            }
             Grant::PerUser => self.refresh(account, whose, held.as_deref()).await,
         };
         match renewed {
@@ -276,11 +288,12 @@ impl Shared {
         self.changed();
     }
 
-    /// A token of our own (RFC 6749 section 4.4).
+    /// A token of our own (RFC 6749 section 4.4), or one for a principal for whom we vouch (RFC 8693).
     async fn own(
         &self,
         account: &Account,
         slot: &Slot,
+        whose: &str,
         held: Option<&Held>,
     ) -> Result<Held, OutboundError> {
         let scout = account.scout(&self.parts);
@@ -302,9 +315,43 @@ impl Shared {
             resource: &resource.id,
             now,
         };
-        let tokens = request.own(&asked).await?;
+        let tokens = if whose == OWN {
+            request.own(&asked).await?
+        } else {
+            self.exchange(account, whose, &request, &asked).await?
+        };
         *slot.more.lock() = None;
         Held::new(tokens, resource, now)
+    }
+
+    /// What the authorization server gives for our word that this principal calls.
+    async fn exchange(
+        &self,
+        account: &Account,
+        whose: &str,
+        request: &Request<'_>,
+        asked: &[String],
+    ) -> Result<Tokens, OutboundError> {
+        let Grant::TokenExchange(exchange) = &account.settings.grant else {
+            return Err(account.not_connected(false));
+        };
+        let wrong = |what, why: &str| OutboundError::untrusted(what, why);
+        let (issuer, site) = (&request.server.issuer, &self.parts.site);
+        if exchange::is_own(issuer, site) {
+            return Err(wrong("the authorization server", "it is this gate"));
+        }
+        let assertion = self
+            .authority
+            .assertion(whose, issuer)
+            .await
+            .map_err(|error| OutboundError::unavailable("an assertion", error))?;
+        let exchanged = request.exchange(&assertion, exchange, asked, site).await?;
+        if let Some(subject) = &exchanged.subject
+            && !account.is_named(whose, subject)
+        {
+            return Err(wrong("an exchanged token", "it is another principal's"));
+        }
+        Ok(exchanged.tokens)
     }
 
     /// Fresh tokens of a principal's.
@@ -434,7 +481,11 @@ impl Shared {
         let slot = account.slot(whose);
         let held = self.held(account, whose)?;
         let Some(held) = held else {
-            return Err(account.not_connected(false));
+            return match account.settings.grant {
+                // Dropped meanwhile; another is no trouble to get.
+                Grant::TokenExchange(_) => self.obtain(account, whose, None).await,
+                Grant::ClientCredentials | Grant::PerUser => Err(account.not_connected(false)),
+            };
         };
         if held.header != *used {
             return Ok(held.header.clone());

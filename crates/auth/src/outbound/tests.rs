@@ -1,5 +1,6 @@
 //! Against an upstream and its authorization server, really listening, that say what a test has them say.
 
+mod exchange;
 mod world;
 
 use std::time::Duration;

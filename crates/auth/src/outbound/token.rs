@@ -1,6 +1,6 @@
 //! The token endpoint: what is asked of it, and what is taken of its answer.
 //!
-//! Sources: RFC 6749 sections 4.1.3, 4.4, 5 and 6, RFC 7636, RFC 8707.
+//! Sources: RFC 6749 sections 4.1.3, 4.4, 5 and 6, RFC 7636, RFC 8707. What RFC 8693 adds is `exchange`'s.
 
 use std::time::{Duration, SystemTime};
 
@@ -105,6 +105,11 @@ impl Request<'_> {
         parameters: &[(&str, &str)],
         asked: &[String],
     ) -> Result<Tokens, OutboundError> {
+        read(&self.send(parameters).await?, asked, self.now)
+    }
+
+    /// Asks; gives back the answer, if it is no refusal.
+    pub(super) async fn send(&self, parameters: &[(&str, &str)]) -> Result<Value, OutboundError> {
         let (headers, body) = self.write(parameters)?;
         let url = self.server.token_endpoint.clone();
         let answer = self
@@ -136,7 +141,7 @@ impl Request<'_> {
         if !answer.status.is_success() {
             return Err(OutboundError::Refused(format!("HTTP {status}")));
         }
-        read(&said, asked, self.now)
+        Ok(said)
     }
 
     fn write(&self, parameters: &[(&str, &str)]) -> Result<(HeaderMap, Bytes), OutboundError> {
@@ -154,7 +159,11 @@ impl Request<'_> {
 }
 
 /// An answer's tokens (RFC 6749 section 5.1).
-fn read(said: &Value, asked: &[String], now: SystemTime) -> Result<Tokens, OutboundError> {
+pub(super) fn read(
+    said: &Value,
+    asked: &[String],
+    now: SystemTime,
+) -> Result<Tokens, OutboundError> {
     let wrong = |why: &str| OutboundError::untrusted("a token", why);
     let text = |name: &str| said.get(name).and_then(Value::as_str);
     let kind = text("token_type").ok_or_else(|| wrong("it has no type"))?;

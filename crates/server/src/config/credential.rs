@@ -1,8 +1,9 @@
 //! `credential` of an upstream: what the gate shows it, in place of whatever a client presented to the gate.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use auth::outbound::{ClientSettings, Grant, Proof, Settings, SigningKey};
+use auth::outbound::{ClientSettings, Exchange, Grant, Proof, Settings, SigningKey};
 use http::{HeaderName, HeaderValue, header};
 use policy::UpstreamId;
 use policy::config::Complaints;
@@ -12,8 +13,13 @@ use upstream::Credential;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use super::check::Checker;
-use super::raw::{RawSharing, RawUpstream, Secret};
+use super::check::{Checker, wait};
+use super::raw::{RawSharing, RawUpstream, Secret, Span};
+
+/// How long an exchanged token may be good, unless said.
+const EXCHANGED_LIFETIME: Duration = Duration::from_hours(1);
+/// The longest that can be said.
+const EXCHANGED_LIFETIME_MAX: Duration = Duration::from_hours(24);
 
 /// What an upstream is shown: a bearer token that stands here, or one that is obtained by OAuth.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,6 +29,11 @@ pub(super) struct RawCredential {
     pub bearer: Option<Secret>,
     /// How a token is obtained. `client-credentials`: the gate has access of its own. `per-user`: each principal
     /// connects the upstream once, in a browser; its tools are listed as the first who does sees them.
+    /// `token-exchange` (RFC 8693): for each principal that calls, the gate signs who it is, and the authorization server
+    /// gives a token for that. It has to trust what the gate signs: the gate's issuer is its public URL, with keys at
+    /// `/oauth/jwks`, so this needs `auth.server.enabled`. The tools are listed with access of the gate's own, as with
+    /// `client-credentials`, which that server has to grant the same client. What a client presented to the gate goes
+    /// nowhere.
     pub oauth: Option<RawGrant>,
     /// The gate's id as a client of the authorization server; without one the gate introduces itself.
     pub client_id: Option<String>,
@@ -32,8 +43,12 @@ pub(super) struct RawCredential {
     pub client_key: Option<Secret>,
     /// What to ask for; unless said, what the upstream asks for.
     pub scopes: Option<Vec<String>>,
-    /// The authorization server; unless said, the first that the upstream names.
+    /// The authorization server; unless said, the first that the upstream names. `token-exchange` needs it.
     pub issuer: Option<String>,
+    /// What the authorization server calls the upstream, besides its URL; for `token-exchange`.
+    pub audience: Option<String>,
+    /// Tokens that are good for longer are refused; `1h` unless said, at most `24h`; for `token-exchange`.
+    pub lifetime_max: Option<Span>,
 }
 
 /// How a token is obtained.
@@ -42,6 +57,17 @@ pub(super) struct RawCredential {
 pub(super) enum RawGrant {
     ClientCredentials,
     PerUser,
+    TokenExchange,
+}
+
+impl RawGrant {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client-credentials",
+            Self::PerUser => "per-user",
+            Self::TokenExchange => "token-exchange",
+        }
+    }
 }
 
 /// What a credential comes to in the spec of an upstream.
@@ -102,17 +128,23 @@ impl Checker<'_> {
                 );
                 return None;
             }
-            if grant == RawGrant::PerUser {
+            if grant != RawGrant::ClientCredentials {
                 if url.scheme().starts_with("ws") {
                     complaints.add(
-                        "cannot be `per-user` on a WebSocket, which carries everybody's calls",
+                        format!(
+                            "cannot be `{}` on a WebSocket, which carries everybody's calls",
+                            grant.as_str()
+                        ),
                         "use the server's http endpoint",
                     );
                     return None;
                 }
                 if matches!(raw.sessions, Some(RawSharing::Shared)) {
                     complaints.add(
-                        "cannot be `per-user` with `sessions = \"shared\"`",
+                        format!(
+                            "cannot be `{}` with `sessions = \"shared\"`",
+                            grant.as_str()
+                        ),
                         "leave out `sessions`",
                     );
                     return None;
@@ -121,7 +153,7 @@ impl Checker<'_> {
             Some(Shown {
                 credential: match grant {
                     RawGrant::ClientCredentials => Credential::Own,
-                    RawGrant::PerUser => Credential::Personal,
+                    RawGrant::PerUser | RawGrant::TokenExchange => Credential::Personal,
                 },
                 header: None,
             })
@@ -147,10 +179,11 @@ impl Checker<'_> {
         })
     }
 
-    /// What the credentials that are obtained need.
+    /// What the credentials that are obtained need. `can_vouch`: whether the gate signs who principals are.
     pub(super) fn outbound(
         &self,
         raw: &BTreeMap<String, RawUpstream>,
+        can_vouch: bool,
         complaints: &mut Complaints,
     ) -> Option<Settings> {
         let mut upstreams = Vec::new();
@@ -172,13 +205,11 @@ impl Checker<'_> {
                     let client = self.client_at(credential, grant, &key, complaints);
                     let scopes = scopes(credential, complaints);
                     let issuer = issuer(credential, complaints);
+                    let grant = granted(credential, grant, can_vouch, complaints);
                     Some(auth::outbound::Upstream {
                         id,
                         url,
-                        grant: match grant {
-                            RawGrant::ClientCredentials => Grant::ClientCredentials,
-                            RawGrant::PerUser => Grant::PerUser,
-                        },
+                        grant: grant?,
                         client: client?,
                         scopes: scopes?,
                         issuer: issuer?,
@@ -228,7 +259,7 @@ impl Checker<'_> {
         };
         match &raw.client_id {
             Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                if proof == Proof::None && grant == RawGrant::ClientCredentials {
+                if proof == Proof::None && grant != RawGrant::PerUser {
                     complaints.add(
                         "proves nothing",
                         "add `client_secret = { env = \"…\" }` or `client_key`",
@@ -244,13 +275,81 @@ impl Checker<'_> {
                 });
                 None
             }
-            None if proof != Proof::None || grant == RawGrant::ClientCredentials => {
+            None if proof != Proof::None || grant != RawGrant::PerUser => {
                 complaints.add("lacks `client_id`", "register the gate there and add it");
                 None
             }
             None => Some(None),
         }
     }
+}
+
+/// How the token is obtained, with what only an exchange has.
+fn granted(
+    raw: &RawCredential,
+    grant: RawGrant,
+    can_vouch: bool,
+    complaints: &mut Complaints,
+) -> Option<Grant> {
+    let plain = match grant {
+        RawGrant::ClientCredentials => Some(Grant::ClientCredentials),
+        RawGrant::PerUser => Some(Grant::PerUser),
+        RawGrant::TokenExchange => None,
+    };
+    if let Some(plain) = plain {
+        let only = [
+            ("audience", raw.audience.is_some()),
+            ("lifetime_max", raw.lifetime_max.is_some()),
+        ];
+        let stray = only.into_iter().find(|(_, is_there)| *is_there);
+        let Some((name, _)) = stray else {
+            return Some(plain);
+        };
+        complaints.at(name, |complaints| {
+            complaints.add("goes only with `oauth = \"token-exchange\"`", "remove it");
+        });
+        return None;
+    }
+    if !can_vouch {
+        complaints.add(
+            "needs the key of the embedded authorization server, which is off: with it the gate signs who calls",
+            "set `auth.server.enabled = true`",
+        );
+    }
+    // Who principals are is told to nobody whom only the upstream names.
+    if raw.issuer.is_none() {
+        complaints.add(
+            "lacks `issuer`",
+            "name the authorization server that exchanges the token",
+        );
+    }
+    let audience = match &raw.audience {
+        Some(text) if text.is_empty() || text.chars().any(char::is_control) => {
+            complaints.at("audience", |complaints| {
+                complaints.add(
+                    "is no audience",
+                    "write it as the authorization server does",
+                );
+            });
+            None
+        }
+        audience => Some(audience.clone()),
+    };
+    let lifetime_max = match &raw.lifetime_max {
+        None => Some(EXCHANGED_LIFETIME),
+        Some(raw) => wait(raw, "lifetime_max", complaints),
+    };
+    let is_long = lifetime_max.is_some_and(|long| long > EXCHANGED_LIFETIME_MAX);
+    if is_long {
+        complaints.at("lifetime_max", |complaints| {
+            complaints.add("is too long", "at most \"24h\"");
+        });
+    }
+    let exchange = Exchange {
+        audience: audience?,
+        lifetime_max: lifetime_max?,
+    };
+    (can_vouch && raw.issuer.is_some() && !is_long).then_some(Grant::TokenExchange(exchange))
 }
 
 fn scopes(raw: &RawCredential, complaints: &mut Complaints) -> Option<Option<Vec<String>>> {

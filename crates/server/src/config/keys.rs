@@ -42,7 +42,9 @@ impl Checker<'_> {
         });
         let accounts = self.accounts(raw, complaints);
         let outbound = complaints.at("upstreams", |complaints| {
-            self.outbound(&raw.upstreams, complaints)
+            // What is wrong with the server was complained about.
+            let can_vouch = authority.as_ref().is_none_or(|server| server.enabled);
+            self.outbound(&raw.upstreams, can_vouch, complaints)
         });
         Some(auth::Settings {
             loopback: match raw.auth.loopback {

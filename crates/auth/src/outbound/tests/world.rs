@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use url::{Url, form_urlencoded};
 
 use super::super::*;
+use crate::authority::{self, Authority};
 use crate::{MasterKey, Revocations, Site, Vault};
 
 /// What every access token begins with.
@@ -69,6 +70,8 @@ pub(super) struct World {
     pub(super) resource: Arc<Members>,
     /// What the authorization server says of itself.
     pub(super) server: Arc<Members>,
+    /// Vouches for principals.
+    pub(super) authority: Arc<Authority>,
     parts: Parts,
     grant: Grant,
     peer: Arc<Peer>,
@@ -172,8 +175,10 @@ impl World {
         };
         let id = UpstreamId::new("docs").unwrap();
         let settings = settings(&id, &grant, peer.address);
+        let authority = Arc::new(Authority::new(&parts, authority::Settings::default()));
         Self {
-            outbound: Arc::new(Outbound::new(&parts, settings)),
+            outbound: outbound(&parts, &authority, settings),
+            authority,
             id,
             clock,
             store,
@@ -189,7 +194,7 @@ impl World {
     /// The same gate after another start.
     pub(super) fn restarted(&self) -> Self {
         Self {
-            outbound: Arc::new(Outbound::new(&self.parts, self.settings())),
+            outbound: outbound(&self.parts, &self.authority, self.settings()),
             ..self.clone()
         }
     }
@@ -354,8 +359,12 @@ pub(super) fn issued(nth: usize) -> Value {
     })
 }
 
+fn outbound(parts: &Parts, authority: &Arc<Authority>, settings: Settings) -> Arc<Outbound> {
+    Arc::new(Outbound::new(parts, Arc::clone(authority), settings))
+}
+
 fn settings(id: &UpstreamId, grant: &Grant, address: SocketAddr) -> Settings {
-    let client = (*grant == Grant::ClientCredentials).then(|| ClientSettings {
+    let client = (*grant != Grant::PerUser).then(|| ClientSettings {
         id: "gate".to_owned(),
         proof: Proof::Secret("configured-secret".to_owned().into()),
     });
@@ -366,7 +375,7 @@ fn settings(id: &UpstreamId, grant: &Grant, address: SocketAddr) -> Settings {
             grant: grant.clone(),
             client,
             scopes: None,
-            issuer: None,
+            issuer: matches!(grant, Grant::TokenExchange(_)).then(|| format!("http://{address}")),
         }],
     }
 }

@@ -1,6 +1,8 @@
 //! `credential` of an upstream: what it comes to, what cannot work, and that none of it is printed.
 
-use auth::outbound::{Grant, Proof};
+use std::time::Duration;
+
+use auth::outbound::{Exchange, Grant, Proof};
 use upstream::{Credential, Kind, Sharing};
 
 use super::*;
@@ -77,6 +79,46 @@ fn a_client_of_its_own_proves_itself() {
 }
 
 #[test]
+fn tokens_are_exchanged_with_the_server_that_the_config_names() {
+    let loaded = loaded(
+        "https://docs.example.com/mcp",
+        "credential = { oauth = \"token-exchange\", issuer = \"https://login.example.com\", audience = \"docs\", client_id = \"gate\", client_secret = { env = \"TOKEN\" } }",
+    );
+    let (spec, http) = docs(&loaded);
+    assert_eq!(
+        (http.credential, spec.sharing),
+        (Credential::Personal, Sharing::PerClient)
+    );
+    let settings = &loaded.auth.outbound.upstreams[0];
+    let exchange = Exchange {
+        audience: Some("docs".to_owned()),
+        lifetime_max: Duration::from_hours(1),
+    };
+    assert_eq!(settings.grant, Grant::TokenExchange(exchange));
+    assert_eq!(
+        settings.issuer.as_deref(),
+        Some("https://login.example.com")
+    );
+}
+
+#[test]
+fn without_a_key_of_its_own_the_gate_vouches_for_nobody() {
+    let text = config(
+        "https://docs.example.com/mcp",
+        "credential = { oauth = \"token-exchange\", issuer = \"https://login.example.com\", client_id = \"gate\", client_secret = \"abc\" }\n[auth.server]\nenabled = false",
+    );
+    let complaints = place(&[("portcullis.toml", &text)], &[]).complaints();
+    assert!(
+        complaints.contains("needs the key of the embedded authorization server"),
+        "{complaints}"
+    );
+    assert!(
+        complaints.contains("set `auth.server.enabled = true`"),
+        "{complaints}"
+    );
+}
+
+#[test]
 fn what_cannot_work_is_told() {
     for (url, rest, told) in [
         (
@@ -133,6 +175,31 @@ fn what_cannot_work_is_told() {
             "https://a.example/mcp",
             "credential = { oauth = \"per-user\", issuer = \"http://login.example\" }",
             "is no issuer",
+        ),
+        (
+            "https://a.example/mcp",
+            "credential = { oauth = \"token-exchange\", client_id = \"gate\", client_secret = \"abc\" }",
+            "lacks `issuer`",
+        ),
+        (
+            "https://a.example/mcp",
+            "credential = { oauth = \"token-exchange\", issuer = \"https://login.example\", client_id = \"gate\" }",
+            "proves nothing",
+        ),
+        (
+            "wss://a.example/mcp",
+            "credential = { oauth = \"token-exchange\", issuer = \"https://login.example\" }",
+            "cannot be `token-exchange` on a WebSocket",
+        ),
+        (
+            "https://a.example/mcp",
+            "credential = { oauth = \"token-exchange\", issuer = \"https://login.example\", client_id = \"gate\", client_secret = \"abc\", lifetime_max = \"48h\" }",
+            "is too long",
+        ),
+        (
+            "https://a.example/mcp",
+            "credential = { oauth = \"per-user\", audience = \"docs\" }",
+            "goes only with `oauth = \"token-exchange\"`",
         ),
     ] {
         let place = place(&[("portcullis.toml", &config(url, rest))], &[]);
