@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -87,6 +88,8 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Auth {
     parts: Parts,
+    /// How often members of roles changed, or keys of the config went.
+    epoch: AtomicU64,
     now: ArcSwap<Now>,
     tokens: Arc<tokens::Lasting>,
     authority: Arc<Authority>,
@@ -124,6 +127,7 @@ impl Auth {
             now: ArcSwap::from_pointee(Now::new(&parts, &tokens, settings, Arc::clone(&uses))),
             tokens,
             uses,
+            epoch: AtomicU64::new(0),
             parts,
         })
     }
@@ -137,7 +141,21 @@ impl Auth {
         self.sign_in
             .reload(settings.sign_in.clone(), settings.members.clone());
         let now = Now::new(&self.parts, &self.tokens, settings, Arc::clone(&self.uses));
-        self.now.store(Arc::new(now));
+        let before = self.now.swap(Arc::new(now));
+        let now = self.now.load();
+        let changed = before.members != now.members || before.keys.has_lost(&now.keys);
+        if changed {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        // Whoever holds a stream open asks again.
+        self.parts.revocations.tell();
+    }
+
+    /// Another number whenever the config gave or took roles, or took a key: what was opened under another one is opened
+    /// anew.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// The embedded authorization server.
@@ -226,8 +244,10 @@ impl Auth {
         let local = match (peer, now.loopback) {
             (Peer::Stdio | Peer::InProcess, _) | (Peer::Loopback, Loopback::Owner) => true,
             (Peer::Loopback, Loopback::Auto) => {
+                // Whoever has set up another way in did not mean to leave this one open.
+                let has_others = !now.issuers.is_empty() || !now.certificates.mappings.is_empty();
                 let any_account = self.accounts.any().map_err(AuthError::unavailable)?;
-                !any_account && !now.keys.any()?
+                !has_others && !any_account && !now.keys.any()?
             }
             (Peer::Loopback, Loopback::Off) | (Peer::Remote(_), _) => false,
         };
@@ -361,7 +381,7 @@ impl Now {
     fn is_current(&self, principal: &Principal) -> bool {
         match &principal.credential {
             Credential::Local => true,
-            Credential::ApiKey(id) => self.keys.is_current(id),
+            Credential::ApiKey(id) => self.keys.is_current(id, principal, &self.members),
             // Besides this, their ends are their expiry and the revocations.
             Credential::Token(token) => self.tokens.is_current(token),
             Credential::Session(_) => true,

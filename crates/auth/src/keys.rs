@@ -119,13 +119,33 @@ impl Keys {
         self.configured_names.contains(id)
     }
 
-    /// Whether the key of this id is still there and not revoked.
-    pub(crate) fn is_current(&self, id: &str) -> bool {
-        if self.is_configured(id) || self.accepted.get(id, self.revocations.keys()).is_some() {
-            return true;
+    /// Whether a key of the config is gone, be it that its name has another one now.
+    pub(crate) fn has_lost(&self, now: &Self) -> bool {
+        let hashes = self.configured.keys();
+        hashes.into_iter().any(|hash| !now.configured.contains_key(hash))
+    }
+
+    /// Whether the key of this id is still there and would make the same principal: neither revoked nor over, with the
+    /// same roles.
+    pub(crate) fn is_current(&self, id: &str, principal: &Principal, members: &Members) -> bool {
+        let now = self.clock.wall();
+        let same = |found: &Principal| {
+            let is_over = found.expires_at.is_some_and(|at| at <= now);
+            !is_over && found.roles == principal.roles && found.scopes == principal.scopes
+        };
+        if self.is_configured(id) {
+            return self.configured.values().any(|found| {
+                found.credential == principal.credential && found.id == principal.id && same(found)
+            });
+        }
+        if let Some(key) = self.accepted.get(id, self.revocations.keys()) {
+            return same(&key.principal);
         }
         match self.store.get_key(id) {
-            Ok(row) => row.is_some_and(|row| row.revoked_at.is_none()),
+            Ok(Some(row)) if row.revoked_at.is_none() => {
+                holder(row, members).is_ok_and(|found| same(&found))
+            }
+            Ok(_) => false,
             // It cannot be known now, and was true a moment ago; for how long that counts is the revocations' to say.
             Err(_) => self.revocations.ensure_fresh().is_ok(),
         }

@@ -217,13 +217,18 @@ impl Revocations {
     /// For those who keep such things: what a principal presents is looked at by [`Revocations::is_revoked`].
     #[must_use]
     pub fn valid_since(&self, principal: &PrincipalId) -> Option<SystemTime> {
-        self.snapshot.load().users.get(principal.as_str()).copied()
+        self.snapshot.load().valid_since(principal)
     }
 
     /// Tells of every change, of keys in the store too: then whoever holds a stream open asks again.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Tells of a change that is not of the store's: another config.
+    pub(crate) fn tell(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Changes whenever keys in the store do.
@@ -332,8 +337,9 @@ struct Stale;
 
 type Ids = HashSet<Box<str>>;
 
+/// What rows say, to look things up in.
 #[derive(Debug, Default)]
-struct Snapshot {
+pub(crate) struct Snapshot {
     keys: Ids,
     grants: Ids,
     sessions: Ids,
@@ -349,7 +355,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn of(rows: Vec<RevocationRow>) -> Self {
+    pub(crate) fn of(rows: Vec<RevocationRow>) -> Self {
         let mut snapshot = Self::default();
         for row in rows {
             let (issuer, id) = (row.issuer.into_boxed_str(), row.id.into_boxed_str());
@@ -374,7 +380,13 @@ impl Snapshot {
         snapshot
     }
 
-    fn hits(&self, principal: &Principal) -> bool {
+    /// When what a principal has must have been made to count.
+    pub(crate) fn valid_since(&self, principal: &PrincipalId) -> Option<SystemTime> {
+        self.users.get(principal.as_str()).copied()
+    }
+
+    /// Whether it is of no use to present this any more.
+    pub(crate) fn hits(&self, principal: &Principal) -> bool {
         let is_client_out = || {
             let client = principal.client.as_deref();
             client.is_some_and(|client| self.clients.contains(client))

@@ -16,6 +16,14 @@ const TRANSPORT: &str = "http";
 pub struct AdminRecord(CallRecord);
 
 impl AdminRecord {
+    /// Notes who it was, if that came out on the way.
+    pub fn by(&mut self, principal: &Principal) {
+        self.0.note(|row| {
+            row.principal = principal.id.to_string();
+            row.credential = crate::record::credential(&principal.credential);
+        });
+    }
+
     /// Notes what the act is about: the id of a key, the name of a user.
     pub fn about(&mut self, subject: &str) {
         self.0.note(|row| row.entry = Some(subject.to_owned()));
@@ -64,6 +72,23 @@ impl Gate {
             revision: "-",
             method: action,
             bytes_in,
+        };
+        Ok(AdminRecord(self.open_record(opening).await?))
+    }
+
+    /// Takes a place in the audit log for a step of somebody who is not known yet: a sign-in, a first start, a new
+    /// password. What was typed is not recorded: people type passwords where names belong. No room, no step.
+    ///
+    /// # Errors
+    /// If the audit log has no room.
+    pub async fn record_entry(&self, action: &'static str) -> Result<AdminRecord, Rejection> {
+        let opening = Opening {
+            principal: None,
+            client: String::new(),
+            transport: TRANSPORT,
+            revision: "-",
+            method: action,
+            bytes_in: 0,
         };
         Ok(AdminRecord(self.open_record(opening).await?))
     }

@@ -137,7 +137,8 @@ impl Drop for CallRecord {
     }
 }
 
-fn credential(credential: &Credential) -> String {
+/// A credential in records: its kind and its public id.
+pub(crate) fn credential(credential: &Credential) -> String {
     match credential {
         Credential::Local => credential.kind().to_owned(),
         Credential::ApiKey(id) | Credential::Certificate(id) | Credential::Session(id) => {

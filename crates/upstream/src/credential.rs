@@ -27,6 +27,7 @@ pub enum Credential {
     Own,
     /// Each principal's. Its lists are asked for with that of the [`lister`](Credentials::lister), or, where that is
     /// nobody, with what there is for the gate itself; if the upstream wants more, it waits until somebody connects it.
+    /// Resources are each principal's own and are not listed; templates are.
     Personal,
 }
 

@@ -349,6 +349,16 @@ impl Link {
     }
 
     /// Whether it is shown each principal's own credential.
+    /// What of a listing is everybody's. Where each principal has a credential of its own, tools, prompts and templates
+    /// are what the server can do, but resources are what the lister has: nobody else's business.
+    fn of_all(&self, mut listing: Listing) -> Listing {
+        if self.is_personal() {
+            listing.resources.clear();
+            listing.subscribes = false;
+        }
+        listing
+    }
+
     fn is_personal(&self) -> bool {
         matches!(&self.spec.kind, Kind::Http(spec) if spec.credential == Credential::Personal)
     }
@@ -615,7 +625,7 @@ impl Link {
                 tokio::time::sleep(CHANGES_PAUSE).await;
                 let announced = inbox.announced();
                 match tokio::time::timeout(LISTS_TIMEOUT, listing::fetch(peer, offers)).await {
-                    Ok(Ok(listing)) => self.publish_listing(listing, announced),
+                    Ok(Ok(listing)) => self.publish_listing(self.of_all(listing), announced),
                     Ok(Err(error)) => {
                         tracing::warn!(upstream = %self.id(), error = chain(&error), "the lists changed but cannot be read");
                     }
@@ -689,6 +699,7 @@ impl Link {
                 .map_err(|_elapsed| Error::Silent {
                     waited: LISTS_TIMEOUT,
                 })??;
+        listing = self.of_all(listing);
         let Greeting {
             revision,
             offers,

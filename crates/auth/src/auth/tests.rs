@@ -395,6 +395,11 @@ async fn a_rotated_key_is_good_for_the_overlap_and_its_heir_may_do_the_same_for_
     );
     let end = UNIX_EPOCH + Duration::from_secs(1100);
     assert_eq!(after.expires_at, Some(end));
+    let again = keyring.rotate(&old.row.id, keyring::OVERLAP).await;
+    let Err(KeyringError::Replaced { heir, .. }) = again else {
+        panic!("{again:?}");
+    };
+    assert_eq!(heir, new.row.id);
     world.clock.pass(Duration::from_secs(60));
     let refused = world.with_text(&old).await;
     assert!(matches!(refused, Err(AuthError::Expired)), "{refused:?}");
@@ -412,6 +417,18 @@ async fn a_rotated_key_is_good_for_the_overlap_and_its_heir_may_do_the_same_for_
         matches!(unknown, Err(KeyringError::Unknown(_))),
         "{unknown:?}"
     );
+}
+
+#[tokio::test]
+async fn a_key_is_good_for_some_time_or_is_not_made() {
+    let world = world(Settings::default());
+    let none = KeyDraft {
+        good_for: Some(Duration::ZERO),
+        ..draft()
+    };
+    let refused = world.auth.keyring().create(none).await;
+    assert!(matches!(refused, Err(KeyringError::NoTime)), "{refused:?}");
+    assert!(world.store.list_keys().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -522,4 +539,39 @@ async fn with_an_account_nobody_is_the_owner_by_place_alone() {
         let inside = Presented::nothing(Peer::Stdio);
         assert!(world.auth.authenticate(&inside).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn what_a_config_took_back_ends_what_was_opened_with_it() {
+    let (stolen, fresh) = (mint().unwrap(), mint().unwrap());
+    let with = |hash, names: &[&str]| Settings {
+        keys: vec![ConfiguredKey {
+            name: "ci".to_owned(),
+            principal: alice(),
+            roles: roles(names),
+            hash,
+            expires_at: None,
+        }],
+        ..Settings::default()
+    };
+    let world = world(with(stolen.hash, &["owner"]));
+    let principal = world.with(&stolen).await.unwrap();
+    world.auth.reload(with(stolen.hash, &["owner"]));
+    assert!(world.auth.is_current(&principal), "nothing changed");
+    world.auth.reload(with(stolen.hash, &["reader"]));
+    assert!(!world.auth.is_current(&principal), "other roles");
+    world.auth.reload(with(stolen.hash, &["owner"]));
+    let (changes, epoch) = (world.auth.revocations().changes(), world.auth.epoch());
+    world.auth.reload(with(fresh.hash, &["owner"]));
+    assert!(changes.has_changed().unwrap(), "open streams look again");
+    assert_ne!(world.auth.epoch(), epoch, "another key of the same name");
+    let now = world.with(&fresh).await.unwrap();
+    assert_eq!(*now, *principal, "the same name, the same holder");
+    let epoch = world.auth.epoch();
+    let members = BTreeMap::from([(alice(), roles(&["owner"]))]);
+    world.auth.reload(Settings {
+        members,
+        ..with(fresh.hash, &["owner"])
+    });
+    assert_ne!(world.auth.epoch(), epoch, "members changed");
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use ::http::uri::PathAndQuery;
 use ::http::{Method, Request, Response, StatusCode, Uri};
 use auth::accounts::AccountError;
+use gateway::AdminRecord;
 use hyper::body::Incoming;
 
 use super::{Body, Edge, Facts};
@@ -124,6 +125,14 @@ fn status_of(error: &AccountError) -> StatusCode {
         AccountError::Later { .. } => StatusCode::TOO_MANY_REQUESTS,
         AccountError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+/// A place in the audit log for a step of somebody who is not known yet; without one the step is not taken.
+async fn record(edge: &Edge, action: &'static str) -> Result<AdminRecord, Response<Body>> {
+    edge.gate.record_entry(action).await.map_err(|error| {
+        tracing::error!(%error, action, "a step cannot be recorded");
+        unavailable()
+    })
 }
 
 fn unavailable() -> Response<Body> {

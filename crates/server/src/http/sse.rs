@@ -101,7 +101,10 @@ impl Edge {
         // Somebody else's stream looks unknown.
         let open = id
             .and_then(|id| self.streams.open.lock().get(id).cloned())
-            .filter(|open| open.principal.continues(principal))
+            .filter(|open| {
+                let (own, other) = (&open.principal, principal);
+                own.continues(other) && own.roles == other.roles && own.scopes == other.scopes
+            })
             .ok_or(Rejection::UnknownStream)?;
         let (head, body) = request.into_parts();
         check_media(&head.headers)?;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
+use store::Outcome;
 use testkit::fixtures::{Peers, free_address};
 use testkit::world::{Exchange, World};
 
@@ -694,7 +695,24 @@ async fn a_failed_sign_in_says_nothing_about_accounts() -> Result<()> {
         said.push((sent.status, sent.text));
     }
     assert_eq!(said[0], said[1]);
-    world.stop().await?;
+    // Each step is recorded; what strangers typed is not.
+    let records = world.stop().await?;
+    let steps: Vec<_> = records
+        .iter()
+        .filter(|record| record.row.method.starts_with("account/"))
+        .map(|record| {
+            let row = &record.row;
+            (&*row.method, row.principal.as_str(), row.outcome)
+        })
+        .collect();
+    assert_eq!(steps[0], ("account/set_up", "olga", Outcome::Ok));
+    assert_eq!(steps.len(), 4, "{steps:?}");
+    assert!(
+        steps[1..]
+            .iter()
+            .all(|step| *step == ("account/sign_in", "-", Outcome::Refused)),
+        "{steps:?}"
+    );
     Ok(())
 }
 

@@ -73,10 +73,21 @@ pub(super) async fn serve(
     };
     let code = Some(form.text("code").trim()).filter(|code| !code.is_empty());
     let accounts = edge.gate.auth().accounts();
-    match accounts
+    let mut record = match super::record(edge, "account/sign_in").await {
+        Ok(record) => record,
+        Err(closed) => return closed,
+    };
+    let signed_in = accounts
         .sign_in(&typed.name, &typed.password, code, from)
-        .await
-    {
+        .await;
+    match &signed_in {
+        Ok(new) => {
+            record.by(&new.session.principal);
+            record.close(200, None, 0);
+        }
+        Err(error) => record.close(status(error).as_u16(), Some(error.to_string()), 0),
+    }
+    match signed_in {
         Ok(new) => {
             let mut response = go_on(next);
             browser::open(edge, &mut response, &new);
@@ -109,10 +120,17 @@ pub(super) async fn leave(edge: &Arc<Edge>, request: Request<Incoming>) -> Respo
         if let Err(refusal) = browser::form(edge, Some(&session), request).await {
             return refusal;
         }
+        let mut record = match super::record(edge, "account/sign_out").await {
+            Ok(record) => record,
+            Err(closed) => return closed,
+        };
+        record.by(&session.principal);
         if let Err(error) = edge.gate.auth().accounts().sign_out(&session.id).await {
             tracing::warn!(%error, "a session cannot be ended");
+            record.close(503, Some(error.to_string()), 0);
             return super::unavailable();
         }
+        record.close(200, None, 0);
     }
     browser::close(edge, &mut response);
     response

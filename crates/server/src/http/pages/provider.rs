@@ -95,17 +95,28 @@ async fn open(
     let visit = Visit::known(edge, request.headers()).ok_or_else(stranger)?;
     let ticket = browser::cookie(auth.site(), request.headers(), TICKET).ok_or_else(stranger)?;
     let query = request.uri().query().unwrap_or_default();
+    let mut record = super::record(edge, "account/sign_in").await?;
+    record.about(name);
     let finished = auth
         .sign_in()
         .finish(name, &visit.fingerprint(edge), ticket, query)
-        .await
-        .map_err(|error| refuse(name, &error))?;
+        .await;
+    let finished = match finished {
+        Ok(finished) => finished,
+        Err(error) => {
+            let page = refuse(name, &error);
+            record.close(page.status().as_u16(), None, 0);
+            return Err(page);
+        }
+    };
     let (principal, roles) = (finished.principal, finished.roles);
     let opened = auth.accounts().open_external(principal, roles).await;
     let new = opened.map_err(|error| {
         tracing::warn!(%error, "no session for somebody whom a provider vouches for");
         super::unavailable()
     })?;
+    record.by(&new.session.principal);
+    record.close(200, None, 0);
     Ok((new, next(&finished.next).to_owned()))
 }
 

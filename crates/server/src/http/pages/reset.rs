@@ -65,7 +65,19 @@ pub(super) async fn serve(
         };
         return show(edge, &visit, step, None);
     }
-    match accounts.reset(token, form.text("password")).await {
+    let mut record = match super::record(edge, "account/reset").await {
+        Ok(record) => record,
+        Err(closed) => return closed,
+    };
+    let reset = accounts.reset(token, form.text("password")).await;
+    match &reset {
+        Ok(name) => {
+            record.about(name.as_str());
+            record.close(200, None, 0);
+        }
+        Err(error) => record.close(status_of(error).as_u16(), None, 0),
+    }
+    match reset {
         Ok(name) => {
             let step = Step::Done {
                 name: name.as_str(),

@@ -43,10 +43,21 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Respo
     let (token, name) = (form.text("token"), form.text("name").trim());
     let email = form.text("email").trim();
     let address = Some(email).filter(|email| !email.is_empty());
-    match accounts
+    let mut record = match super::record(edge, "account/set_up").await {
+        Ok(record) => record,
+        Err(closed) => return closed,
+    };
+    let made = accounts
         .set_up(token, name, address, form.text("password"))
-        .await
-    {
+        .await;
+    match &made {
+        Ok(new) => {
+            record.by(&new.session.principal);
+            record.close(200, None, 0);
+        }
+        Err(error) => record.close(status_of(error).as_u16(), None, 0),
+    }
+    match made {
         Ok(new) => {
             let mut response = see_other(HOME);
             browser::open(edge, &mut response, &new);

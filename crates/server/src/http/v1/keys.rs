@@ -95,8 +95,12 @@ impl From<KeyringError> for Problem {
     fn from(error: KeyringError) -> Self {
         match error {
             KeyringError::Unknown(_) => Self::missing(error.to_string()),
-            KeyringError::Over(_) => Self::conflict(error.to_string()),
-            KeyringError::TooLong | KeyringError::NoteTooLong => Self::bad(error.to_string()),
+            KeyringError::Over(_) | KeyringError::Replaced { .. } => {
+                Self::conflict(error.to_string())
+            }
+            KeyringError::NoTime | KeyringError::TooLong | KeyringError::NoteTooLong => {
+                Self::bad(error.to_string())
+            }
             KeyringError::NoRandomness(_) | KeyringError::Store(_) => Self::ours(&error),
         }
     }
@@ -112,10 +116,16 @@ pub(super) fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
 pub(super) async fn create(asked: &mut Asked<'_>) -> Result<Answer, Problem> {
     let wanted: Create = asked.read()?;
     let bad = |error: &dyn std::fmt::Display| Problem::bad(error.to_string());
+    // A key is good for no more than the credential that makes it.
+    let held = asked.principal.scopes;
+    let scopes = match wanted.scopes.as_deref().map(scopes).transpose()? {
+        None if held == Scopes::EVERY => None,
+        wanted => Some(wanted.unwrap_or(Scopes::EVERY).intersection(held)),
+    };
     let draft = KeyDraft {
         principal: PrincipalId::new(&wanted.principal).map_err(|error| bad(&error))?,
         roles: roles(asked, &wanted.roles)?,
-        scopes: wanted.scopes.as_deref().map(scopes).transpose()?,
+        scopes,
         good_for: wanted.expires_in.as_deref().map(duration).transpose()?,
         note: wanted.note,
     };
