@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use policy::{Clock, PrincipalId, RoleName, Scopes};
-use store::{KeyHashKind, KeyRow, Store};
+use store::{KeyHashKind, KeyRotation, KeyRow, Store};
 
 use crate::key::{self, KeyText, NoRandomness};
 use crate::keys::keyed;
@@ -50,6 +50,19 @@ pub enum KeyringError {
     /// What is revoked or expired is not made good again by rotating it.
     #[error("the key `{0}` is revoked or has expired")]
     Over(String),
+    /// A second heir would be good only for as long as the overlap that the first one left.
+    #[error("the key `{id}` was replaced by `{heir}` already; rotate that one")]
+    Replaced {
+        /// The key that was to be rotated.
+        id: String,
+        /// The one in its place.
+        heir: String,
+    },
+    /// It would be over as it is made.
+    #[error(
+        "a key has to be good for some time; leave the expiry out for one that is good until it is revoked"
+    )]
+    NoTime,
     /// Later than time goes.
     #[error("the expiry is too far away")]
     TooLong,
@@ -118,6 +131,9 @@ impl Keyring {
         if draft.note.chars().count() > NOTE_CHARS_MAX {
             return Err(KeyringError::NoteTooLong);
         }
+        if draft.good_for.is_some_and(|long| long.is_zero()) {
+            return Err(KeyringError::NoTime);
+        }
         let created_at = self.clock.wall();
         let expires_at = match draft.good_for {
             Some(long) => Some(after(created_at, long)?),
@@ -146,7 +162,7 @@ impl Keyring {
     /// made for a time, so is the new one.
     ///
     /// # Errors
-    /// If there is no such key, it is over, or the new one cannot be kept.
+    /// If there is no such key, it is over or was replaced before, or the new one cannot be kept.
     pub async fn rotate(&self, id: &str, overlap: Duration) -> Result<NewKey, KeyringError> {
         let now = self.clock.wall();
         let unknown = || KeyringError::Unknown(id.to_owned());
@@ -170,8 +186,11 @@ impl Keyring {
             ..old
         })?;
         let until = after(now, overlap)?;
-        if !self.store.rotate_key(id, new.row.clone(), until).await? {
-            return Err(KeyringError::Over(id.to_owned()));
+        let id = id.to_owned();
+        match self.store.rotate_key(&id, new.row.clone(), until).await? {
+            KeyRotation::Rotated => {}
+            KeyRotation::Over => return Err(KeyringError::Over(id)),
+            KeyRotation::Replaced(heir) => return Err(KeyringError::Replaced { id, heir }),
         }
         self.revocations.refresh()?;
         Ok(new)

@@ -46,6 +46,17 @@ pub struct KeyRow {
     pub note: String,
 }
 
+/// What became of a key's replacement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRotation {
+    /// The new one is kept.
+    Rotated,
+    /// There is no such key, or it is revoked.
+    Over,
+    /// The key of this id came in its place before.
+    Replaced(String),
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -122,8 +133,7 @@ impl Store {
         .await
     }
 
-    /// Keeps a new key in place of an older one, which is good until `until` and no longer. `false`, and nothing is
-    /// kept, if there is no such key or it is revoked.
+    /// Keeps a new key in place of an older one, which is good until `until` and no longer. A key is replaced once.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -132,19 +142,27 @@ impl Store {
         old: &str,
         new: KeyRow,
         until: SystemTime,
-    ) -> Result<bool, Error> {
+    ) -> Result<KeyRotation, Error> {
         let old = old.to_owned();
         self.change(move |connection| {
+            let heir = connection
+                .prepare_cached("SELECT id FROM keys WHERE rotated_from = ?1")?
+                .query_row([&old], |row| row.get(0))
+                .optional()?;
+            if let Some(heir) = heir {
+                return Ok(KeyRotation::Replaced(heir));
+            }
             let sql = "UPDATE keys SET expires_at = min(coalesce(expires_at, ?2), ?2)
                 WHERE id = ?1 AND revoked_at IS NULL";
             let found = connection
                 .prepare_cached(sql)?
                 .execute((&old, to_micros(until)))?
                 > 0;
-            if found {
-                insert(connection, &new)?;
+            if !found {
+                return Ok(KeyRotation::Over);
             }
-            Ok(found)
+            insert(connection, &new)?;
+            Ok(KeyRotation::Rotated)
         })
         .await
     }

@@ -30,7 +30,7 @@ pub use authority::{
 pub use browser_sessions::BrowserSessionRow;
 pub use changes::{Changes, Counts};
 pub use error::Error;
-pub use keys::{KeyHashKind, KeyRow};
+pub use keys::{KeyHashKind, KeyRotation, KeyRow};
 pub use notes::{Note, NoteDraft};
 pub use revocations::RevocationRow;
 pub use secrets::{

@@ -113,6 +113,10 @@ impl Bench<'_> {
                 output::say(format!("{error}; `portcullis key list` shows them all"));
                 return Ok(Exit::Failed);
             }
+            Err(error @ KeyringError::Replaced { .. }) => {
+                output::say(error.to_string());
+                return Ok(Exit::Failed);
+            }
             rotated => rotated.map_err(said)?,
         };
         self.show(&new, "created")?;
@@ -291,9 +295,12 @@ fn unusable(error: &dyn std::fmt::Display) -> Unusable {
 /// What was asked wrongly, and what went wrong, are two exits.
 fn said(error: KeyringError) -> anyhow::Error {
     match error {
-        KeyringError::TooLong | KeyringError::NoteTooLong => unusable(&error).into(),
+        KeyringError::NoTime | KeyringError::TooLong | KeyringError::NoteTooLong => {
+            unusable(&error).into()
+        }
         KeyringError::Unknown(_)
         | KeyringError::Over(_)
+        | KeyringError::Replaced { .. }
         | KeyringError::NoRandomness(_)
         | KeyringError::Store(_) => error.into(),
     }

@@ -75,7 +75,7 @@ async fn a_change_that_fails_takes_nobody_elses_with_it() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_ends_soon_and_one_that_is_revoked_is_not_rotated() {
+async fn a_rotated_key_ends_soon_and_one_that_is_revoked_or_replaced_is_not_rotated() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("gate.db")).unwrap();
     store.put_key(key("a", 100)).await.unwrap();
@@ -84,17 +84,30 @@ async fn a_rotated_key_ends_soon_and_one_that_is_revoked_is_not_rotated() {
         rotated_from: Some("a".to_owned()),
         ..key("b", 101)
     };
-    assert!(store.rotate_key("a", next.clone(), soon).await.unwrap());
+    let rotated = store.rotate_key("a", next.clone(), soon).await.unwrap();
+    assert_eq!(rotated, KeyRotation::Rotated);
     assert_eq!(store.get_key("b").unwrap(), Some(next));
     assert_eq!(store.get_key("a").unwrap().unwrap().expires_at, Some(soon));
 
-    // What ends earlier than that stays as it is.
     let later = soon + Duration::from_secs(9);
-    assert!(store.rotate_key("a", key("c", 102), later).await.unwrap());
-    assert_eq!(store.get_key("a").unwrap().unwrap().expires_at, Some(soon));
+    let again = store.rotate_key("a", key("c", 102), later).await.unwrap();
+    assert_eq!(again, KeyRotation::Replaced("b".to_owned()));
+    assert_eq!(store.get_key("c").unwrap(), None);
+
+    // What ends earlier than that stays as it is.
+    store.put_key(key("early", 10)).await.unwrap();
+    let heir = KeyRow {
+        rotated_from: Some("early".to_owned()),
+        ..key("heir", 11)
+    };
+    let rotated = store.rotate_key("early", heir, later).await.unwrap();
+    assert_eq!(rotated, KeyRotation::Rotated);
+    let early = store.get_key("early").unwrap().unwrap();
+    assert_eq!(early.expires_at, key("early", 10).expires_at);
 
     store.revoke_key("b", soon).await.unwrap();
-    assert!(!store.rotate_key("b", key("d", 103), later).await.unwrap());
+    let revoked = store.rotate_key("b", key("d", 103), later).await.unwrap();
+    assert_eq!(revoked, KeyRotation::Over);
     assert_eq!(store.get_key("d").unwrap(), None);
 }
 
