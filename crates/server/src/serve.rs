@@ -176,12 +176,13 @@ pub(crate) fn origin(loaded: &Loaded, address: SocketAddr) -> String {
     } else {
         address.ip()
     };
-    let is_tls = loaded
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.is_spoken_at(SocketAddr::new(ip, address.port())));
-    let scheme = if is_tls { "https" } else { "http" };
-    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
+    let address = SocketAddr::new(ip, address.port());
+    let scheme = if loaded.tls_spoken.at(address) {
+        "https"
+    } else {
+        "http"
+    };
+    format!("{scheme}://{address}")
 }
 
 /// Brings a gate into service.

@@ -103,6 +103,39 @@ pub enum Error {
     Revoked(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// At which addresses the listeners speak TLS: known without the private key, so to commands beside a gate too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// All is in the clear.
+    Nowhere,
+    /// Loopback addresses are in the clear.
+    BeyondLoopback,
+    /// At all of them.
+    Everywhere,
+}
+
+impl Spoken {
+    /// With TLS, and plain HTTP on loopback addresses or not.
+    #[must_use]
+    pub fn with(loopback_plaintext: bool) -> Self {
+        if loopback_plaintext {
+            Self::BeyondLoopback
+        } else {
+            Self::Everywhere
+        }
+    }
+
+    /// Whether who connects to this address has to speak TLS.
+    #[must_use]
+    pub fn at(self, address: SocketAddr) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::BeyondLoopback => !address.ip().to_canonical().is_loopback(),
+            Self::Everywhere => true,
+        }
+    }
+}
+
 /// TLS as the listeners speak it. An immutable snapshot: a reload makes a new one, for new connections.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
@@ -167,7 +200,7 @@ impl Tls {
     /// Whether who connects to this address has to speak TLS.
     #[must_use]
     pub fn is_spoken_at(&self, address: SocketAddr) -> bool {
-        !(self.0.loopback_plaintext && address.ip().to_canonical().is_loopback())
+        Spoken::with(self.0.loopback_plaintext).at(address)
     }
 
     /// Shakes hands. Has no deadline of its own.

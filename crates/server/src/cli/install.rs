@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 use jsonc_parser::ParseOptions;
@@ -12,6 +11,7 @@ use url::Url;
 
 use super::{Common, Exit, Install, edit, output};
 use crate::config::{Environment, Loaded};
+use crate::serve::base;
 
 /// The name under which clients know the gate.
 const NAME: &str = "portcullis";
@@ -127,21 +127,9 @@ fn entry(
         .entry(url, &program.display().to_string(), &words))
 }
 
-/// Where clients on this machine find the gate.
+/// Where clients find the gate.
 fn endpoint(loaded: &Loaded) -> anyhow::Result<Url> {
-    let first = loaded
-        .listen
-        .first()
-        .context("the config names no address")?;
-    let ip = match first.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-        ip => ip,
-    };
-    Ok(Url::parse(&format!(
-        "http://{}/mcp",
-        SocketAddr::new(ip, first.port())
-    ))?)
+    Ok(Url::parse(&format!("{}/mcp", base(loaded, &[])))?)
 }
 
 /// The text with our entry in it, comments and all else kept; or what is in the way.

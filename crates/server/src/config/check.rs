@@ -22,7 +22,9 @@ use super::raw::{
 };
 use super::secrets::Lookup;
 use super::shape::nearest;
+use super::tls::RawTls;
 use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat};
+use crate::tls::Spoken;
 use crate::vault;
 
 /// Largest request body that may be configured.
@@ -132,6 +134,7 @@ impl Checker<'_> {
             log: log?,
             http: http?,
             tls: tls?,
+            tls_spoken: raw.tls.as_ref().map_or(Spoken::Nowhere, RawTls::spoken),
             drain: drain?,
             auth: auth?,
             roles: raw

@@ -42,7 +42,7 @@ pub(crate) use upstreams::{is_builtin, is_header_ours};
 
 use layers::Layer;
 
-use crate::tls::Tls;
+use crate::tls::{Spoken, Tls};
 use crate::vault;
 
 /// The database in the data folder.
@@ -72,8 +72,10 @@ pub struct Loaded {
     pub log: Log,
     /// Bounds and checks on HTTP connections.
     pub http: Http,
-    /// TLS on the listeners; `None`: all in the clear.
+    /// TLS on the listeners; `None`: all in the clear, or the private key was not fetched.
     pub tls: Option<Tls>,
+    /// Where the listeners speak it, whether or not the private key was fetched.
+    pub tls_spoken: Spoken,
     /// How long calls in flight may take to finish once the gate was told to stop.
     pub drain: Duration,
     /// Who may come in.

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::check::{Checker, all};
 use super::keys::role;
 use super::raw::{Raw, Secret};
-use crate::tls::{Clients, Settings, Tls, Version};
+use crate::tls::{Clients, Settings, Spoken, Tls, Version};
 
 /// Largest file of certificates, or of certificates that were revoked.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -96,6 +96,13 @@ pub(super) struct RawCertificate {
     /// Roles its holder has, besides those whose `members` name the principal.
     #[serde(default)]
     pub roles: Vec<String>,
+}
+
+impl RawTls {
+    /// At which addresses.
+    pub(super) fn spoken(&self) -> Spoken {
+        Spoken::with(self.loopback_plaintext == Some(true))
+    }
 }
 
 impl Checker<'_> {

@@ -39,6 +39,29 @@ fn an_account_is_made_with_a_link_and_nothing_else_on_stdout() {
 }
 
 #[test]
+fn links_say_https_where_the_gate_speaks_tls_though_its_key_is_not_read() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let config = "listen = \"127.0.0.1:8443\"\n[tls]\ncertificate = \"gate.pem\"\nkey = { env = \"NOT_SET_HERE\" }\n";
+    let machine = Machine::new()
+        .with("desk/gate.pem", &own.cert.pem())
+        .with("desk/portcullis.toml", config);
+    let said = machine.run(&["user", "add", "alice"]);
+    assert!(
+        said.out
+            .starts_with("https://127.0.0.1:8443/console/reset?token="),
+        "{}",
+        said.err
+    );
+    let said = machine.run(&["install", "--client", "cursor", "--dry-run"]);
+    assert!(
+        said.out.contains("https://127.0.0.1:8443/mcp"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+}
+
+#[test]
 fn a_password_comes_from_stdin_and_is_judged() {
     let machine = machine();
     let add = |password: &str| {
