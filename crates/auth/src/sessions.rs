@@ -3,10 +3,14 @@
 //!
 //! Works on the store alone, so that the command line can do it beside a running gate, which notices within a second.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use policy::{Credential, Principal, PrincipalId, Scopes, Token};
 use store::Store;
 
+use crate::revocation::Snapshot;
+use crate::tokens::EMBEDDED;
 use crate::{Revocations, Revoked};
 
 /// How long after a grant's end a token that it gave may still be good, at most.
@@ -59,7 +63,7 @@ pub struct HeldSession {
     pub expires_at: SystemTime,
 }
 
-/// All that hold at `now`, the newest first.
+/// All that hold at `now`, the newest first. What a revocation made void is not among them, though its row may be there.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -86,9 +90,40 @@ pub fn list(store: &Store, now: SystemTime) -> Result<Vec<HeldSession>, store::E
         used_at: row.used_at,
         expires_at: row.expires_at,
     });
-    let mut all: Vec<HeldSession> = browsers.chain(grants).collect();
+    let revoked = Snapshot::of(store.list_revocations()?);
+    let held = browsers.chain(grants);
+    let mut all: Vec<HeldSession> = held.filter(|held| !is_void(held, &revoked)).collect();
     all.sort_by(|one, other| (other.created_at, &one.id).cmp(&(one.created_at, &other.id)));
     Ok(all)
+}
+
+/// Whether a revocation ended it: then neither the cookie nor a refresh token is taken any more.
+fn is_void(held: &HeldSession, revoked: &Snapshot) -> bool {
+    let Ok(id) = PrincipalId::new(&held.principal) else {
+        return true;
+    };
+    let credential = match held.kind {
+        SessionKind::Browser => Credential::Session(held.id.as_str().into()),
+        SessionKind::Grant => Credential::Token(Token {
+            issuer: EMBEDDED.into(),
+            id: None,
+            key: None,
+            grant: Some(held.id.as_str().into()),
+            issued_at: Some(held.created_at),
+        }),
+    };
+    let is_old = revoked
+        .valid_since(&id)
+        .is_some_and(|since| held.created_at < since);
+    is_old
+        || revoked.hits(&Principal {
+            id,
+            roles: BTreeSet::new(),
+            credential,
+            client: held.client.as_deref().map(Into::into),
+            scopes: Scopes::NONE,
+            expires_at: None,
+        })
 }
 
 /// Ends one, with all that hangs on it; `false` if there is none.
@@ -120,6 +155,10 @@ pub async fn end(
             if !store.revoke_grant(id, now).await? {
                 return Ok(false);
             }
+            // Who takes something back wants to be asked again.
+            store
+                .delete_consents(&grant.principal, &grant.client_id)
+                .await?;
             let until = grant.expires_at.checked_add(TOKEN_REST);
             let grant = Revoked::Grant(id);
             revocations.revoke(grant, until, by, reason).await?;
@@ -127,3 +166,6 @@ pub async fn end(
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;
