@@ -110,6 +110,20 @@ impl ClientCertificate {
     }
 }
 
+/// A certificate's fingerprint as [`ClientCertificate::fingerprint`] writes it, from the hex of its SHA-256 in either
+/// case, with colons between the bytes or without. `None` if it is none.
+#[must_use]
+pub fn fingerprint(text: &str) -> Option<String> {
+    let is_sha256 = match text.len() {
+        64 => text.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        95 => text
+            .split(':')
+            .all(|pair| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit())),
+        _ => false,
+    };
+    is_sha256.then(|| text.replace(':', "").to_ascii_lowercase())
+}
+
 /// A name as the config writes it: a kind and a text, `dns:agent.example`. `None` if there is no such kind or no text.
 #[must_use]
 pub fn name(text: &str) -> Option<String> {

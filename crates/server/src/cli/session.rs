@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use auth::sessions::{self, SessionKind};
-use auth::{Revocations, Revoked};
+use auth::tokens::EMBEDDED;
+use auth::{Revocations, Revoked, certificate};
 use policy::PrincipalId;
 use serde_json::json;
 use store::Store;
@@ -13,6 +14,7 @@ use super::key::{local, utc};
 use super::record::Act;
 use super::{Common, Exit, Revoke, Session, now, output};
 use crate::SystemClock;
+use crate::config::Loaded;
 
 /// Who revokes, in lists.
 const BY: &str = "the command line";
@@ -28,7 +30,7 @@ pub(super) fn session(common: &Common, session: Session) -> anyhow::Result<Exit>
             Session::List => list(common, &store),
             Session::Revoke(revoke) => {
                 let act = Act::begin(&store, "admin/revocations.create").await?;
-                let exit = end(common, &store, &revoke).await;
+                let exit = end(common, &loaded, &store, &revoke).await;
                 act.end(&about(&revoke), &exit);
                 exit
             }
@@ -84,7 +86,12 @@ fn list(common: &Common, store: &Store) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn end(common: &Common, store: &Store, asked: &Revoke) -> anyhow::Result<Exit> {
+async fn end(
+    common: &Common,
+    loaded: &Loaded,
+    store: &Store,
+    asked: &Revoke,
+) -> anyhow::Result<Exit> {
     let revocations = Revocations::open(store.clone(), Arc::new(SystemClock::start()))?;
     if let Some(id) = &asked.id {
         let known = end_session(store, &revocations, id, &asked.reason).await?;
@@ -100,23 +107,40 @@ async fn end(common: &Common, store: &Store, asked: &Revoke) -> anyhow::Result<E
         ));
         return Ok(Exit::Failed);
     }
-    let user;
-    let (what, said) = match asked {
+    let (user, fingerprint);
+    let (what, id, said) = match asked {
         Revoke {
             user: Some(name), ..
         } => {
             user = PrincipalId::new(name).map_err(|error| Unusable(error.to_string()))?;
-            (Revoked::User(&user), format!("what {name} had until now"))
+            if !is_user_known(loaded, store, &user)? {
+                output::say(format!(
+                    "nothing of {name} is known here: no account, key, role or session; is it spelled right?"
+                ));
+            }
+            (
+                Revoked::User(&user),
+                user.to_string(),
+                format!("what {name} had until now"),
+            )
         }
         Revoke {
             client: Some(id), ..
-        } => (Revoked::Client(id), format!("the client {id}")),
+        } => {
+            if !is_client_known(loaded, store, id)? {
+                output::say(format!(
+                    "nothing of a client {id} is known here; is it spelled right?"
+                ));
+            }
+            (Revoked::Client(id), id.clone(), format!("the client {id}"))
+        }
         Revoke {
             token: Some(named), ..
         } => {
-            let (issuer, jti) = pair(named)?;
+            let (issuer, jti) = pair(loaded, named)?;
             (
                 Revoked::Token { issuer, jti },
+                jti.to_owned(),
                 format!("the token {jti} of {issuer}"),
             )
         }
@@ -124,24 +148,33 @@ async fn end(common: &Common, store: &Store, asked: &Revoke) -> anyhow::Result<E
             signing_key: Some(named),
             ..
         } => {
-            let (issuer, kid) = pair(named)?;
+            let (issuer, kid) = pair(loaded, named)?;
             (
                 Revoked::SigningKey { issuer, kid },
+                kid.to_owned(),
                 format!("what {issuer} signed with {kid}"),
             )
         }
         Revoke {
             certificate: Some(hash),
             ..
-        } => (
-            Revoked::Certificate(hash),
-            format!("the certificate {hash}"),
-        ),
+        } => {
+            fingerprint = certificate::fingerprint(hash).ok_or_else(|| {
+                Unusable(format!(
+                    "`{hash}` is no SHA-256 in hex: 64 digits, as `openssl x509 -noout -fingerprint -sha256` shows them"
+                ))
+            })?;
+            (
+                Revoked::Certificate(&fingerprint),
+                fingerprint.clone(),
+                format!("the certificate {fingerprint}"),
+            )
+        }
         Revoke { .. } => return Err(Unusable("say what to revoke".to_owned()).into()),
     };
     revocations.revoke(what, None, BY, &asked.reason).await?;
     if common.json {
-        output::json(&json!({ "kind": what.kind(), "revoked": true }))?;
+        output::json(&json!({ "kind": what.kind(), "id": id, "revoked": true }))?;
     }
     output::say(format!("revoked {said}"));
     Ok(Exit::Done)
@@ -171,10 +204,40 @@ fn about(asked: &Revoke) -> String {
     one.chain(two).next().unwrap_or_default()
 }
 
-/// The two words of an option that takes two.
-fn pair(words: &[String]) -> Result<(&str, &str), Unusable> {
-    match words {
-        [first, second] => Ok((first, second)),
-        _ => Err(Unusable("give an issuer and an id".to_owned())),
+/// Whether anything here is this principal's. Somebody of another issuer may well have tokens and nothing here.
+fn is_user_known(loaded: &Loaded, store: &Store, user: &PrincipalId) -> anyhow::Result<bool> {
+    let name = user.as_str();
+    Ok(loaded.auth.members.contains_key(user)
+        || loaded.auth.keys.iter().any(|key| key.principal == *user)
+        || store.get_account(name)?.is_some()
+        || store.list_keys()?.iter().any(|key| key.principal == name)
+        || sessions::list(store, now())?
+            .iter()
+            .any(|session| session.principal == name))
+}
+
+/// Whether it is in the config, registered itself, or was allowed something.
+fn is_client_known(loaded: &Loaded, store: &Store, id: &str) -> anyhow::Result<bool> {
+    let configured = &loaded.auth.authority.clients;
+    Ok(configured.iter().any(|client| client.id == id)
+        || store.get_oauth_client(id)?.is_some()
+        || sessions::list(store, now())?
+            .iter()
+            .any(|session| session.client.as_deref() == Some(id)))
+}
+
+/// The two words of an option that takes two, of which the first is an issuer that the config names.
+fn pair<'a>(loaded: &Loaded, words: &'a [String]) -> Result<(&'a str, &'a str), Unusable> {
+    let [issuer, id] = words else {
+        return Err(Unusable("give an issuer and an id".to_owned()));
+    };
+    let issuers = loaded.auth.issuers.iter().map(|issuer| &*issuer.name);
+    let known: Vec<&str> = std::iter::once(EMBEDDED).chain(issuers).collect();
+    if !known.contains(&issuer.as_str()) {
+        let known = known.join(", ");
+        return Err(Unusable(format!(
+            "the config names no issuer `{issuer}`; there are {known}"
+        )));
     }
+    Ok((issuer, id))
 }

@@ -152,6 +152,7 @@ fn usage_errors_exit_with_2() {
         &["key", "create", "ada", "--role", "nope"],
         &["key", "create", "ada lovelace"],
         &["key", "create", "ada", "--expires", "90"],
+        &["key", "create", "ada", "--expires", "0d"],
     ] {
         let said = machine.run(words);
         assert_eq!(
@@ -489,9 +490,9 @@ fn sessions_are_revoked_by_what_is_said_of_them_and_by_one_thing_at_a_time() {
     for what in [
         &["--user", "ada"][..],
         &["--client", "https://app.example/client.json"],
-        &["--token", "corp", "0f3e7a"],
-        &["--signing-key", "corp", "k1"],
-        &["--certificate", "ab12"],
+        &["--token", "portcullis", "0f3e7a"],
+        &["--signing-key", "portcullis", "k1"],
+        &["--certificate", &"aB".repeat(32)],
     ] {
         let said = machine.run(&[&["session", "revoke"], what, &["--reason", "lost"]].concat());
         assert_eq!(said.code, 0, "{what:?}: {}", said.err);
@@ -502,10 +503,20 @@ fn sessions_are_revoked_by_what_is_said_of_them_and_by_one_thing_at_a_time() {
         (&[], 2),
         (&["--user", "ada", "--client", "x"], 2),
         (&["--token", "corp"], 2),
+        (&["--token", "nonesuch", "0f3e7a"], 2),
+        (&["--signing-key", "nonesuch", "k1"], 2),
+        (&["--certificate", "zz"], 2),
     ] {
         let said = machine.run(&[&["session", "revoke"], what].concat());
         assert_eq!(said.code, code, "{what:?}: {}", said.err);
     }
+    let said = machine.run(&["session", "revoke", "--user", "nobody", "--json"]);
+    assert!(
+        said.err.contains("nothing of nobody is known here"),
+        "{}",
+        said.err
+    );
+    assert_eq!(json(&said)["id"], "nobody");
 }
 
 fn row(nth: u64) -> AuditRow {
