@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use upstream::Kind;
 use url::Url;
 
 use super::{logging, runtime_of_one};
@@ -91,7 +92,7 @@ async fn try_all(loaded: &Loaded, findings: &mut Vec<Finding>) {
     // Who is not there by then says so below.
     drop(tokio::time::timeout(longest, settled).await);
     for upstream in upstreams(core.gate().status()) {
-        findings.push(of_upstream(&upstream));
+        findings.push(of_upstream(&upstream, loaded));
     }
     core.stop().await;
 }
@@ -157,7 +158,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn of_upstream(upstream: &Value) -> Finding {
+fn of_upstream(upstream: &Value, loaded: &Loaded) -> Finding {
     let count = |name: &str| {
         upstream
             .get(name)
@@ -184,7 +185,24 @@ fn of_upstream(upstream: &Value) -> Finding {
         what: format!("upstream {}", text(upstream, "name")),
         is_good,
         why,
-        hint: "run its command by hand, or look at its URL and credentials; `connect_timeout` gives it longer",
+        hint: hint(loaded, text(upstream, "name")),
+    }
+}
+
+/// What to try when an upstream is not ready, by how it is reached.
+fn hint(loaded: &Loaded, name: &str) -> &'static str {
+    let spec = loaded
+        .upstreams
+        .iter()
+        .find(|spec| spec.id.as_str() == name);
+    match spec.map(|spec| &spec.kind) {
+        Some(Kind::Stdio(_)) => {
+            "run its command by hand to see what it says; `connect_timeout` gives it longer"
+        }
+        Some(Kind::Http(_)) => {
+            "look at its `url`, and if it refuses the gate, at its `credential` or `headers`; `connect_timeout` gives it longer"
+        }
+        Some(Kind::Native(_) | Kind::Provider(_)) | None => "look at its settings",
     }
 }
 
