@@ -12,6 +12,7 @@ mod faults;
 mod flow;
 mod hostile;
 mod interop;
+mod issuers;
 mod lifecycle;
 mod long;
 mod oauth;
