@@ -141,15 +141,20 @@ impl Store {
         .await
     }
 
-    /// Ends all sessions of a principal.
+    /// Ends all sessions of a principal, and forgets what it allowed clients for the future: whoever held one of them
+    /// may have allowed it.
     ///
     /// # Errors
     /// If it cannot be written.
     pub async fn delete_browser_sessions(&self, principal: &str) -> Result<(), Error> {
         let principal = principal.to_owned();
         self.change(move |connection| {
-            let sql = "DELETE FROM browser_sessions WHERE principal = ?1";
-            connection.prepare_cached(sql)?.execute([&principal])?;
+            for sql in [
+                "DELETE FROM browser_sessions WHERE principal = ?1",
+                "DELETE FROM oauth_consents WHERE principal = ?1",
+            ] {
+                connection.prepare_cached(sql)?.execute([&principal])?;
+            }
             Ok(())
         })
         .await

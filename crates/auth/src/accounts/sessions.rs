@@ -109,7 +109,7 @@ impl Accounts {
         Ok(true)
     }
 
-    /// Ends all sessions of a principal, and what was granted to clients in its name.
+    /// Ends all sessions of a principal, and what was granted to clients in its name; they ask anew.
     ///
     /// # Errors
     /// If it cannot be written.

@@ -292,6 +292,9 @@ impl Authority {
         let since = wall
             .checked_sub(CONSENT_AGE)
             .unwrap_or(SystemTime::UNIX_EPOCH);
+        // What ended everything that somebody had ended this, too: it was perhaps somebody else who allowed it.
+        let ended_at = self.parts.revocations.valid_since(&principal.id);
+        let since = ended_at.map_or(since, |at| at.max(since));
         let (principal, client) = (principal.id.as_str(), wish.client.id.as_str());
         let allowed = || {
             let found = self

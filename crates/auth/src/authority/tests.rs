@@ -1,5 +1,6 @@
 //! What clients get, what they do not, and what ends it; over the store as it is, with a clock moved by hand.
 
+mod endings;
 mod proofs;
 mod registration;
 
