@@ -44,6 +44,9 @@ pub struct Visitor<'a> {
     /// The roles that tokens carry: those of the account, without those that the config gives, which are looked up when
     /// a token is used.
     pub roles: &'a BTreeSet<RoleName>,
+    /// From before session and roles were looked up. What the visitor allows counts as allowed then, so that whatever
+    /// ended the session meanwhile ends it, too.
+    pub since: SystemTime,
 }
 
 /// What becomes of a client's request.
@@ -177,6 +180,9 @@ impl Authority {
         allows: bool,
     ) -> Result<Url, NoClient> {
         self.on().map_err(NoClient::Unavailable)?;
+        if self.parts.revocations.is_revoked(visitor.principal) {
+            return Err(NoClient::Gone);
+        }
         let wish = self
             .waiting
             .take(request, visitor, self.parts.clock.now())
@@ -323,7 +329,7 @@ impl Authority {
             resource: wish.resource.clone(),
             jkt: wish.jkt.clone(),
             certificate: None,
-            created_at: wall,
+            created_at: visitor.since,
             used_at: wall,
             // Until the client has come for it.
             expires_at: wall + CODE_AGE,

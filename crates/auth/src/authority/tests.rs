@@ -110,6 +110,7 @@ impl World {
             session: "s1",
             principal: &self.alice,
             roles: &self.alice.roles,
+            since: self.clock.wall(),
         }
     }
 

@@ -21,6 +21,7 @@ const REQUEST: &str = "request";
 
 /// Asks, or takes the answer.
 pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+    let since = edge.gate.auth().parts().clock.wall();
     let Some(session) = browser::current(edge, request.headers()).await else {
         // Before anything is looked up: strangers learn nothing here, and have nothing fetched.
         return match *request.method() {
@@ -35,6 +36,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Respo
         session: &session.id,
         principal: &session.principal,
         roles: &roles,
+        since,
     };
     let authority = edge.gate.auth().authority();
     if request.method() == Method::POST {
