@@ -213,6 +213,7 @@ impl Accounts {
         self.lockout
             .charge_address(from, clock.now())
             .map_err(|after| SignInError::Later { after })?;
+        let since = clock.wall();
         let row = self.parts.store.find_account(name)?;
         let tried = row.as_ref().map_or(name, |row| &row.name).to_owned();
         let charged = self.charge(&tried, row.as_ref());
@@ -252,7 +253,7 @@ impl Accounts {
         }
         let id = PrincipalId::new(&row.name).map_err(AccountError::unavailable)?;
         let roles = role_names(&row.roles);
-        Ok(self.open(&id, Some(&row.name), roles).await?)
+        Ok(self.open(&id, Some(&row.name), roles, since).await?)
     }
 
     /// Somebody forgot a password. Says the same, and as fast, whether the account exists or not; asking counts like a
@@ -315,7 +316,8 @@ impl Accounts {
         self.lockout.clear_account(locked);
         info!(account = %id, "a password was changed");
         self.end_sessions(id, "password changed").await?;
-        self.open(id, Some(&row.name), role_names(&row.roles)).await
+        let (roles, now) = (role_names(&row.roles), self.parts.clock.wall());
+        self.open(id, Some(&row.name), roles, now).await
     }
 
     /// A new secret for one-time passwords; in force once [`Self::confirm_totp`] saw a code of it.

@@ -79,7 +79,8 @@ impl Accounts {
         self.forget_any();
         info!(account = %id, "the first account was made");
         let owner = RoleName::new(Rules::OWNER).map_err(AccountError::unavailable)?;
-        self.open(&id, Some(id.as_str()), [owner].into()).await
+        self.open(&id, Some(id.as_str()), [owner].into(), now)
+            .await
     }
 
     /// A link for an account's holder to set a password by, good for a day. For owners.

@@ -147,15 +147,18 @@ impl Accounts {
         if self.parts.revocations.is_disabled(&id) {
             return Err(AccountError::Disabled);
         }
-        self.open(&id, None, roles).await
+        let now = self.parts.clock.wall();
+        self.open(&id, None, roles, now).await
     }
 
-    /// Begins a session.
+    /// Begins a session. `since` is from before it was looked up who that is: what ended everything of a principal
+    /// meanwhile ends this, too.
     pub(super) async fn open(
         &self,
         id: &PrincipalId,
         account: Option<&str>,
         roles: BTreeSet<RoleName>,
+        since: SystemTime,
     ) -> Result<NewSession, AccountError> {
         let settings = self.now.load().settings.clone();
         let secret: Zeroizing<[u8; 32]> = random()?;
@@ -172,9 +175,9 @@ impl Accounts {
             principal: id.to_string(),
             account: account.map(str::to_owned),
             roles: kept,
-            created_at: now,
+            created_at: since,
             seen_at: now,
-            expires_at: now + settings.session_max,
+            expires_at: since + settings.session_max,
         };
         let session = self.opened(&row, roles, &cookie)?;
         let idle_since = now.checked_sub(settings.session_idle).unwrap_or(now);

@@ -532,6 +532,22 @@ async fn members_of_the_config_have_their_roles_in_a_session_too() {
 }
 
 #[tokio::test]
+async fn what_ends_all_during_a_sign_in_ends_the_new_session_too() {
+    let world = world();
+    world.alice().await;
+    let since = world.clock.wall();
+    world.clock.pass(Duration::from_secs(5));
+    world
+        .accounts
+        .end_sessions(&id("alice"), "test")
+        .await
+        .unwrap();
+    let (alice, none) = (id("alice"), BTreeSet::new());
+    let opened = world.accounts.open(&alice, Some("alice"), none, since);
+    assert!(!world.holds(&opened.await.unwrap()).await);
+}
+
+#[tokio::test]
 async fn somebody_from_outside_is_never_taken_for_an_account() {
     let world = world();
     world.alice().await;
