@@ -270,7 +270,7 @@ impl Authority {
         let resource = narrowed(&grant.resource, params.resource()?)?;
         let scopes = Scopes::parse(&grant.scopes);
         let issued = self
-            .issue(now, subject(&grant, resource, scopes), bound)
+            .issue(now, subject(&grant, resource, scopes), bound, wall)
             .await?;
         let refreshes = client.metadata.refreshes;
         let lasts = if refreshes {
@@ -358,7 +358,7 @@ impl Authority {
             return self.reused(&grant, client).await;
         }
         let issued = self
-            .issue(now, subject(&grant, resource, scopes), bound)
+            .issue(now, subject(&grant, resource, scopes), bound, wall)
             .await?;
         Ok(Issued {
             refresh_token: Some(token),
@@ -391,6 +391,7 @@ impl Authority {
         if scopes.is_empty() {
             return Err(OAuthError::Scope);
         }
+        let wall = self.parts.clock.wall();
         let bound = self.bound(client, request).await?;
         let subject = Subject {
             principal: principal.as_str(),
@@ -401,7 +402,7 @@ impl Authority {
             scopes,
         };
         info!(client = client.id, %principal, "a client took a token for itself");
-        self.issue(now, subject, bound).await
+        self.issue(now, subject, bound, wall).await
     }
 
     /// What the tokens of this request are bound to: what the client proves to hold.
@@ -495,13 +496,15 @@ impl Authority {
         Ok((token, row))
     }
 
+    /// An access token. `wall` is from before it was looked whether its subject may have one: a revocation in between
+    /// ends it.
     async fn issue(
         &self,
         now: &Now,
         subject: Subject<'_>,
         bound: Bound,
+        wall: SystemTime,
     ) -> Result<Issued, OAuthError> {
-        let wall = self.parts.clock.wall();
         let lifetime = now.settings.token_lifetime;
         let Value::Object(mut claims) = json!({
             "iss": self.parts.site.base(),
