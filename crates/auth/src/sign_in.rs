@@ -91,7 +91,7 @@ pub struct Begun {
 pub struct Finished {
     /// Who it is.
     pub principal: PrincipalId,
-    /// The roles it brings.
+    /// The roles it brings, without those that the config gives its principal.
     pub roles: BTreeSet<RoleName>,
     /// Where it was on its way to.
     pub next: String,
@@ -254,12 +254,11 @@ impl SignIn {
             .complete(&self.parts, &metadata, claims, &exchanged)
             .await?;
         let principal = id_token::principal(&remote.provider, &claims)?;
-        let mut roles = id_token::roles(&remote.provider, &claims);
+        let roles = id_token::roles(&remote.provider, &claims);
         // Whoever has an account with the provider may come; only those who are somebody here come in.
         if roles.is_empty() && !now.members.contains_key(&principal) {
             return Err(ProviderError::Nobody(principal));
         }
-        roles.extend(now.members.get(&principal).into_iter().flatten().cloned());
         Ok(Finished {
             principal,
             roles,

@@ -32,6 +32,8 @@ pub struct BrowserSession {
     pub id: String,
     /// Who signed in; the credential is [`policy::Credential::Session`] with the id.
     pub principal: Arc<Principal>,
+    /// The roles that account or provider give, without those that the config adds to the principal's.
+    pub roles: BTreeSet<RoleName>,
     /// Whether a local account stands behind it; otherwise an external provider vouched for it.
     pub is_local: bool,
     /// What every form of this session must send along; follows from the cookie and is kept nowhere.
@@ -204,12 +206,13 @@ impl Accounts {
         let credential = Credential::Session(row.id.clone());
         let principal = Principal {
             expires_at: Some(row.expires_at),
-            ..principal(id, roles, &now.members, credential)
+            ..principal(id, roles.clone(), &now.members, credential)
         };
         let csrf = self.parts.vault.hash("accounts/csrf", cookie.as_bytes());
         Ok(BrowserSession {
             id: row.id.clone(),
             principal: Arc::new(principal),
+            roles,
             is_local: row.account.is_some(),
             csrf: BASE64_URL_SAFE_NO_PAD.encode(csrf),
             signed_in_at: row.created_at,

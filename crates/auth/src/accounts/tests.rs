@@ -532,6 +532,26 @@ async fn members_of_the_config_have_their_roles_in_a_session_too() {
 }
 
 #[tokio::test]
+async fn what_the_config_gave_somebody_from_outside_it_can_take() {
+    let world = world();
+    let members = BTreeMap::from([(id("corp/alice"), roles(&["writer"]))]);
+    world.accounts.reload(Settings::default(), members);
+    let opened = world
+        .accounts
+        .open_external(id("corp/alice"), roles(&["reader"]));
+    let new = opened.await.unwrap();
+    assert_eq!(new.session.principal.roles, roles(&["reader", "writer"]));
+    assert_eq!(
+        new.session.roles,
+        roles(&["reader"]),
+        "what a grant is to have"
+    );
+    world.accounts.reload(Settings::default(), BTreeMap::new());
+    let session = world.accounts.session(&new.cookie).await.unwrap().unwrap();
+    assert_eq!(session.principal.roles, roles(&["reader"]));
+}
+
+#[tokio::test]
 async fn what_ends_all_during_a_sign_in_ends_the_new_session_too() {
     let world = world();
     world.alice().await;

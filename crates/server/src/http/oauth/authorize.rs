@@ -1,6 +1,5 @@
 //! `/oauth/authorize`: a client sends somebody's browser here, to be allowed something, and gets it back with the answer.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::http::header::{self, HeaderValue};
@@ -8,7 +7,6 @@ use ::http::{Method, Request, Response, StatusCode};
 use auth::accounts::BrowserSession;
 use auth::authority::{Asked, NoClient, OAuthError, Question, Visitor};
 use hyper::body::Incoming;
-use policy::RoleName;
 use url::Url;
 
 use super::do_not_store;
@@ -29,13 +27,10 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Respo
             _ => gone(),
         };
     };
-    let Some(roles) = roles(edge, &session) else {
-        return later();
-    };
     let visitor = Visitor {
         session: &session.id,
         principal: &session.principal,
-        roles: &roles,
+        roles: &session.roles,
         since,
     };
     let authority = edge.gate.auth().authority();
@@ -74,19 +69,6 @@ fn ask(session: &BrowserSession, question: &Question) -> Response<Body> {
         action: PATH,
         fields: &[(REQUEST, &question.request)],
     })
-}
-
-/// The roles that tokens are to carry. Those that the config gives are added where a token is used.
-fn roles(edge: &Edge, session: &BrowserSession) -> Option<BTreeSet<RoleName>> {
-    if !session.is_local {
-        return Some(session.principal.roles.clone());
-    }
-    let account = edge
-        .gate
-        .auth()
-        .accounts()
-        .get(session.principal.id.as_str());
-    account.ok()?.map(|account| account.roles)
 }
 
 /// Back to the client (RFC 9700 section 4.12: with 303, so that no form goes along).
