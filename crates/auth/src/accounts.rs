@@ -310,6 +310,8 @@ impl Accounts {
         let own = [row.name.as_str(), row.email.as_deref().unwrap_or_default()];
         self.vet(new, &own).await?;
         let hash = self.passwords.hash(new).await?;
+        // First, too: a gate that dies in between has shut out rather than left in.
+        self.end_sessions(id, "password changed").await?;
         if !self.parts.store.set_password(&row.name, hash).await? {
             return Err(AccountError::Unknown);
         }
@@ -479,6 +481,8 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let id = self.id(name)?;
         let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+        // First, too: a gate that dies in between has shut out rather than left in.
+        self.end_sessions(&id, "roles changed").await?;
         if !self.parts.store.set_account_roles(name, &roles).await? {
             return Err(AccountError::Unknown);
         }
@@ -520,6 +524,8 @@ impl Accounts {
     /// If there is none, or it cannot be written.
     pub async fn delete(&self, name: &str) -> Result<(), AccountError> {
         let id = self.id(name)?;
+        // First, too: a gate that dies in between has shut out rather than left in.
+        self.end_sessions(&id, "account deleted").await?;
         // What it granted the gate for upstreams goes first: nobody who gets the name later is to find it.
         let store = &self.parts.store;
         store.delete_upstream_tokens(id.as_str(), None).await?;

@@ -79,8 +79,7 @@ impl Accounts {
         self.forget_any();
         info!(account = %id, "the first account was made");
         let owner = RoleName::new(Rules::OWNER).map_err(AccountError::unavailable)?;
-        self.open(&id, Some(id.as_str()), [owner].into(), now)
-            .await
+        self.open(&id, Some(id.as_str()), [owner].into(), now).await
     }
 
     /// A link for an account's holder to set a password by, good for a day. For owners.
@@ -109,12 +108,14 @@ impl Accounts {
         let own = [row.name.as_str(), row.email.as_deref().unwrap_or_default()];
         self.vet(password, &own).await?;
         let kept = self.passwords.hash(password).await?;
-        let name = store
+        let id = PrincipalId::new(&row.name).map_err(AccountError::unavailable)?;
+        // First, too: a gate that dies in between has shut out rather than left in.
+        self.end_sessions(&id, "password reset").await?;
+        store
             .set_password_by_link(hash, kept, now)
             .await?
             .ok_or(AccountError::Link)?;
-        let id = PrincipalId::new(&name).map_err(AccountError::unavailable)?;
-        self.lockout.clear_account(self.lockout_name(&name));
+        self.lockout.clear_account(self.lockout_name(&row.name));
         info!(account = %id, "a password was set by a link");
         self.end_sessions(&id, "password reset").await?;
         Ok(id)
