@@ -184,8 +184,8 @@ impl Store {
         .await
     }
 
-    /// Gives an account another e-mail address, or none. `false` if there is no such account, or the address is
-    /// another's.
+    /// Gives an account another e-mail address, or none; its links end, since the old address may have them. `false` if
+    /// there is no such account, or the address is another's.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -193,7 +193,11 @@ impl Store {
         let (name, email) = (name.to_owned(), email.map(str::to_owned));
         self.change(move |connection| {
             let sql = "UPDATE OR IGNORE accounts SET email = ?2 WHERE name = ?1";
-            Ok(connection.prepare_cached(sql)?.execute((&name, &email))? > 0)
+            let is_set = connection.prepare_cached(sql)?.execute((&name, &email))? > 0;
+            if is_set {
+                connection.execute("DELETE FROM account_links WHERE account = ?1", [&name])?;
+            }
+            Ok(is_set)
         })
         .await
     }

@@ -140,6 +140,21 @@ async fn a_step_and_a_recovery_code_are_taken_once() {
 }
 
 #[tokio::test]
+async fn another_address_ends_the_links_that_the_old_one_got() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    store.put_account(draft("alice", None)).await.unwrap();
+    let taken = draft("bob", Some("bob@example.com"));
+    store.put_account(taken).await.unwrap();
+    store.put_link(link(1, Some("alice"))).await.unwrap();
+    let set = |email| store.set_account_email("alice", Some(email));
+    assert!(!set("bob@example.com").await.unwrap());
+    assert!(store.get_link([1; 32], at(2)).unwrap().is_some());
+    assert!(set("alice@example.com").await.unwrap());
+    assert_eq!(store.get_link([1; 32], at(2)).unwrap(), None);
+}
+
+#[tokio::test]
 async fn an_account_takes_all_that_hangs_on_it_along() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
