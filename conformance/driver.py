@@ -25,6 +25,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 
 from person import NAME, Person, Refused
@@ -137,10 +139,26 @@ def credential_for(scenario: str) -> dict | None:
         "client_secret": context.get("client_secret"),
         "client_key": context.get("private_key_pem"),
     }
+    if "client_secret" in context:
+        # A secret is for one server; who sets a gate up knows which.
+        said["issuer"] = issuer_of(sys.argv[1])
     if scenario == "auth/basic-cimd":
         # The gate's own document needs an https address, and the suite wants its own.
         said["client_id"] = DOCUMENT
     return {key: value for key, value in said.items() if value is not None}
+
+
+def issuer_of(url: str) -> str:
+    """The authorization server that the suite's server names."""
+    parts = urllib.parse.urlsplit(url)
+    known = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
+    for place in (f"{known}{parts.path}", known):
+        try:
+            with urllib.request.urlopen(place, timeout=5) as answer:
+                return json.load(answer)["authorization_servers"][0]
+        except urllib.error.HTTPError:
+            continue
+    raise SystemExit(f"{url} names no authorization server")
 
 
 async def authorized(gate: Gate, credential: dict) -> int:

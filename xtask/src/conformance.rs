@@ -135,7 +135,7 @@ fn one(tree: &Tree, installed: &Installed, leg: &Leg, options: &Options) -> Resu
         (_, Some(scenario)) => runs.push(single(leg, &rig, scenario)),
         // One after another: the suite itself would start a gate for every scenario at once.
         (Side::Client, None) => {
-            runs.extend(required.iter().map(|one| single(leg, &rig, &one.name)))
+            runs.extend(required.iter().map(|one| single(leg, &rig, &one.name)));
         }
     }
     let log = fs::File::create(folder.join("suite.log"))?;

@@ -122,7 +122,9 @@ impl Keys {
     /// Whether a key of the config is gone, be it that its name has another one now.
     pub(crate) fn has_lost(&self, now: &Self) -> bool {
         let hashes = self.configured.keys();
-        hashes.into_iter().any(|hash| !now.configured.contains_key(hash))
+        hashes
+            .into_iter()
+            .any(|hash| !now.configured.contains_key(hash))
     }
 
     /// Whether the key of this id is still there and would make the same principal: neither revoked nor over, with the

@@ -208,8 +208,8 @@ impl Scout<'_> {
 
     /// Whether a URL may be used: https, or http on this machine for an upstream that is here too.
     fn is_good(&self, url: &Url) -> bool {
-        let is_scheme_good =
-            url.scheme() == "https" || url.scheme() == "http" && is_loopback(url) && self.is_near();
+        let is_scheme_good = url.scheme() == "https"
+            || url.scheme() == "http" && is_loopback(url) && is_loopback(self.upstream);
         is_scheme_good
             && url.has_host()
             && url.fragment().is_none()

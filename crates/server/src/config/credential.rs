@@ -37,7 +37,7 @@ pub(super) struct RawCredential {
     pub oauth: Option<RawGrant>,
     /// The gate's id as a client of the authorization server; without one the gate introduces itself.
     pub client_id: Option<String>,
-    /// The secret that belongs to it.
+    /// The secret that belongs to it; goes with `issuer`, the only server that gets to see it.
     pub client_secret: Option<Secret>,
     /// Or the private key, as PEM, with which the gate signs who it is (RFC 7523).
     pub client_key: Option<Secret>,
@@ -257,6 +257,16 @@ impl Checker<'_> {
                 return None;
             }
         };
+        // The upstream names the server otherwise, and would be shown the secret by naming its own.
+        if raw.client_secret.is_some() && raw.issuer.is_none() {
+            complaints.at("client_secret", |complaints| {
+                complaints.add(
+                    "goes to whatever server the upstream names",
+                    "add issuer = \"https://…\", the one that the secret is for",
+                );
+            });
+            return None;
+        }
         match &raw.client_id {
             Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 if proof == Proof::None && grant != RawGrant::PerUser {

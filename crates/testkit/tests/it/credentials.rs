@@ -80,7 +80,8 @@ impl Relay {
     pub(crate) fn never_heard<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) {
         let heard = self.heard();
         let heard = String::from_utf8_lossy(&heard).to_lowercase();
-        for secret in secrets.into_iter().flat_map(|secret| secret.split('.')) {
+        let parts = secrets.into_iter().flat_map(|secret| secret.split('.'));
+        for secret in parts.filter(|part| !part.is_empty()) {
             assert!(
                 !heard.contains(&secret.to_lowercase()),
                 "{secret} reached the upstream"
@@ -427,7 +428,7 @@ async fn no_byte_of_a_refused_call_reaches_an_upstream() -> Result<()> {
             ),
         ),
     ];
-    let before = relay.heard().len();
+    let before = relay.calls();
     for (what, lines) in &unauthorized {
         let reply = scene.call(lines).await?;
         assert_eq!(reply.status, 401, "{what}: {reply:?}");
@@ -454,11 +455,13 @@ async fn no_byte_of_a_refused_call_reaches_an_upstream() -> Result<()> {
             && challenge.contains("scope=\"mcp:tools mcp:prompts\""),
         "{challenge}"
     );
-    assert_eq!(
-        relay.heard().len(),
-        before,
-        "an upstream heard of refused calls"
-    );
+    // What the gate itself asks (lists, changes) may come at any time; nothing of these calls does.
+    assert_eq!(relay.calls(), before, "an upstream heard of refused calls");
+    let presented = unauthorized
+        .iter()
+        .flat_map(|(_, lines)| lines.split_whitespace())
+        .filter(|word| word.len() > 20);
+    relay.never_heard(presented);
     scene.end().await
 }
 

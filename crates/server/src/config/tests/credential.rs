@@ -67,7 +67,7 @@ fn what_each_principal_connects_is_shared_with_nobody() {
 fn a_client_of_its_own_proves_itself() {
     let loaded = loaded(
         "https://docs.example.com/mcp",
-        "credential = { oauth = \"client-credentials\", client_id = \"gate\", client_secret = { env = \"TOKEN\" } }",
+        "credential = { oauth = \"client-credentials\", client_id = \"gate\", client_secret = { env = \"TOKEN\" }, issuer = \"https://login.example.com\" }",
     );
     assert_eq!(docs(&loaded).1.credential, Credential::Own);
     let client = loaded.auth.outbound.upstreams[0].client.clone().unwrap();
