@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::RwLock;
 use policy::{Clock, Credential, Principal, PrincipalId, RoleName, Rules, Scopes};
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -88,8 +88,8 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Auth {
     parts: Parts,
-    /// How often members of roles changed, or keys of the config went.
-    epoch: AtomicU64,
+    /// How often a reload changed what the config gives to a principal. Only those whom a config named are in it.
+    epochs: RwLock<BTreeMap<PrincipalId, u64>>,
     now: ArcSwap<Now>,
     tokens: Arc<tokens::Lasting>,
     authority: Arc<Authority>,
@@ -127,7 +127,7 @@ impl Auth {
             now: ArcSwap::from_pointee(Now::new(&parts, &tokens, settings, Arc::clone(&uses))),
             tokens,
             uses,
-            epoch: AtomicU64::new(0),
+            epochs: RwLock::default(),
             parts,
         })
     }
@@ -143,19 +143,24 @@ impl Auth {
         let now = Now::new(&self.parts, &self.tokens, settings, Arc::clone(&self.uses));
         let before = self.now.swap(Arc::new(now));
         let now = self.now.load();
-        let changed = before.members != now.members || before.keys.has_lost(&now.keys);
-        if changed {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+        let mut epochs = self.epochs.write();
+        for id in now.taken_from(&before) {
+            *epochs.entry(id).or_default() += 1;
         }
+        drop(epochs);
         // Whoever holds a stream open asks again.
         self.parts.revocations.tell();
     }
 
-    /// Another number whenever the config gave or took roles, or took a key: what was opened under another one is opened
-    /// anew.
+    /// Another number whenever the config gave this principal roles, or took roles or a key from it: what it opened under
+    /// another one is opened anew.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    pub fn epoch(&self, principal: &PrincipalId) -> u64 {
+        self.epochs
+            .read()
+            .get(principal)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The embedded authorization server.
@@ -375,6 +380,16 @@ impl Now {
             expires_at: Some(certificate.expires_at),
             ..holder
         }))
+    }
+
+    /// Who has other roles by the config than before, or a key less.
+    fn taken_from(&self, before: &Self) -> BTreeSet<PrincipalId> {
+        let named = before.members.keys().chain(self.members.keys());
+        named
+            .filter(|id| before.members.get(*id) != self.members.get(*id))
+            .cloned()
+            .chain(before.keys.lost(&self.keys))
+            .collect()
     }
 
     /// Whether the config and the store of this moment still know the credential.

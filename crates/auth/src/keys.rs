@@ -119,12 +119,13 @@ impl Keys {
         self.configured_names.contains(id)
     }
 
-    /// Whether a key of the config is gone, be it that its name has another one now.
-    pub(crate) fn has_lost(&self, now: &Self) -> bool {
-        let hashes = self.configured.keys();
-        hashes
-            .into_iter()
-            .any(|hash| !now.configured.contains_key(hash))
+    /// Whose keys of the config are gone, be it that their names have others now.
+    pub(crate) fn lost(&self, now: &Self) -> Vec<PrincipalId> {
+        let gone = self
+            .configured
+            .iter()
+            .filter(|(hash, _)| !now.configured.contains_key(*hash));
+        gone.map(|(_, principal)| principal.id.clone()).collect()
     }
 
     /// Whether the key of this id is still there and would make the same principal: neither revoked nor over, with the

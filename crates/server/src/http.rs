@@ -357,8 +357,8 @@ impl Edge {
     async fn disowned(&self, principal: &Principal) {
         let auth = self.gate.auth();
         let mut revoked = auth.revocations().changes();
-        let epoch = auth.epoch();
-        while auth.is_current(principal) && auth.epoch() == epoch {
+        let epoch = auth.epoch(&principal.id);
+        while auth.is_current(principal) && auth.epoch(&principal.id) == epoch {
             let now = auth.parts().clock.wall();
             let left = principal
                 .expires_at

@@ -561,17 +561,26 @@ async fn what_a_config_took_back_ends_what_was_opened_with_it() {
     world.auth.reload(with(stolen.hash, &["reader"]));
     assert!(!world.auth.is_current(&principal), "other roles");
     world.auth.reload(with(stolen.hash, &["owner"]));
-    let (changes, epoch) = (world.auth.revocations().changes(), world.auth.epoch());
+    let (changes, epoch) = (
+        world.auth.revocations().changes(),
+        world.auth.epoch(&alice()),
+    );
     world.auth.reload(with(fresh.hash, &["owner"]));
     assert!(changes.has_changed().unwrap(), "open streams look again");
-    assert_ne!(world.auth.epoch(), epoch, "another key of the same name");
+    assert_ne!(
+        world.auth.epoch(&alice()),
+        epoch,
+        "another key of the same name"
+    );
     let now = world.with(&fresh).await.unwrap();
     assert_eq!(*now, *principal, "the same name, the same holder");
-    let epoch = world.auth.epoch();
+    let epoch = world.auth.epoch(&alice());
     let members = BTreeMap::from([(alice(), roles(&["owner"]))]);
     world.auth.reload(Settings {
         members,
         ..with(fresh.hash, &["owner"])
     });
-    assert_ne!(world.auth.epoch(), epoch, "members changed");
+    assert_ne!(world.auth.epoch(&alice()), epoch, "members changed");
+    let bob = PrincipalId::new("bob").unwrap();
+    assert_eq!(world.auth.epoch(&bob), 0, "nothing of bob's");
 }
