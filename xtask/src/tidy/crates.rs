@@ -50,7 +50,7 @@ const BANS: &[Ban] = &[
     Ban {
         name: "lazy_static",
         reason: "std::sync::LazyLock",
-        wrappers: &["sharded-slab"],
+        wrappers: &["sharded-slab", "zxcvbn"],
     },
 ];
 

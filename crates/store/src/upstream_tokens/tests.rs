@@ -1,3 +1,5 @@
+//! Tokens for upstreams by their keys.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Cookies by their names, and forms by where they come from.
+
 use super::*;
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -1,3 +1,5 @@
+//! Where people may be sent on to, and what errors look like.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What the consent page says of an app and where it leads.
+
 use http_body_util::Either;
 
 use super::*;
