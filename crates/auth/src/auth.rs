@@ -250,7 +250,10 @@ impl Auth {
             (Peer::Stdio | Peer::InProcess, _) | (Peer::Loopback, Loopback::Owner) => true,
             (Peer::Loopback, Loopback::Auto) => {
                 // Whoever has set up another way in did not mean to leave this one open.
-                let has_others = !now.issuers.is_empty() || !now.certificates.mappings.is_empty();
+                // So does who gave the gate a name for others: a proxy on this machine may add no header that tells.
+                let has_others = !now.issuers.is_empty()
+                    || !now.certificates.mappings.is_empty()
+                    || !self.parts.site.is_loopback();
                 let any_account = self.accounts.any().map_err(AuthError::unavailable)?;
                 !has_others && !any_account && !now.keys.any()?
             }

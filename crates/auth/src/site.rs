@@ -46,6 +46,12 @@ impl Site {
         self.base.starts_with("https:")
     }
 
+    /// Whether it is reached on this machine alone, as far as its address says.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.bases.len() > 1
+    }
+
     /// Whether `text` names this gate or one of its resources, exactly but for a slash at the end.
     #[must_use]
     pub fn is_resource(&self, text: &str) -> bool {
@@ -98,6 +104,7 @@ mod tests {
         assert!(site.is_resource("http://localhost:8080/mcp"));
         assert!(site.is_resource("http://[::1]:8080/mcp"));
         assert!(!site.is_resource("http://localhost:8081/mcp"));
+        assert!(site.is_loopback() && !Site::new("https://gate.example.com").is_loopback());
         assert_eq!(site.base_for("localhost:8080"), "http://localhost:8080");
         assert_eq!(site.base_for("evil.example:8080"), "http://127.0.0.1:8080");
     }
