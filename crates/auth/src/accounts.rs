@@ -312,8 +312,10 @@ impl Accounts {
         let hash = self.passwords.hash(new).await?;
         // First, too: a gate that dies in between has shut out rather than left in.
         self.end_sessions(id, "password changed").await?;
-        if !self.parts.store.set_password(&row.name, hash).await? {
-            return Err(AccountError::Unknown);
+        let from = row.password.clone().unwrap_or_default();
+        let store = &self.parts.store;
+        if !store.change_password(&row.name, from, hash).await? {
+            return Err(AccountError::Wrong);
         }
         self.lockout.clear_account(locked);
         info!(account = %id, "a password was changed");

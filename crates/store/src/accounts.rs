@@ -215,14 +215,24 @@ impl Store {
         .await
     }
 
-    /// Sets a password; links and browser sessions of the account end. `false` if there is no such account.
+    /// Sets a password in the place of `from`; links and browser sessions of the account end. `false` if it is another one
+    /// by now: whoever knew the old one has no say over the new one.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub async fn set_password(&self, name: &str, password: String) -> Result<bool, Error> {
+    pub async fn change_password(
+        &self,
+        name: &str,
+        from: String,
+        to: String,
+    ) -> Result<bool, Error> {
         let name = name.to_owned();
-        self.change(move |connection| set_password(connection, &name, &password))
-            .await
+        self.change(move |connection| {
+            let sql = "SELECT 1 FROM accounts WHERE name = ?1 AND password = ?2";
+            let holds = connection.prepare_cached(sql)?.exists((&name, &from))?;
+            Ok(holds && set_password(connection, &name, &to)?)
+        })
+        .await
     }
 
     /// Uses up a link and sets the password of its account, which is returned. `None` if the link does not hold.

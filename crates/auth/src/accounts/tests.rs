@@ -732,7 +732,11 @@ async fn a_hash_of_other_days_is_replaced_at_the_next_sign_in() {
     world.alice().await;
     let old = world.accounts.passwords.hash_of_other_days(PASSWORD).await;
     let store = &world.parts.store;
-    store.set_password("alice", old.clone()).await.unwrap();
+    let kept = store.get_account("alice").unwrap().unwrap().password;
+    let kept = kept.unwrap();
+    let change = |from: &str| store.change_password("alice", from.to_owned(), old.clone());
+    assert!(!change("another").await.unwrap(), "not in the place of it");
+    assert!(change(&kept).await.unwrap());
     assert!(is_wrong(&world.try_in(OTHER, None).await));
     let kept = || store.get_account("alice").unwrap().unwrap().password;
     assert_eq!(kept(), Some(old.clone()));

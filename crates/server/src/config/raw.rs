@@ -118,7 +118,7 @@ pub(super) struct RawDrain {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAuth {
-    /// `owner`: callers from this machine need no key and may do everything. `off`: everybody needs a key. `auto`: `owner` as long as there is neither a key nor an account.
+    /// `owner`: callers from this machine need no key and may do everything. `off`: everybody needs a key. `auto`: `owner` as long as there is neither a key nor an account, no `issuers` and `certificates`, and no `http.public_url` elsewhere.
     pub loopback: RawLoopback,
     /// Whom client certificates stand for, by name; a certificate with several names is the first's.
     #[serde(default)]
