@@ -6,6 +6,7 @@
 mod browser;
 mod challenge;
 mod connection;
+mod inbound;
 mod oauth;
 mod origin;
 mod pages;
@@ -31,7 +32,6 @@ use gateway::{Gate, HttpBody, HttpReply, Refused, Rejection};
 use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
-use hyper::body::Incoming;
 use policy::{Principal, Scope};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
@@ -41,6 +41,7 @@ use wire::{Revision, header as mcp};
 use crate::config;
 use crate::tls::{Proof, Tls};
 use connection::Activity;
+use inbound::Inbound;
 use routes::{Access, Route, Target};
 
 pub(crate) use connection::listen;
@@ -105,7 +106,7 @@ impl Edge {
     async fn serve(
         self: &Arc<Self>,
         facts: &Arc<Facts>,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
     ) -> Response<Body> {
         let settings = self.settings.load();
         let allowed = origin::check(request.headers(), request.uri(), facts.local, &settings);
@@ -152,7 +153,7 @@ impl Edge {
         self: &Arc<Self>,
         facts: &Arc<Facts>,
         settings: &config::Http,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
     ) -> Response<Body> {
         let spoken = spoken(request.headers());
         let path = request.uri().path();
@@ -230,7 +231,7 @@ impl Edge {
         facts: &Arc<Facts>,
         settings: &config::Http,
         route: &'static Route,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
     ) -> Response<Body> {
         match route.target {
             Target::Live => text(StatusCode::OK, "text/plain", "ok\n"),
@@ -258,7 +259,7 @@ impl Edge {
         &self,
         facts: &Facts,
         route: &Route,
-        request: &Request<Incoming>,
+        request: &Request<Inbound>,
     ) -> Result<Arc<Principal>, (Rejection, Option<Arc<Principal>>)> {
         let principal = self
             .authenticate(facts, request)
@@ -278,7 +279,7 @@ impl Edge {
     }
 
     /// A path that does not exist: said only to those who are known.
-    async fn refuse_unknown(&self, facts: &Facts, request: &Request<Incoming>) -> Response<Body> {
+    async fn refuse_unknown(&self, facts: &Facts, request: &Request<Inbound>) -> Response<Body> {
         let spoken = spoken(request.headers());
         let (rejection, principal) = match self.authenticate(facts, request).await {
             Err(rejection) => (rejection, None),
@@ -295,7 +296,7 @@ impl Edge {
     async fn authenticate(
         &self,
         facts: &Facts,
-        request: &Request<Incoming>,
+        request: &Request<Inbound>,
     ) -> Result<Arc<Principal>, Rejection> {
         let headers = request.headers();
         let twice = |name: &'static str| headers.get_all(name).iter().nth(1).is_some();
@@ -334,7 +335,7 @@ impl Edge {
         principal: &Arc<Principal>,
         settings: &config::Http,
         facts: &Facts,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
         let read = match check_media(&head.headers) {
@@ -529,16 +530,12 @@ fn check_media(headers: &HeaderMap) -> Result<(), Rejection> {
 }
 
 /// The body, within its bounds of size and time.
-async fn read(body: Incoming, settings: &config::Http) -> Result<Bytes, Rejection> {
+async fn read(body: Inbound, settings: &config::Http) -> Result<Bytes, Rejection> {
     read_at_most(body, settings.body_max, settings.body_timeout).await
 }
 
 /// A body of at most `max` bytes, which takes at most `within`.
-async fn read_at_most(
-    mut body: Incoming,
-    max: usize,
-    within: Duration,
-) -> Result<Bytes, Rejection> {
+async fn read_at_most(mut body: Inbound, max: usize, within: Duration) -> Result<Bytes, Rejection> {
     let too_large = || Rejection::Http {
         status: 413,
         reason: "The body is too large",

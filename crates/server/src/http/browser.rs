@@ -17,11 +17,10 @@ use auth::{Peer, Site, Vault};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use hyper::body::Incoming;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{Body, Edge, Facts, host, pages, peer, read_at_most};
+use super::{Body, Edge, Facts, Inbound, host, pages, peer, read_at_most};
 
 /// The largest form.
 const FORM_MAX: usize = 64 * 1024;
@@ -246,7 +245,7 @@ impl fmt::Debug for Form {
 pub(super) async fn form(
     edge: &Edge,
     session: Option<&BrowserSession>,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Result<Form, Response<Body>> {
     let site = edge.gate.auth().site();
     let is_own = is_same_origin(site, host(&request), request.headers());
@@ -295,7 +294,7 @@ fn is_same_origin(site: &Site, host: &str, headers: &HeaderMap) -> bool {
 }
 
 async fn read_form(
-    request: Request<Incoming>,
+    request: Request<Inbound>,
     within: std::time::Duration,
 ) -> Result<Form, Response<Body>> {
     let bad = |status, text| pages::error(status, "That form cannot be read", text);

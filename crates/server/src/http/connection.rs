@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::threads::Threads;
-use super::{Edge, Facts};
+use super::{Edge, Facts, inbound};
 use crate::tls::Tls;
 
 /// A connection that asks nothing for so long is closed.
@@ -167,7 +167,9 @@ impl Entrance {
                 let busy = facts.activity.busy();
                 let (edge, facts) = (Arc::clone(&edge), Arc::clone(&facts));
                 async move {
-                    let response = edge.serve(&facts, request).await;
+                    let (request, rest) = inbound::keep_rest(request);
+                    let mut response = edge.serve(&facts, request).await;
+                    rest.settle(&mut response).await;
                     drop(busy);
                     Ok::<_, Infallible>(response)
                 }

@@ -16,11 +16,10 @@ use auth::Peer;
 use auth::authority::OAuthError;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::challenge::DPOP_NONCE;
-use super::{Body, Edge, Facts, pages, peer, text};
+use super::{Body, Edge, Facts, Inbound, pages, peer, text};
 use crate::config;
 
 /// Where the metadata of a resource is: here, and the resource's path behind it (RFC 9728 section 3.1).
@@ -31,7 +30,7 @@ pub(super) async fn serve(
     edge: &Arc<Edge>,
     facts: &Arc<Facts>,
     settings: &config::Http,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let path = request.uri().path();
     if let Some(resource) = path.strip_prefix(RESOURCE_METADATA) {

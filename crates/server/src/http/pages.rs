@@ -18,9 +18,8 @@ use ::http::uri::PathAndQuery;
 use ::http::{Method, Request, Response, StatusCode, Uri};
 use auth::accounts::AccountError;
 use gateway::AdminRecord;
-use hyper::body::Incoming;
 
-use super::{Body, Edge, Facts};
+use super::{Body, Edge, Facts, Inbound};
 use crate::config;
 
 pub(super) use connect::callback;
@@ -37,7 +36,7 @@ pub(super) async fn serve(
     edge: &Arc<Edge>,
     facts: &Arc<Facts>,
     _settings: &config::Http,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(2).collect();
@@ -156,7 +155,7 @@ fn sentence(error: &impl std::fmt::Display) -> String {
     [&first.unwrap_or_default(), letters.as_str(), end].concat()
 }
 
-fn is_post(request: &Request<Incoming>) -> bool {
+fn is_post(request: &Request<Inbound>) -> bool {
     request.method() == Method::POST
 }
 

@@ -9,7 +9,6 @@ use ::http::{Request, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use gateway::{Conversation, HttpBody, HttpReply, Rejection};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use policy::Principal;
 use tokio::sync::mpsc;
@@ -17,7 +16,7 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::sse;
 
-use super::{Body, Edge, Facts, OUT_MAX, check_media, read};
+use super::{Body, Edge, Facts, Inbound, OUT_MAX, check_media, read};
 use crate::config;
 
 /// Where it posts its messages.
@@ -92,7 +91,7 @@ impl Edge {
         &self,
         principal: &Principal,
         settings: &config::Http,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
     ) -> Result<Response<Body>, Rejection> {
         let query = request.uri().query().unwrap_or_default();
         let id = query

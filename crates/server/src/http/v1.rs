@@ -18,14 +18,13 @@ use ::http::header::{self, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode};
 use auth::Auth;
 use bytes::Bytes;
-use hyper::body::Incoming;
 use policy::Principal;
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::routes::Route;
-use super::{Body, Edge, check_media, read, text};
+use super::{Body, Edge, Inbound, check_media, read, text};
 use crate::config;
 use problem::Problem;
 
@@ -279,7 +278,7 @@ pub(super) async fn serve(
     principal: &Arc<Principal>,
     settings: &config::Http,
     route: &Route,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let Some(operation) = OPERATIONS
         .iter()
@@ -359,7 +358,7 @@ async fn run(action: Action, asked: &mut Asked<'_>) -> Result<Answer, Problem> {
 /// The body, within the bounds of HTTP and of this API.
 async fn taken(
     headers: &::http::HeaderMap,
-    body: Incoming,
+    body: Inbound,
     settings: &config::Http,
 ) -> Result<Bytes, Problem> {
     let body = read(body, settings)

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use gateway::{Conversation, Pipe, Rejection};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use policy::Principal;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,7 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::{Body, Edge, Facts, OUT_MAX};
+use super::{Body, Edge, Facts, Inbound, OUT_MAX};
 use crate::config;
 
 const TRANSPORT: &str = "websocket";
@@ -80,7 +79,7 @@ impl Edge {
         facts: &Arc<Facts>,
         principal: &Arc<Principal>,
         settings: &config::Http,
-        mut request: Request<Incoming>,
+        mut request: Request<Inbound>,
     ) -> Result<Response<Body>, Rejection> {
         let refused = |reason| Rejection::Http {
             status: 400,

@@ -7,6 +7,7 @@ mod asking;
 mod browser;
 mod canaries;
 mod carriers;
+mod connections;
 mod credentials;
 mod faults;
 mod flow;

@@ -6,19 +6,18 @@ use ::http::header::{self, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode};
 use auth::accounts::BrowserSession;
 use auth::authority::{Asked, NoClient, OAuthError, Question, Visitor};
-use hyper::body::Incoming;
 use url::Url;
 
 use super::do_not_store;
 use crate::http::pages::{self, ConsentView};
-use crate::http::{Body, Edge, browser, text};
+use crate::http::{Body, Edge, Inbound, browser, text};
 
 const PATH: &str = "/oauth/authorize";
 /// The field that names the request which is answered.
 const REQUEST: &str = "request";
 
 /// Asks, or takes the answer.
-pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
     let since = edge.gate.auth().parts().clock.wall();
     let Some(session) = browser::current(edge, request.headers()).await else {
         // Before anything is looked up: strangers learn nothing here, and have nothing fetched.

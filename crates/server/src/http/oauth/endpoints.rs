@@ -7,11 +7,10 @@ use ::http::{HeaderMap, Request, Response, StatusCode};
 use auth::authority::{ClientRequest, OAuthError, REGISTRATION_BYTES_MAX};
 use bytes::Bytes;
 use gateway::Rejection;
-use hyper::body::Incoming;
 
 use super::{address, do_not_store, error, private};
 use crate::config;
-use crate::http::{Body, Edge, Facts, host, read_at_most, text};
+use crate::http::{Body, Edge, Facts, Inbound, host, read_at_most, text};
 
 /// The largest form, in bytes.
 const FORM_BYTES_MAX: usize = 32 * 1024;
@@ -23,7 +22,7 @@ pub(super) async fn token(
     edge: &Edge,
     facts: &Facts,
     settings: &config::Http,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let asked = match Asked::read(edge, request, settings.body_timeout).await {
         Ok(asked) => asked,
@@ -40,7 +39,7 @@ pub(super) async fn revoke(
     edge: &Edge,
     facts: &Facts,
     settings: &config::Http,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let asked = match Asked::read(edge, request, settings.body_timeout).await {
         Ok(asked) => asked,
@@ -61,7 +60,7 @@ pub(super) async fn register(
     edge: &Edge,
     facts: &Facts,
     settings: &config::Http,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     if !is_of_kind(request.headers(), JSON) {
         return error(&OAuthError::Metadata("Send application/json"));
@@ -88,7 +87,7 @@ struct Asked {
 impl Asked {
     async fn read(
         edge: &Edge,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
         within: Duration,
     ) -> Result<Self, Response<Body>> {
         if !is_of_kind(request.headers(), FORM) {

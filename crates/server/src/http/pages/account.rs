@@ -9,7 +9,6 @@ use auth::accounts::{Account, AccountError, BrowserSession, NewTotp};
 use auth::sessions::{self, HeldSession, SessionKind};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use hyper::body::Incoming;
 use store::GrantRow;
 use zeroize::Zeroizing;
 
@@ -17,7 +16,7 @@ use super::consent::Redirect;
 use super::page::{page_apart, see_other};
 use super::{HOME, is_post, parameter, sentence, sign_in_first, status_of};
 use crate::http::browser::{self, Form};
-use crate::http::{Body, Edge};
+use crate::http::{Body, Edge, Inbound};
 
 /// What was done, in a closed set of words: the query of the page that says so.
 const DONE: &[(&str, &str)] = &[
@@ -97,7 +96,7 @@ struct RecoveryPage<'a> {
 }
 
 /// `/console/account`.
-pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
     let Some(session) = browser::current(edge, request.headers()).await else {
         return sign_in_first(request.uri());
     };

@@ -6,14 +6,13 @@ use ::http::{Request, Response, StatusCode};
 use askama::Template;
 use auth::accounts::BrowserSession;
 use auth::outbound::{Connection, OutboundError};
-use hyper::body::Incoming;
 use policy::UpstreamId;
 
 use super::account::date;
 use super::page::{page_apart, see_other};
 use super::{is_post, parameter, sign_in_first};
 use crate::http::browser;
-use crate::http::{Body, Edge};
+use crate::http::{Body, Edge, Inbound};
 
 #[derive(Template)]
 #[template(path = "connect.html")]
@@ -41,7 +40,7 @@ enum State {
 }
 
 /// `/console/connect`.
-pub(super) async fn list(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn list(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
     let Some(session) = browser::current(edge, request.headers()).await else {
         return sign_in_first(request.uri());
     };
@@ -56,7 +55,7 @@ pub(super) async fn list(edge: &Arc<Edge>, request: Request<Incoming>) -> Respon
 pub(super) async fn serve(
     edge: &Arc<Edge>,
     upstream: &str,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let Some(session) = browser::current(edge, request.headers()).await else {
         return sign_in_first(request.uri());
@@ -89,7 +88,7 @@ pub(super) async fn serve(
 /// `/oauth/callback`: what an upstream's authorization server says to the principal who began.
 pub(in crate::http) async fn callback(
     edge: &Arc<Edge>,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let Some(session) = browser::current(edge, request.headers()).await else {
         // Nobody's answer. It is not kept for after a sign-in: it could be somebody else's.

@@ -12,13 +12,12 @@ use askama::Template;
 use auth::accounts::SignInError;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use hyper::body::Incoming;
 use zeroize::Zeroizing;
 
 use super::page::{page, see_other};
 use super::{go_on, is_post, next, parameter, provider, sentence, with_next};
 use crate::http::browser::{self, Form, Visit};
-use crate::http::{Body, Edge, Facts};
+use crate::http::{Body, Edge, Facts, Inbound};
 
 /// How long somebody may look for the code.
 const TICKET_AGE: Duration = Duration::from_mins(5);
@@ -51,7 +50,7 @@ struct CodePage<'a> {
 pub(super) async fn serve(
     edge: &Arc<Edge>,
     facts: &Arc<Facts>,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let visit = Visit::of(edge, request.headers());
     if !is_post(&request) {
@@ -114,7 +113,7 @@ pub(super) async fn serve(
 }
 
 /// `/console/logout`.
-pub(super) async fn leave(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn leave(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
     let mut response = see_other("/console/login");
     if let Some(session) = browser::current(edge, request.headers()).await {
         if let Err(refusal) = browser::form(edge, Some(&session), request).await {

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use ::http::{Request, Response, StatusCode};
 use auth::accounts::NewSession;
 use auth::sign_in::{ProviderError, TICKET_AGE};
-use hyper::body::Incoming;
 
 use super::page::{go_on, see_other};
 use super::{next, parameter};
 use crate::http::browser::{self, Age, Visit};
-use crate::http::{Body, Edge, host};
+use crate::http::{Body, Edge, Inbound, host};
 
 /// The cookie that remembers what was begun.
 const TICKET: &str = "portcullis-sign-in";
@@ -35,7 +34,7 @@ pub(super) fn choices(edge: &Edge) -> Vec<Choice> {
 pub(super) async fn begin(
     edge: &Arc<Edge>,
     name: &str,
-    request: &Request<Incoming>,
+    request: &Request<Inbound>,
 ) -> Response<Body> {
     let auth = edge.gate.auth();
     let base = auth.site().base();
@@ -69,7 +68,7 @@ pub(super) async fn begin(
 pub(super) async fn finish(
     edge: &Arc<Edge>,
     name: &str,
-    request: &Request<Incoming>,
+    request: &Request<Inbound>,
 ) -> Response<Body> {
     let auth = edge.gate.auth();
     let mut response = match open(edge, name, request).await {
@@ -88,7 +87,7 @@ pub(super) async fn finish(
 async fn open(
     edge: &Edge,
     name: &str,
-    request: &Request<Incoming>,
+    request: &Request<Inbound>,
 ) -> Result<(NewSession, String), Response<Body>> {
     let auth = edge.gate.auth();
     let stranger = || refuse(name, &ProviderError::Stranger);

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use ::http::{Request, Response, StatusCode};
 use askama::Template;
 use auth::accounts::Reset;
-use hyper::body::Incoming;
 
 use super::page::page_apart;
 use super::{is_post, parameter, sentence, status_of};
 use crate::http::browser::{self, Visit};
-use crate::http::{Body, Edge, Facts};
+use crate::http::{Body, Edge, Facts, Inbound};
 
 #[derive(Template)]
 #[template(path = "reset.html")]
@@ -39,7 +38,7 @@ enum Step<'a> {
 pub(super) async fn serve(
     edge: &Arc<Edge>,
     facts: &Arc<Facts>,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let visit = Visit::of(edge, request.headers());
     let accounts = edge.gate.auth().accounts();

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use ::http::{Request, Response, StatusCode};
 use askama::Template;
-use hyper::body::Incoming;
 
 use super::page::{page_apart, see_other};
 use super::{HOME, is_post, parameter, sentence, status_of};
 use crate::http::browser::{self, Visit};
-use crate::http::{Body, Edge};
+use crate::http::{Body, Edge, Inbound};
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -22,7 +21,7 @@ struct Page<'a> {
 }
 
 /// `/console/setup`.
-pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
     let visit = Visit::of(edge, request.headers());
     let accounts = edge.gate.auth().accounts();
     if accounts.any().unwrap_or(true) {
