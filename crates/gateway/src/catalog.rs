@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use policy::{Schema, SubjectKind, UpstreamId};
+use policy::{Memo, Schema, SubjectKind, Traits, UpstreamId};
 use upstream::{Item, Link, Snapshot, State};
 use wire::{Mirrored, Template};
 
@@ -69,6 +69,10 @@ pub(crate) struct Entry {
     input_schema: OnceLock<Result<Option<Schema>, String>>,
     mirrored: OnceLock<Mirrored>,
     template: Option<Template>,
+    /// What else is known of it, for the rules.
+    pub(crate) traits: Traits,
+    /// What the rules decided about it.
+    pub(crate) memo: Memo,
 }
 
 impl Entry {
@@ -370,16 +374,40 @@ impl Entry {
             kind: source.kind,
             text: match source.kind {
                 SubjectKind::Tool => dialect::tool(text, family),
-                SubjectKind::Prompt | SubjectKind::Resource | SubjectKind::Method => text,
+                SubjectKind::Prompt
+                | SubjectKind::Resource
+                | SubjectKind::Method
+                | SubjectKind::Sampling
+                | SubjectKind::Admin => text,
             },
             family,
             template: source.is_template.then(|| Template::new(&item.key)),
             key,
             item: item.clone(),
             link: Arc::clone(link),
+            traits: traits(item),
+            memo: Memo::default(),
             input_schema: OnceLock::new(),
             mirrored: OnceLock::new(),
         }
+    }
+}
+
+/// What an upstream says of a tool besides its name and schema (MCP, "Tool annotations"): hints.
+fn traits(item: &Item) -> Traits {
+    let Some(annotations) = item.member("annotations") else {
+        return Traits::default();
+    };
+    let hint = |name: &str| {
+        let raw = wire::json::member(annotations.as_bytes(), name).ok()??;
+        raw.get().parse().ok()
+    };
+    Traits {
+        read_only: hint("readOnlyHint"),
+        destructive: hint("destructiveHint"),
+        idempotent: hint("idempotentHint"),
+        open_world: hint("openWorldHint"),
+        private: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The gate itself: what lives from start to drain, and the frame around every call: open a record, run, reply.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use auth::{Auth, Presented};
 use bytes::Bytes;
 use observe::{AuditLog, Metrics};
 use parking_lot::Mutex;
-use policy::{Clock, Principal};
+use policy::{Clock, Facts, Principal, ServerName};
 use serde_json::{Value, json};
 use store::{Outcome, Store};
 use tokio::sync::{broadcast, watch};
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use upstream::{Events, Link, Spec, State, Told, chain};
 use wire::{MethodName, Revision, encode};
 
-use crate::call::{self, Asked, View, Yield};
+use crate::call::{self, Asked, Means, View, Yield};
 use crate::catalog::Catalog;
 use crate::credentials::Obtained;
 use crate::exchange::Desk;
@@ -78,7 +79,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gate {
     pub(crate) parts: Parts,
-    view: ArcSwap<View>,
+    views: ArcSwap<Views>,
     audit: AuditLog,
     counters: Counters,
     pub(crate) desk: Desk,
@@ -95,6 +96,26 @@ pub struct Gate {
     pub(crate) draining: CancellationToken,
     /// Ends upstreams and everything else.
     pub(crate) stopping: CancellationToken,
+}
+
+/// What calls see of the world, one for each way in: made together, so that all of them are of the same moment.
+#[derive(Debug)]
+struct Views {
+    whole: Arc<View>,
+    servers: BTreeMap<ServerName, Arc<View>>,
+}
+
+impl Views {
+    fn new(settings: Arc<Settings>, catalog: Arc<Catalog>) -> Self {
+        Self {
+            whole: Arc::new(View {
+                settings,
+                catalog,
+                server: None,
+            }),
+            servers: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -135,13 +156,9 @@ impl Gate {
     /// If a built-in pack cannot be set up, or the system gives no random bytes.
     pub fn start(parts: Parts, loaded: Loaded) -> Result<Arc<Self>, StartError> {
         let counters = Counters::new(loaded.settings.limits.in_flight_max);
-        let view = View {
-            settings: Arc::new(loaded.settings),
-            catalog: Arc::default(),
-        };
         let gate = Arc::new(Self {
             audit: AuditLog::new(parts.store.clone()),
-            view: ArcSwap::from_pointee(view),
+            views: ArcSwap::from_pointee(Views::new(Arc::new(loaded.settings), Arc::default())),
             counters,
             desk: Desk::new(
                 Seal::ephemeral().map_err(|_unspecified| StartError::NoRandomness)?,
@@ -181,11 +198,9 @@ impl Gate {
         {
             // Under the mergers' lock: none of them may put the old settings back.
             let _turn = self.links.lock();
-            let catalog = Arc::clone(&self.view.load().catalog);
-            self.view.store(Arc::new(View {
-                settings: Arc::new(loaded.settings),
-                catalog,
-            }));
+            let catalog = Arc::clone(&self.views.load().whole.catalog);
+            let settings = Arc::new(loaded.settings);
+            self.views.store(Arc::new(Views::new(settings, catalog)));
         }
         self.set_upstreams(links);
         Ok(())
@@ -278,12 +293,11 @@ impl Gate {
             .iter()
             .map(|running| Arc::clone(&running.link))
             .collect();
-        let view = self.view.load();
+        let view = self.view();
         let catalog = Catalog::merge(&list, &view.settings.catalog, &view.catalog);
-        self.view.store(Arc::new(View {
-            settings: Arc::clone(&view.settings),
-            catalog: Arc::new(catalog),
-        }));
+        let settings = Arc::clone(&view.settings);
+        let views = Views::new(settings, Arc::new(catalog));
+        self.views.store(Arc::new(views));
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -293,8 +307,7 @@ impl Gate {
             .is_err()
         {
             let now = self.parts.clock.now();
-            self.sessions
-                .sweep(&self.view.load().settings.sessions, now);
+            self.sessions.sweep(&self.view().settings.sessions, now);
             self.desk.sweep(now);
         }
         self.desk.end().await;
@@ -359,9 +372,27 @@ impl Gate {
         &self.parts.auth
     }
 
-    /// Config and catalog of this moment.
+    /// Config and whole catalog of this moment.
     pub(crate) fn view(&self) -> Arc<View> {
-        self.view.load_full()
+        Arc::clone(&self.views.load().whole)
+    }
+
+    /// The same for a virtual server; `None` if there is none of that name any more.
+    pub(crate) fn view_of(&self, server: Option<&ServerName>) -> Option<Arc<View>> {
+        let views = self.views.load();
+        match server {
+            None => Some(Arc::clone(&views.whole)),
+            Some(server) => views.servers.get(server).map(Arc::clone),
+        }
+    }
+
+    /// What rules may ask about outside of a call: nothing is known of arguments.
+    pub(crate) fn facts<'a>(&self, client: &'a str) -> Facts<'a> {
+        Facts {
+            arguments: None,
+            client,
+            now: self.parts.clock.wall(),
+        }
     }
 
     /// Tells of every new catalog.
@@ -382,11 +413,11 @@ impl Gate {
     /// Waits for upstreams that are starting for the first time, so that the list right after a start is whole;
     /// none of them is waited for longer than the list deadline after its start.
     pub async fn settle(&self) {
-        if !self.view.load().catalog.is_settling {
+        if !self.view().catalog.is_settling {
             return;
         }
         let now = self.parts.clock.now();
-        let deadline = self.view.load().settings.catalog.list_deadline;
+        let deadline = self.view().settings.catalog.list_deadline;
         let left = |link: &Link| {
             let snapshot = link.snapshot();
             (snapshot.state == State::Starting)
@@ -399,7 +430,7 @@ impl Gate {
             .filter_map(|running| left(&running.link))
             .max();
         let mut changes = self.changes();
-        let settled = changes.wait_for(|_| !self.view.load().catalog.is_settling);
+        let settled = changes.wait_for(|_| !self.view().catalog.is_settling);
         // Late or not, the list is what is known then; it names what is missing.
         drop(tokio::time::timeout(left.unwrap_or_default(), settled).await);
     }
@@ -431,14 +462,18 @@ impl Gate {
             if is_list(asked) {
                 Box::pin(self.settle()).await;
             }
-            let view = self.view();
-            let (counters, desk) = (&self.counters, &self.desk);
-            match call::run(asked, &view, counters, desk, events, &mut record).await {
+            let server = asked.server.as_ref();
+            let view = self.view_of(server).ok_or(Rejection::UnknownServer)?;
+            let means = Means {
+                counters: &self.counters,
+                desk: &self.desk,
+            };
+            match call::run(asked, &view, &means, events, &mut record).await {
                 // What is unknown so soon after the start may be on its way.
                 Err(rejection) if rejection.is_unknown() && view.catalog.is_settling => {
                     Box::pin(self.settle()).await;
-                    let view = self.view();
-                    Box::pin(call::run(asked, &view, counters, desk, events, &mut record)).await
+                    let view = self.view_of(server).ok_or(Rejection::UnknownServer)?;
+                    Box::pin(call::run(asked, &view, &means, events, &mut record)).await
                 }
                 yielded => yielded,
             }
@@ -564,7 +599,7 @@ impl Gate {
                 })
             })
             .collect();
-        let view = self.view.load();
+        let view = self.view();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": now.0.as_secs(),

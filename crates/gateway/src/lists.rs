@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use policy::{Principal, UpstreamId};
+use policy::{Facts, Principal, UpstreamId};
 use upstream::Logs;
 use wire::method::{self, Method};
 use wire::{Abilities, Era, Level, Params, Revision, json};
@@ -43,7 +43,9 @@ pub(crate) fn answer(
         name if name == method::TEMPLATES_LIST.name => {
             list(&catalog.templates, "resourceTemplates")
         }
-        name if name == method::DISCOVER.name => Ok(discover(&asked.principal, view)),
+        name if name == method::DISCOVER.name => {
+            Ok(discover(&asked.principal, &asked.facts(None), view))
+        }
         name if name == method::PING.name => Ok(Bytes::from_static(b"{}")),
         name if name == method::SET_LEVEL.name => set_level(asked, params),
         name if name == method::UNSUBSCRIBE.name => unsubscribe(asked, params),
@@ -97,7 +99,8 @@ fn list(
     }
     out.push_str(&format_member(cursors.list, "["));
     let (mut count, mut last, mut next) = (0, None, None);
-    let may = |entry: &Entry| may_see(&asked.principal, entry, &entry.item.key, view);
+    let facts = asked.facts(None);
+    let may = |entry: &Entry| may_see(&asked.principal, entry, &entry.item.key, &facts, view);
     for entry in section.after(after.as_deref()) {
         let Some(entry) = section.visible(entry, may) else {
             continue;
@@ -178,7 +181,12 @@ const CAPABILITIES: &str = "\"tools\":{\"listChanged\":true},\"prompts\":{\"list
 const TASKS: &str = ",\"tasks\":{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}";
 /// The capabilities that a client of this revision is told. Tasks only where they are to be had: a client that waits for
 /// none has less to do. Extensions are those that some upstream has of which the principal may know.
-fn capabilities(principal: &Principal, view: &View, revision: Revision) -> String {
+fn capabilities(
+    principal: &Principal,
+    facts: &Facts<'_>,
+    view: &View,
+    revision: Revision,
+) -> String {
     let has_tasks = view.catalog.tasks && revision.has_tasks();
     let tail = match revision.era() {
         Era::Legacy if has_tasks => TASKS.to_owned(),
@@ -191,7 +199,8 @@ fn capabilities(principal: &Principal, view: &View, revision: Revision) -> Strin
             for (upstream, id, settings) in &view.catalog.extensions {
                 let is_known = extensions.iter().any(|(known, _)| known == id);
                 // Tasks are the gate's own to offer.
-                if id != Abilities::TASKS && !is_known && may_hear(principal, upstream, view) {
+                if id != Abilities::TASKS && !is_known && may_hear(principal, upstream, facts, view)
+                {
                     extensions.push((id, settings));
                 }
             }
@@ -206,17 +215,17 @@ fn capabilities(principal: &Principal, view: &View, revision: Revision) -> Strin
 }
 
 /// Whether a principal may know of an upstream: it may see something of it.
-fn may_hear(principal: &Principal, upstream: &UpstreamId, view: &View) -> bool {
+fn may_hear(principal: &Principal, upstream: &UpstreamId, facts: &Facts<'_>, view: &View) -> bool {
     let mut entries = view
         .catalog
         .entries()
         .filter(|entry| entry.link.id() == upstream);
-    entries.any(|entry| may_see(principal, entry, &entry.item.key, view))
+    entries.any(|entry| may_see(principal, entry, &entry.item.key, facts, view))
 }
 
-fn discover(principal: &Principal, view: &View) -> Bytes {
-    let instructions = instructions(principal, view);
-    let capabilities = capabilities(principal, view, Revision::LATEST);
+fn discover(principal: &Principal, facts: &Facts<'_>, view: &View) -> Bytes {
+    let instructions = instructions(principal, facts, view);
+    let capabilities = capabilities(principal, facts, view, Revision::LATEST);
     let common: String = modern_members(&method::DISCOVER, LIST_TTL_MS)
         .iter()
         .map(|(n, v)| format_member(n, v) + ",")
@@ -230,23 +239,28 @@ fn discover(principal: &Principal, view: &View) -> Bytes {
 }
 
 /// The result of a legacy handshake.
-pub(crate) fn initialized(principal: &Principal, view: &View, revision: Revision) -> String {
+pub(crate) fn initialized(
+    principal: &Principal,
+    facts: &Facts<'_>,
+    view: &View,
+    revision: Revision,
+) -> String {
     format!(
         "{{\"protocolVersion\":\"{revision}\",\"capabilities\":{},\"serverInfo\":{SERVER_INFO}{}}}",
-        capabilities(principal, view, revision),
-        instructions(principal, view),
+        capabilities(principal, facts, view, revision),
+        instructions(principal, facts, view),
     )
 }
 
 /// What upstreams tell models about themselves, each saying once. Of an upstream of which a principal may see nothing
 /// it does not hear either.
-fn instructions(principal: &Principal, view: &View) -> String {
+fn instructions(principal: &Principal, facts: &Facts<'_>, view: &View) -> String {
     let catalog = &view.catalog;
     let mut said = HashSet::new();
     let parts: Vec<String> = catalog
         .instructions
         .iter()
-        .filter(|(id, text)| may_hear(principal, id, view) && said.insert(text))
+        .filter(|(id, text)| may_hear(principal, id, facts, view) && said.insert(text))
         .map(|(id, text)| format!("## {id}\n{text}"))
         .collect();
     if parts.is_empty() {

@@ -48,6 +48,9 @@ pub enum Rejection {
     /// A revision that is not spoken here.
     #[error("revision `{0}` is not spoken here")]
     UnsupportedRevision(String),
+    /// No virtual server of that name, or none of which the principal may know.
+    #[error("no such virtual server in this principal's view")]
+    UnknownServer,
     /// No such tool in this principal's view.
     #[error("no tool `{0}` in this principal's view")]
     UnknownTool(String),
@@ -83,6 +86,12 @@ pub enum Rejection {
         /// What is wrong with the schema.
         reason: String,
     },
+    /// The rules do not allow this with these arguments; the text is what was asked for.
+    #[error("the rules do not allow `{0}` with these arguments")]
+    Denied(String),
+    /// A person would have to say yes first, and none did.
+    #[error("nobody has consented")]
+    Unconsented,
     /// A rate limit.
     #[error("principal used up `{}`", limit.as_str())]
     TooMany {
@@ -281,6 +290,12 @@ impl Rejection {
                     json::string(requested)
                 ))
             }
+            Self::UnknownServer => Response::new(
+                404,
+                code::INVALID_REQUEST,
+                Client,
+                "No such path; the MCP endpoint is /mcp",
+            ),
             Self::UnknownTool(name) => Response::new(
                 200,
                 code::INVALID_PARAMS,
@@ -343,6 +358,18 @@ impl Rejection {
                 code::INTERNAL_ERROR,
                 Upstream,
                 format!("The tool `{tool}` cannot be called: its input schema is not usable"),
+            ),
+            Self::Denied(entry) => Response::new(
+                200,
+                code::DENIED,
+                Client,
+                format!("Not allowed: `{entry}` with these arguments"),
+            ),
+            Self::Unconsented => Response::new(
+                200,
+                code::UNCONSENTED,
+                Client,
+                "Not done: a person has to agree first",
             ),
             Self::TooMany { limit, retry_after } => Response::new(
                 429,
@@ -505,6 +532,7 @@ impl Rejection {
             | Self::MissingMeta(_)
             | Self::HeaderMismatch(_)
             | Self::UnsupportedRevision(_)
+            | Self::UnknownServer
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -513,6 +541,8 @@ impl Rejection {
             | Self::BadState
             | Self::MissingCapability(_)
             | Self::BadArguments(_)
+            | Self::Denied(_)
+            | Self::Unconsented
             | Self::TooMany { .. }
             | Self::Busy
             | Self::Draining
@@ -650,6 +680,7 @@ fn samples() -> Vec<Rejection> {
         Rejection::MissingMeta(wire::meta::CLIENT_CAPABILITIES),
         Rejection::HeaderMismatch("mcp-name".into()),
         Rejection::UnsupportedRevision("1900-01-01".into()),
+        Rejection::UnknownServer,
         Rejection::UnknownTool("files.fly".into()),
         Rejection::UnknownPrompt("files.fly".into()),
         Rejection::UnknownResource("file:///nowhere".into()),
@@ -663,6 +694,8 @@ fn samples() -> Vec<Rejection> {
             tool: "files.read".into(),
             reason: String::new(),
         },
+        Rejection::Denied("files.write".into()),
+        Rejection::Unconsented,
         Rejection::TooMany {
             limit: LimitKey::ToolCall,
             retry_after: Duration::from_millis(600),

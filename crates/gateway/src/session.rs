@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use parking_lot::Mutex;
-use policy::{Instant, Principal, PrincipalId};
+use policy::{Instant, Principal, PrincipalId, ServerName};
 use tokio_util::sync::CancellationToken;
 use upstream::Logs;
 use wire::{Abilities, Revision};
@@ -29,6 +29,8 @@ pub(crate) struct Session {
     /// Visible ASCII from 128 random bits.
     pub(crate) id: String,
     pub(crate) principal: Arc<Principal>,
+    /// The virtual server that it talks to; `None`: the whole catalog.
+    pub(crate) server: Option<ServerName>,
     pub(crate) revision: Revision,
     /// `clientInfo` as JSON text.
     pub(crate) client_info: Option<String>,
@@ -59,6 +61,7 @@ impl Session {
         Self {
             id: String::new(),
             principal,
+            server: None,
             revision,
             client_info: None,
             client: String::new(),

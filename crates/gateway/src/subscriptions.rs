@@ -80,7 +80,13 @@ impl Subscriptions {
             let update = self.updates.next().await;
             // A part of a watched resource is one that nobody has asked the rules about yet, and they may have changed.
             if !uri::climbs(&update.uri)
-                && may_read(principal, &update.upstream, &update.uri, &gate.view())
+                && may_read(
+                    principal,
+                    &update.upstream,
+                    &update.uri,
+                    &gate.facts(""),
+                    &gate.view(),
+                )
             {
                 return update;
             }

@@ -59,6 +59,8 @@ impl OpenRecord {
             upstream = row.upstream.as_deref(),
             entry = row.entry.as_deref(),
             rule = row.rule.as_deref(),
+            consent = row.consent.as_deref(),
+            screened = row.screened.as_deref(),
             outcome = row.outcome.as_str(),
             code = row.code,
             reason = row.reason.as_deref(),

@@ -4,6 +4,7 @@
 //! rules, limit arithmetic and argument schemas; where to keep counters and what to tell a client is
 //! `gateway`. Start at [`Rules::decide`].
 
+pub mod canonical;
 mod clock;
 pub mod config;
 mod limit;
@@ -17,9 +18,12 @@ mod scope;
 
 pub use clock::{Clock, Instant};
 pub use limit::Limit;
-pub use name::{NameError, PrincipalId, RoleName, UpstreamId};
+pub use name::{NameError, PrincipalId, RoleName, ServerName, UpstreamId};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Credential, Principal, Token};
-pub use rules::{Decision, Role, RuleId, Rules, RulesError, Subject, SubjectKind};
+pub use rules::{
+    Ask, Decision, Facts, Memo, Remember, Role, RuleId, Rules, RulesError, Subject, SubjectKind,
+    Terms, Traits, Verb,
+};
 pub use schema::{Fault, Schema, SchemaError};
 pub use scope::{Scope, Scopes};

@@ -102,6 +102,14 @@ name!(
     |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
 );
 
+name!(
+    /// The name of a virtual server, as it stands in its path: `/mcp/support`.
+    ServerName,
+    48,
+    "a-z, A-Z, 0-9, `-` and `_`",
+    |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
+);
+
 impl UpstreamId {
     /// As [`UpstreamId::new`], and refuses `__` too.
     ///

@@ -6,11 +6,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
 
-use crate::{Pattern, Principal, PrincipalId, RoleName, UpstreamId};
+use serde_json::Value;
+
+use crate::{Pattern, Principal, PrincipalId, RoleName, ServerName, UpstreamId};
+
+/// What is to be done with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Call the tool, get the prompt, read the resource, use the method.
+    Use,
+    /// Ask what an argument could be.
+    Complete,
+    /// Be told of the resource's changes.
+    Subscribe,
+    /// See, feed or cancel a task that a call of the tool came to.
+    Task,
+    /// Have the client's model asked, on behalf of the upstream.
+    Sample,
+    /// An action of the admin API.
+    Administer,
+}
 
 /// What kind of entry is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SubjectKind {
     /// A tool, by name.
     Tool,
@@ -20,33 +40,126 @@ pub enum SubjectKind {
     Resource,
     /// A method of an extension, by its name on the wire.
     Method,
+    /// What an upstream wants of the client's model; its name is `sampling`.
+    Sampling,
+    /// An action of the admin API: `keys.create` is `create` of the area `keys`.
+    Admin,
 }
 
-/// The entry that somebody wants to reach. A rule speaks of all kinds alike.
+/// What is known of an entry besides its name: what its upstream says of it, which is a hint, and what the config says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Traits {
+    /// `readOnlyHint`.
+    pub read_only: Option<bool>,
+    /// `destructiveHint`.
+    pub destructive: Option<bool>,
+    /// `idempotentHint`.
+    pub idempotent: Option<bool>,
+    /// `openWorldHint`.
+    pub open_world: Option<bool>,
+    /// Marked as private data by the config.
+    pub private: bool,
+}
+
+/// The entry that somebody wants to reach, and what for.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
+    /// What for.
+    pub verb: Verb,
     /// What it is.
     pub kind: SubjectKind,
+    /// The virtual server through which it is reached; `None`: the whole catalog.
+    pub server: Option<&'a ServerName>,
     /// Whose it is.
     pub upstream: &'a UpstreamId,
     /// The upstream's own, unprefixed name, or the URI of a resource.
     pub name: &'a str,
+    /// What else is known of it.
+    pub traits: Traits,
+    /// Where decisions about this very entry are kept, if it is one of a catalog.
+    pub memo: Option<&'a Memo>,
 }
+
+/// What a decision may depend on besides who and what.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// What will be sent; `None`: not known (yet), as in a list.
+    pub arguments: Option<&'a Value>,
+    /// Name and version of the client, as it says.
+    pub client: &'a str,
+    /// The wall clock.
+    pub now: SystemTime,
+}
+
+/// Decisions about one entry that depend on nothing but the roles held, once made.
+#[derive(Debug, Default)]
+pub struct Memo {}
 
 /// May it be reached, and says who?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// This rule allows it, and none denies it.
+    /// This rule allows it, and none asks or denies.
     Allow(RuleId),
+    /// It may be done once a person has said yes.
+    Ask(Ask),
     /// This rule denies it.
     Deny(RuleId),
     /// No rule of this principal speaks of it.
     Unseen,
 }
 
+/// A rule that wants a person's word, and on which terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Which rule it is.
+    pub rule: RuleId,
+    /// On which terms.
+    pub terms: Arc<Terms>,
+}
+
+/// Who may say yes, and for how long at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The longest that a yes holds.
+    pub longest: Remember,
+    /// Roles whose members may say it; empty: owners, and the requester unless `other_person`.
+    pub approvers: BTreeSet<RoleName>,
+    /// Whether it must be somebody else than who wants it done.
+    pub other_person: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            longest: Remember::For(Duration::from_secs(30 * 24 * 3600)),
+            approvers: BTreeSet::new(),
+            other_person: false,
+        }
+    }
+}
+
+/// How long a yes holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remember {
+    /// For one call.
+    Once,
+    /// For calls of the same conversation.
+    Session,
+    /// For so long.
+    For(Duration),
+}
+
 /// Names a rule in records: `role reader: allow files.read_*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleId(Arc<str>);
+
+impl RuleId {
+    /// A rule that stands in no role: of the gate itself, as records name it.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+}
 
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,6 +178,8 @@ pub struct Role {
     pub members: BTreeSet<PrincipalId>,
     /// What it may reach.
     pub allow: Vec<Pattern>,
+    /// What its holders may reach once a person has said yes.
+    pub ask: Vec<Pattern>,
     /// What nobody who holds it may reach, whatever else allows it.
     pub deny: Vec<Pattern>,
 }
@@ -74,7 +189,7 @@ pub struct Role {
 pub enum RulesError {
     /// The built-in role may get members, but no other meaning.
     #[error(
-        "the role `owner` is built in and allows everything; it can have members, but no `allow` or `deny`"
+        "the role `owner` is built in and allows everything; it can have members, but no `allow`, `ask` or `deny`"
     )]
     Owner,
     /// Two definitions would be one too many.
@@ -92,6 +207,7 @@ pub struct Rules {
 struct Compiled {
     members: BTreeSet<PrincipalId>,
     allow: Vec<Rule>,
+    ask: Vec<Rule>,
     deny: Vec<Rule>,
 }
 
@@ -112,8 +228,8 @@ impl Rules {
     pub fn new(roles: Vec<Role>) -> Result<Self, RulesError> {
         let mut compiled = BTreeMap::new();
         for role in roles {
-            if role.name.as_str() == Self::OWNER && !(role.allow.is_empty() && role.deny.is_empty())
-            {
+            let is_empty = role.allow.is_empty() && role.ask.is_empty() && role.deny.is_empty();
+            if role.name.as_str() == Self::OWNER && !is_empty {
                 return Err(RulesError::Owner);
             }
             let rules = |verb: &str, patterns: Vec<Pattern>| {
@@ -124,12 +240,14 @@ impl Rules {
                 patterns.into_iter().map(rule).collect()
             };
             let (allow, deny) = (rules("allow", role.allow), rules("deny", role.deny));
+            let ask = rules("ask", role.ask);
             if compiled
                 .insert(
                     role.name.clone(),
                     Compiled {
                         members: role.members,
                         allow,
+                        ask,
                         deny,
                     },
                 )
@@ -141,9 +259,24 @@ impl Rules {
         Ok(Self { roles: compiled })
     }
 
-    /// Whether `principal` may reach `subject`. A denial of any of its roles beats every permission.
+    /// Whether `principal` may know of `subject`: with some arguments it could reach it, asked or not.
     #[must_use]
-    pub fn decide(&self, principal: &Principal, subject: &Subject<'_>) -> Decision {
+    pub fn may_see(&self, principal: &Principal, subject: &Subject<'_>, facts: &Facts<'_>) -> bool {
+        matches!(
+            self.decide(principal, subject, facts),
+            Decision::Allow(_) | Decision::Ask(_)
+        )
+    }
+
+    /// Whether `principal` may reach `subject`. Of all its roles' rules that speak of it, a denial beats a question, and
+    /// a question a permission.
+    #[must_use]
+    pub fn decide(
+        &self,
+        principal: &Principal,
+        subject: &Subject<'_>,
+        _facts: &Facts<'_>,
+    ) -> Decision {
         let held = || {
             principal
                 .roles
@@ -152,6 +285,10 @@ impl Rules {
         };
         if let Some(rule) = held().find_map(|role| first_match(&role.deny, subject)) {
             return Decision::Deny(rule);
+        }
+        if let Some(rule) = held().find_map(|role| first_match(&role.ask, subject)) {
+            let terms = Arc::default();
+            return Decision::Ask(Ask { rule, terms });
         }
         if principal
             .roles
@@ -172,7 +309,7 @@ impl Rules {
             let role = self.roles.get(name);
             name.as_str() == Self::OWNER
                 || role.is_some_and(|role| {
-                    let mut allowed = role.allow.iter();
+                    let mut allowed = role.allow.iter().chain(&role.ask);
                     allowed.any(|rule| rule.pattern.is_about(upstream))
                 })
         })

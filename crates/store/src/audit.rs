@@ -44,6 +44,14 @@ pub struct AuditRow {
     pub decision: Cow<'static, str>,
     /// Which rule said it.
     pub rule: Option<String>,
+    /// The virtual server that was asked; `None`: the whole catalog.
+    pub server: Option<String>,
+    /// SHA-256 over the canonical form of the entry's definition, hex.
+    pub definition: Option<String>,
+    /// The consent that let the call through, or the request for one that it made.
+    pub consent: Option<String>,
+    /// What screening found and did: kinds and counts, `bidi:2,aws_key:1`.
+    pub screened: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// Of the JSON-RPC error, if it was one.
@@ -199,14 +207,17 @@ impl Store {
 
 const INSERT: &str = "INSERT INTO audit (
     at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
-    arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out,
+    server, definition, consent, screened
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+    ?20, ?21, ?22, ?23)";
 
 macro_rules! select {
     ($order:literal) => {
         concat!(
             "SELECT at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
-                arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out, seq
+                arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out, seq,
+                server, definition, consent, screened
             FROM audit
             WHERE (?1 IS NULL OR principal = ?1) AND (?2 IS NULL OR entry = ?2)
                 AND (?3 IS NULL OR outcome = ?3) AND seq > ?4
@@ -242,6 +253,10 @@ pub(crate) fn insert(connection: &Connection, row: &AuditRow) -> rusqlite::Resul
         number(row.duration_us),
         number(row.bytes_in),
         number(row.bytes_out),
+        row.server,
+        row.definition,
+        row.consent,
+        row.screened,
     ])?;
     Ok(())
 }
@@ -272,6 +287,10 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
             arguments_digest: row.get(10)?,
             decision: row.get::<_, String>(11)?.into(),
             rule: row.get(12)?,
+            server: row.get(20)?,
+            definition: row.get(21)?,
+            consent: row.get(22)?,
+            screened: row.get(23)?,
             outcome,
             code: row.get(14)?,
             reason: row.get(15)?,

@@ -17,6 +17,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_revocations.sql"),
     include_str!("migrations/0007_replays.sql"),
     include_str!("migrations/0008_upstream_tokens.sql"),
+    include_str!("migrations/0009_audit_policy.sql"),
+    include_str!("migrations/0010_pins.sql"),
+    include_str!("migrations/0011_consents.sql"),
+    include_str!("migrations/0012_quotas.sql"),
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.

@@ -38,3 +38,7 @@ pub const CANCELLED: Code = -31005;
 pub const UNSCOPED: Code = -31006;
 /// The audit log has no room, so no call may be made.
 pub const UNRECORDABLE: Code = -31004;
+/// The rules do not allow the call with these arguments.
+pub const DENIED: Code = -31007;
+/// A person has to agree to the call first.
+pub const UNCONSENTED: Code = -31008;

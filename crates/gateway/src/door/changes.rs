@@ -105,7 +105,8 @@ impl Listener {
             stream::iter(&filter.uris)
                 .for_each_concurrent(SUBSCRIBED_AT_ONCE, |uri| async {
                     // What the principal may not read looks like what cannot be subscribed to.
-                    let Some(entry) = readable(&asked.principal, uri, &view) else {
+                    let Some(entry) = readable(&asked.principal, uri, &asked.facts(None), &view)
+                    else {
                         return;
                     };
                     if let Err(error) = subscriptions.add(&entry.link, uri).await {

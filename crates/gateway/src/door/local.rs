@@ -67,13 +67,15 @@ impl Gate {
         let Ok(Frame::Request(request)) = Frame::decode(&message) else {
             return Err(AskError::broken("the request cannot be read"));
         };
-        let asked = modern(request, principal, "local", None).map_err(|unfit| {
-            let response = Rejection::response(&unfit.rejection, Revision::LATEST);
-            AskError {
-                code: response.code,
-                message: response.message,
-            }
-        })?;
+        let asked = modern(request, principal, "local", None, self.parts.clock.wall()).map_err(
+            |unfit| {
+                let response = Rejection::response(&unfit.rejection, Revision::LATEST);
+                AskError {
+                    code: response.code,
+                    message: response.message,
+                }
+            },
+        )?;
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let answer = self.answer(&asked, Some(&sender), None);
         tokio::pin!(answer);

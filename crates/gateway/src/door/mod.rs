@@ -16,6 +16,7 @@ pub use local::AskError;
 pub use pipe::Pipe;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use policy::Principal;
@@ -37,6 +38,7 @@ fn legacy(
     session: &Arc<Session>,
     principal: &Arc<Principal>,
     transport: &'static str,
+    at: SystemTime,
 ) -> Asked {
     Asked {
         request,
@@ -54,6 +56,8 @@ fn legacy(
         mirrored: None,
         session: Some(Arc::clone(session)),
         transport,
+        server: session.server.clone(),
+        at,
     }
 }
 
@@ -64,6 +68,7 @@ fn modern(
     principal: &Arc<Principal>,
     transport: &'static str,
     header: Option<&str>,
+    at: SystemTime,
 ) -> Result<Asked, Box<Unfit>> {
     let read = || {
         let params = request.read_params().map_err(Rejection::NotMcp)?;
@@ -99,6 +104,8 @@ fn modern(
             mirrored: None,
             session: None,
             transport,
+            server: None,
+            at,
         }),
         Err(rejection) => Err(Box::new(Unfit { request, rejection })),
     }

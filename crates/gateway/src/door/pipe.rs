@@ -143,7 +143,13 @@ impl Pipe {
     /// Puts a request into the client's era; `Err` is the answer that is there already.
     async fn ask(self: &Arc<Self>, request: Request) -> Result<Asked, Bytes> {
         if is_modern(&request) {
-            return match modern(request, &self.principal, self.transport, None) {
+            return match modern(
+                request,
+                &self.principal,
+                self.transport,
+                None,
+                self.gate.parts.clock.wall(),
+            ) {
                 Ok(asked) => Ok(asked),
                 Err(unfit) => {
                     let Unfit { request, rejection } = *unfit;
@@ -158,13 +164,25 @@ impl Pipe {
         }
         let session = self.session.lock().clone();
         match session {
-            Some(session) => Ok(legacy(request, &session, &self.principal, self.transport)),
+            Some(session) => Ok(legacy(
+                request,
+                &session,
+                &self.principal,
+                self.transport,
+                self.gate.parts.clock.wall(),
+            )),
             // The one request that may come before the handshake.
             None if request.method.as_str() == method::PING.name => {
                 let revision = Revision::LATEST_LEGACY;
                 let principal = Arc::clone(&self.principal);
                 let session = Arc::new(Session::new(principal, revision));
-                Ok(legacy(request, &session, &self.principal, self.transport))
+                Ok(legacy(
+                    request,
+                    &session,
+                    &self.principal,
+                    self.transport,
+                    self.gate.parts.clock.wall(),
+                ))
             }
             None => {
                 let why = Rejection::NotAllowed(
@@ -196,7 +214,12 @@ impl Pipe {
             Err(full) => return unrecorded(Some(request.id()), session.revision, &full).body,
         };
         let listener = Listener::of_session(&self.gate, &session, &self.principal);
-        let result = lists::initialized(&self.principal, &self.gate.view(), session.revision);
+        let result = lists::initialized(
+            &self.principal,
+            &self.gate.facts(&session.client),
+            &self.gate.view(),
+            session.revision,
+        );
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
         record.close(Outcome::Ok, 200, body.len());
         let over = session.over.clone();

@@ -86,7 +86,13 @@ impl Desk {
         let deadline = view.settings.catalog.list_deadline;
         let looks = known.iter().map(async |(id, task)| {
             let entry = view.catalog.tools.served(&task.upstream, &task.tool)?;
-            if !may_see(&asked.principal, entry, &entry.item.key, view) {
+            if !may_see(
+                &asked.principal,
+                entry,
+                &entry.item.key,
+                &asked.facts(None),
+                view,
+            ) {
                 return None;
             }
             let mut caller = asked.caller.clone();

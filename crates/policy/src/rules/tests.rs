@@ -14,6 +14,7 @@ fn role(name: &str, allow: &[&str], deny: &[&str]) -> Role {
         name: RoleName::new(name).unwrap(),
         members: BTreeSet::new(),
         allow: patterns(allow),
+        ask: Vec::new(),
         deny: patterns(deny),
     }
 }
@@ -32,11 +33,22 @@ fn decide(roles: Vec<Role>, held: &[&str], upstream: &str, name: &str) -> String
     };
     let upstream = UpstreamId::parse(upstream).unwrap();
     let subject = Subject {
+        verb: Verb::Use,
         kind: SubjectKind::Tool,
+        server: None,
         upstream: &upstream,
         name,
+        traits: Traits::default(),
+        memo: None,
     };
-    match Rules::new(roles).unwrap().decide(&principal, &subject) {
+    let facts = Facts {
+        arguments: None,
+        client: "test/1",
+        now: SystemTime::UNIX_EPOCH,
+    };
+    let rules = Rules::new(roles).unwrap();
+    match rules.decide(&principal, &subject, &facts) {
+        Decision::Ask(ask) => format!("ask by {}", ask.rule),
         Decision::Allow(rule) => format!("allow by {rule}"),
         Decision::Deny(rule) => format!("deny by {rule}"),
         Decision::Unseen => "unseen".to_owned(),

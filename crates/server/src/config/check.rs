@@ -447,10 +447,11 @@ fn rules(raw: &BTreeMap<String, RawRole>, complaints: &mut Complaints) -> Option
     let mut whole = true;
     for (name, raw) in raw {
         let role = complaints.at(name, |complaints| {
-            if name == Rules::OWNER && !(raw.allow.is_empty() && raw.deny.is_empty()) {
+            let is_empty = raw.allow.is_empty() && raw.ask.is_empty() && raw.deny.is_empty();
+            if name == Rules::OWNER && !is_empty {
                 complaints.add(
                     "is built in and allows everything",
-                    "leave out its `allow` and `deny`; it can have members",
+                    "leave out its `allow`, `ask` and `deny`; it can have members",
                 );
                 return None;
             }
@@ -465,11 +466,13 @@ fn rules(raw: &BTreeMap<String, RawRole>, complaints: &mut Complaints) -> Option
                 all(&raw.members, complaints, member)
             });
             let allow = complaints.at("allow", |complaints| all(&raw.allow, complaints, pattern));
+            let ask = complaints.at("ask", |complaints| all(&raw.ask, complaints, pattern));
             let deny = complaints.at("deny", |complaints| all(&raw.deny, complaints, pattern));
             Some(Role {
                 name: name?,
                 members: members?.into_iter().collect(),
                 allow: allow?,
+                ask: ask?,
                 deny: deny?,
             })
         });

@@ -171,6 +171,9 @@ pub(super) struct RawRole {
     /// Entries they may see and use, as patterns such as `files.read_*`.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// Entries they may use once a person has said yes.
+    #[serde(default)]
+    pub ask: Vec<String>,
     /// Entries they may not, whatever any role allows.
     #[serde(default)]
     pub deny: Vec<String>,

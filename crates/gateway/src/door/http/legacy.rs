@@ -48,7 +48,13 @@ impl Gate {
         };
         match frame {
             Frame::Request(request) => {
-                let asked = legacy(request, &session, principal, TRANSPORT);
+                let asked = legacy(
+                    request,
+                    &session,
+                    principal,
+                    TRANSPORT,
+                    self.parts.clock.wall(),
+                );
                 self.respond_in(asked, session, form).await
             }
             Frame::Notification(note) => {
@@ -182,7 +188,12 @@ impl Gate {
                 return HttpReply::whole(unrecorded(Some(request.id()), session.revision, &full));
             }
         };
-        let result = lists::initialized(principal, &self.view(), session.revision);
+        let result = lists::initialized(
+            principal,
+            &self.facts(&session.client),
+            &self.view(),
+            session.revision,
+        );
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
         record.close(Outcome::Ok, 200, body.len());
         let mut reply = HttpReply::whole(Reply {
@@ -319,7 +330,13 @@ async fn answers(
             Some(reply.await.body)
         }
         Ok(Frame::Request(request)) => {
-            let asked = legacy(request, &session, &principal, TRANSPORT);
+            let asked = legacy(
+                request,
+                &session,
+                &principal,
+                TRANSPORT,
+                gate.parts.clock.wall(),
+            );
             let session = Some(Arc::clone(&session));
             let call = Box::pin(answer(Arc::clone(&gate), asked, session, None));
             Some(call.await.body)

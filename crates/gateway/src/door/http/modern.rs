@@ -26,7 +26,8 @@ impl Gate {
         request: Request,
     ) -> HttpReply {
         let said = header(headers, mcp::PROTOCOL_VERSION);
-        let checked = modern(request, principal, TRANSPORT, said);
+        let at = self.parts.clock.wall();
+        let checked = modern(request, principal, TRANSPORT, said, at);
         let checked = checked.and_then(|mut asked| {
             asked.mirrored = Some(said_of_arguments(headers));
             match mirrored(&asked, headers) {

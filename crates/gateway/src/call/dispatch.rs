@@ -1,0 +1,121 @@
+//! The upstream does it: nothing that is not [`Authorized`] gets here.
+
+use std::pin::{Pin, pin};
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use policy::Instant;
+use upstream::Events;
+use wire::method::Subject;
+use wire::{Era, Outcome, Params, Reference, json};
+
+use super::{Authorized, Call, View};
+use crate::catalog::Entry;
+use crate::exchange::{Desk, Exchange};
+use crate::limits::Permit;
+use crate::{Rejection, heartbeat};
+
+/// Has the upstream do it, with a heartbeat for the client. The permit is held until the answer is here.
+pub(super) async fn dispatch(
+    authorized: &Authorized<'_>,
+    _permit: Permit,
+    desk: &Desk,
+    events: Option<&Events>,
+    view: &View,
+    now: Instant,
+) -> Result<upstream::Reply, Rejection> {
+    let Call {
+        asked,
+        method,
+        params,
+        entry,
+        task,
+        ..
+    } = &authorized.call;
+    let is_named = matches!(method.subject, Subject::Tool | Subject::Prompt)
+        || matches!(params.reference, Some(Reference::Prompt(_)));
+    if method.name == wire::method::COMPLETE.name && !entry.link.snapshot().listing.completes {
+        // Not asked what it never offered; to the client that is "nothing to suggest".
+        let nothing =
+            Bytes::from_static(br#"{"completion":{"values":[],"total":0,"hasMore":false}}"#);
+        return Ok(upstream::Reply {
+            outcome: Outcome::Result(nothing),
+            era: Era::Legacy,
+        });
+    }
+    if let (Subject::Resource, Some(session), Some(uri)) =
+        (method.subject, &asked.session, &params.uri)
+        && method.name == wire::method::SUBSCRIBE.name
+    {
+        Box::pin(session.subscriptions.add(&entry.link, uri)).await?;
+        return Ok(upstream::Reply {
+            outcome: Outcome::Result(Bytes::from_static(b"{}")),
+            era: Era::Legacy,
+        });
+    }
+    let mut request = upstream::Request {
+        method,
+        extension: (method.subject == Subject::Method).then(|| entry.item.key.clone()),
+        params: Params::clone(params),
+        name: is_named.then(|| entry.item.key.clone()),
+        task_id: task.as_ref().map(|task| task.id.clone()),
+        input: None,
+        mirrored: mirrored(entry, params),
+        caller: asked.caller.clone(),
+    };
+    if let Some(task) = task {
+        task.direct(&mut request.caller);
+    }
+    let calls = &view.settings.calls;
+    let (events, heartbeat) = heartbeat::between(calls.heartbeat, request.progress_token(), events);
+    let exchange = Exchange {
+        link: &entry.link,
+        request,
+        principal: &asked.principal.id,
+        era: asked.revision.era(),
+        key: &entry.key,
+        events: events.as_ref(),
+        carrier: None,
+        now,
+    };
+    let may_be_task = view.catalog.tasks
+        && method.name == wire::method::TOOLS_CALL.name
+        && entry.link.snapshot().listing.tasks;
+    let abilities = asked.caller.abilities;
+    // Tasks are rare: only the way of all other calls is not behind a box.
+    let answer: Either<Pin<Box<dyn Future<Output = _> + Send + '_>>, _> = match task {
+        Some(task) => Either::Left(Box::pin(desk.follow(exchange, task, abilities))),
+        None if may_be_task => Either::Left(Box::pin(desk.call_tool(
+            exchange,
+            &entry.item,
+            asked.revision,
+        ))),
+        None => Either::Right(desk.exchange(exchange)),
+    };
+    let answer = pin!(answer);
+    let answer = heartbeat::over(heartbeat, answer);
+    let Some(waited) = calls.deadline(&asked.client) else {
+        return answer.await;
+    };
+    // Dropped at the deadline, the call is cancelled upstream.
+    tokio::time::timeout(waited, answer)
+        .await
+        .unwrap_or_else(|_elapsed| {
+            Err(Rejection::Upstream {
+                upstream: entry.link.id().clone(),
+                cause: upstream::Error::Silent { waited },
+            })
+        })
+}
+
+/// The headers that repeat arguments, for a modern upstream over HTTP.
+fn mirrored(entry: &Entry, params: &Params) -> Vec<(String, String)> {
+    let mirrored = entry.mirrored();
+    if mirrored.is_empty() {
+        return Vec::new();
+    }
+    let arguments = params.arguments();
+    json::strict_value(arguments.as_deref().unwrap_or(b"{}"))
+        .map(|arguments| mirrored.values(&arguments))
+        .unwrap_or_default()
+}

@@ -1,0 +1,1 @@
+-- Definitions of entries as they were approved.

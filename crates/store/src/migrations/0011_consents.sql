@@ -1,0 +1,1 @@
+-- Consents, and requests for them that wait for a person.

@@ -1,0 +1,1 @@
+-- What was used up of quotas.
