@@ -34,7 +34,10 @@ impl AskError {
     /// Whether policy said no, rather than something having failed.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self.code, code::LIMITED | code::UNAUTHENTICATED)
+        matches!(
+            self.code,
+            code::LIMITED | code::UNAUTHENTICATED | code::DENIED | code::UNCONSENTED
+        )
     }
 }
 
