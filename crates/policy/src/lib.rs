@@ -17,8 +17,11 @@ pub mod schema;
 mod scope;
 
 pub use clock::{Clock, Instant};
-pub use limit::Limit;
-pub use name::{NameError, PrincipalId, RoleName, ServerName, UpstreamId};
+pub use limit::{
+    Adaptive, Amount, Bounds, Bucket, Cost, Counted, CountedEntry, Every, Limit, LimitRule, Per,
+    QuotaRule, Selector, Window,
+};
+pub use name::{LimitName, NameError, PrincipalId, RoleName, ServerName, UpstreamId};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Credential, Principal, Token};
 pub use rules::{

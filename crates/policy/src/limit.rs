@@ -1,13 +1,23 @@
-//! How often: the arithmetic of a rate limit.
+//! How often and how much: which counters a call is counted against, and what each of them allows.
 //!
-//! GCRA, the leaky bucket that keeps one number per counter: the theoretical arrival time, at which the
-//! bucket would be empty again. Pure integer nanoseconds, so that a script in a shared store can do the
-//! same sums. Where the number is kept between calls, and for whom, is the gateway's.
+//! A rate limit is a leaky bucket ([`Limit`]); a quota is an amount for a day or a month ([`QuotaRule`]). Both
+//! choose their calls in the same words ([`Selector`]), and have a counter for each holder that these words make.
+//! Where the counters are kept, and the sums of a bucket, are `store::shared`'s, so that a script in Redis stands beside
+//! the code that it must agree with; what a client is told is `gateway`'s. How many calls an upstream bears at once is
+//! found out by [`Adaptive`].
 
-use std::num::NonZeroU32;
+mod adaptive;
+mod quota;
+mod select;
+
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use crate::Instant;
+use crate::LimitName;
+
+pub use adaptive::{Adaptive, Bounds};
+pub use quota::{Amount, Cost, Every, QuotaRule, Window};
+pub use select::{Counted, CountedEntry, Per, Selector};
 
 /// At most `max` at once, and from then on one every `per / max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,49 +29,79 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Takes `cost` out of the bucket whose arrival time was `arrival` (`None`: untouched so far).
-    ///
-    /// # Errors
-    /// How long until the same call would be allowed, exactly; `Duration::MAX` if it never will be, because
-    /// it costs more than the whole bucket. A refusal changes nothing.
+    /// As it was; goes with its last caller, `gateway::limits`.
     pub fn take(
         &self,
-        arrival: Option<Instant>,
-        now: Instant,
+        arrival: Option<crate::Instant>,
+        now: crate::Instant,
         cost: NonZeroU32,
-    ) -> Result<Instant, Duration> {
-        if cost > self.max {
-            return Err(Duration::MAX);
-        }
-        // 128 bits hold the longest `Duration` times the largest `u32`: nothing here can overflow.
+    ) -> Result<crate::Instant, Duration> {
+        let interval = u128::from(self.interval().get());
         let now = now.0.as_nanos();
-        let interval = self.interval();
         let arrival = arrival.map_or(now, |arrival| arrival.0.as_nanos().max(now));
         let next = arrival + interval * u128::from(cost.get());
         let latest = now + interval * u128::from(self.max.get());
+        let nanos = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         if next <= latest {
-            Ok(Instant(duration(next)))
+            Ok(crate::Instant(nanos(next)))
         } else {
-            Err(duration(next - latest))
+            Err(nanos(next - latest))
         }
     }
 
-    /// Nanoseconds between two calls in the long run; rounded up, so that rounding never lets one more in.
-    fn interval(&self) -> u128 {
-        self.per
-            .as_nanos()
-            .div_ceil(u128::from(self.max.get()))
-            .max(1)
+    /// Nanoseconds between two calls in the long run; rounded up, so that rounding never lets one more in. Saturates at
+    /// some 584 years.
+    #[must_use]
+    pub fn interval(&self) -> NonZeroU64 {
+        let per = u64::try_from(self.per.as_nanos()).unwrap_or(u64::MAX);
+        NonZeroU64::new(per.div_ceil(u64::from(self.max.get()))).unwrap_or(NonZeroU64::MIN)
     }
 }
 
-/// Saturates where a `Duration` ends, in some 500 thousand million years.
-fn duration(nanos: u128) -> Duration {
-    const SECOND: u128 = 1_000_000_000;
-    match (u64::try_from(nanos / SECOND), u32::try_from(nanos % SECOND)) {
-        (Ok(seconds), Ok(nanos)) => Duration::new(seconds, nanos),
-        _ => Duration::MAX,
+/// A rate limit of the config.
+#[derive(Debug, Clone)]
+pub struct LimitRule {
+    /// What it is called in the config, in refusals and in metrics.
+    pub name: LimitName,
+    /// Which calls it counts, and by what.
+    pub selector: Selector,
+    /// How many of them.
+    pub limit: Limit,
+    /// How much one call takes out of the bucket.
+    pub cost: NonZeroU32,
+}
+
+/// One bucket that a call takes from.
+#[derive(Debug, Clone)]
+pub struct Bucket<'r> {
+    /// Whose.
+    pub rule: &'r LimitRule,
+    /// The bucket's own name: the rule's, and the holder's.
+    pub key: String,
+}
+
+impl LimitRule {
+    /// The buckets that a call takes from under this rule; none if the rule does not speak of it.
+    pub fn buckets<'r>(&'r self, counted: &Counted<'_>, into: &mut Vec<Bucket<'r>>) {
+        self.selector.holders(counted, |holder| {
+            into.push(Bucket {
+                rule: self,
+                key: counter(&self.name, holder),
+            });
+        });
     }
+}
+
+/// The name of a counter. No space can stand in a rule's name, so two counters never share one.
+fn counter(rule: &LimitName, holder: &[&str]) -> String {
+    let bytes = holder.iter().map(|part| part.len() + 1).sum::<usize>();
+    let mut key = String::with_capacity(rule.as_str().len() + bytes);
+    key.push_str(rule.as_str());
+    for part in holder {
+        key.push(' ');
+        key.push_str(part);
+    }
+    key
 }
 
 #[cfg(test)]

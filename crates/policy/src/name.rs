@@ -110,6 +110,14 @@ name!(
     |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
 );
 
+name!(
+    /// The name of a rate limit or quota, in the config, in refusals and in metrics.
+    LimitName,
+    48,
+    "a-z, A-Z, 0-9, `-` and `_`",
+    |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
+);
+
 impl UpstreamId {
     /// As [`UpstreamId::new`], and refuses `__` too.
     ///

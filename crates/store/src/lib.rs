@@ -14,9 +14,11 @@ mod list;
 mod migrate;
 mod node;
 mod notes;
+mod quotas;
 mod replays;
 mod revocations;
 mod secrets;
+pub mod shared;
 mod store;
 mod time;
 mod upstream_tokens;
@@ -32,6 +34,7 @@ pub use changes::{Changes, Counts};
 pub use error::Error;
 pub use keys::{KeyHashKind, KeyRotation, KeyRow};
 pub use notes::{Note, NoteDraft};
+pub use quotas::{QuotaKey, QuotaUsed};
 pub use revocations::RevocationRow;
 pub use secrets::{
     DATA_KEY_ID_LEN, DataKeyKind, DataKeyRow, Rewrapped, SealedColumn, SealedValue, SecretRow,
