@@ -7,14 +7,16 @@
 pub mod canonical;
 mod clock;
 pub mod config;
+pub mod confusable;
 mod limit;
 mod name;
 mod nearest;
 mod pattern;
 mod principal;
-mod rules;
+pub mod rules;
 pub mod schema;
 mod scope;
+pub mod screen;
 
 pub use clock::{Clock, Instant};
 pub use limit::{

@@ -75,6 +75,19 @@ impl Pattern {
         })
     }
 
+    /// `*`.
+    pub(crate) fn everything() -> Self {
+        Self {
+            upstream: Arc::from("*"),
+            entry: Arc::from("*"),
+        }
+    }
+
+    /// The upstream that it is about, if it can be about no other.
+    pub(crate) fn only_upstream(&self) -> Option<&str> {
+        (!self.upstream.contains(['*', '?'])).then_some(&*self.upstream)
+    }
+
     /// Whether it speaks of this entry; `name` is the upstream's own, or the URI of a resource.
     #[must_use]
     pub fn matches(&self, upstream: &UpstreamId, name: &str) -> bool {
@@ -100,7 +113,7 @@ impl fmt::Display for Pattern {
 /// Holds `text` against `pattern`, all of it.
 ///
 /// Only the last star is ever tried again, so the work is at most pattern times text, whatever they are.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
     let mut last_star: Option<(Chars<'_>, Chars<'_>)> = None;
     loop {
