@@ -426,6 +426,7 @@ pub(crate) fn principal(
         client: None,
         scopes: Scopes::EVERY,
         expires_at: None,
+        claims: Arc::default(),
     }
 }
 

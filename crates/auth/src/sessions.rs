@@ -123,6 +123,7 @@ fn is_void(held: &HeldSession, revoked: &Snapshot) -> bool {
             client: held.client.as_deref().map(Into::into),
             scopes: Scopes::NONE,
             expires_at: None,
+            claims: Default::default(),
         })
 }
 

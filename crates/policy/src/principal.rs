@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde_json::{Map, Value};
+
 use crate::{PrincipalId, RoleName, Rules, Scopes};
 
 /// How a principal proved who it is. Public parts only: ids and fingerprints, never what was presented.
@@ -65,6 +67,8 @@ pub struct Principal {
     pub scopes: Scopes,
     /// When the proof ends.
     pub expires_at: Option<SystemTime>,
+    /// What its token says of it besides, of that what the config keeps (`auth.issuers.X.claims`).
+    pub claims: Arc<Map<String, Value>>,
 }
 
 impl Principal {

@@ -1,16 +1,35 @@
 //! Decides whether a principal may reach an entry.
 //!
-//! Pure: a principal and a subject go in, a decision comes out. What a pattern matches is `pattern`; that
-//! an entry nobody may reach looks unknown is the gateway's doing. Start at [`Rules::decide`].
+//! Pure: a principal, a subject and facts go in, a decision comes out. Every rule is a policy of Cedar (`rules/cedar`),
+//! and what nobody allows is unseen: there is no way to a decision but through them. What depends on nothing but the
+//! roles held is found out once and kept (`rules/memo`); what the rules come to together is `rules/verdict`, and why is
+//! [`Rules::explain`]. What a pattern matches is `pattern`; that an entry nobody may reach looks unknown is the gateway's
+//! doing. Start at [`Rules::decide`].
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cedar;
+mod explain;
+mod memo;
+mod rule;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use crate::{Pattern, Principal, PrincipalId, RoleName, ServerName, UpstreamId};
+use cedar::Compiled;
+use memo::{Holder, Uris};
+use verdict::{Law, Verdict};
+
+pub use cedar::{Condition, ConditionError, Uncompiled, Why};
+pub use explain::{Explanation, Said, Spoken};
+pub use memo::Memo;
+pub use rule::{About, Effect, Rule, Target, TargetError};
+pub use verdict::Elsewhere;
 
 /// What is to be done with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,9 +110,14 @@ pub struct Facts<'a> {
     pub now: SystemTime,
 }
 
-/// Decisions about one entry that depend on nothing but the roles held, once made.
-#[derive(Debug, Default)]
-pub struct Memo {}
+impl Facts<'_> {
+    /// Nothing is known: for what does not depend on facts.
+    const NONE: Facts<'static> = Facts {
+        arguments: None,
+        client: "",
+        now: SystemTime::UNIX_EPOCH,
+    };
+}
 
 /// May it be reached, and says who?
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,8 +191,6 @@ impl fmt::Display for RuleId {
     }
 }
 
-static OWNER_RULE: LazyLock<RuleId> = LazyLock::new(|| RuleId("role owner: allow *".into()));
-
 /// A role as the config defines it.
 #[derive(Debug, Clone)]
 pub struct Role {
@@ -177,11 +199,11 @@ pub struct Role {
     /// Who holds it.
     pub members: BTreeSet<PrincipalId>,
     /// What it may reach.
-    pub allow: Vec<Pattern>,
+    pub allow: Vec<Rule>,
     /// What its holders may reach once a person has said yes.
-    pub ask: Vec<Pattern>,
+    pub ask: Vec<Rule>,
     /// What nobody who holds it may reach, whatever else allows it.
-    pub deny: Vec<Pattern>,
+    pub deny: Vec<Rule>,
 }
 
 /// Why roles are no set of rules.
@@ -195,27 +217,71 @@ pub enum RulesError {
     /// Two definitions would be one too many.
     #[error("the role `{0}` is defined twice")]
     Twice(RoleName),
+    /// Its condition was read and still is none.
+    #[error("{rule}: {cause}")]
+    Uncompiled {
+        /// Which rule.
+        rule: RuleId,
+        /// Why.
+        #[source]
+        cause: Uncompiled,
+    },
 }
 
 /// All rules, compiled. An immutable snapshot: a call sees one from start to end.
-#[derive(Debug, Clone, Default)]
-pub struct Rules {
-    roles: BTreeMap<RoleName, Compiled>,
+#[derive(Debug, Clone)]
+pub struct Rules(Arc<Snapshot>);
+
+#[derive(Debug)]
+struct Snapshot {
+    /// Marks what was found out under these rules.
+    generation: u64,
+    /// In the order of their numbers.
+    laws: Vec<Arc<Law>>,
+    roles: BTreeMap<RoleName, Held>,
+    /// Decisions about what is no entry of a catalog.
+    uris: Uris,
 }
 
-#[derive(Debug, Clone)]
-struct Compiled {
+/// What a role brings: the numbers of its rules, by the upstreams that they are about.
+#[derive(Debug, Default)]
+struct Held {
     members: BTreeSet<PrincipalId>,
-    allow: Vec<Rule>,
-    ask: Vec<Rule>,
-    deny: Vec<Rule>,
+    named: HashMap<Box<str>, Vec<usize>>,
+    anywhere: Vec<usize>,
 }
 
-#[derive(Debug, Clone)]
-struct Rule {
-    id: RuleId,
-    pattern: Pattern,
+impl Held {
+    fn learn(&mut self, number: usize, pattern: &Pattern) {
+        match pattern.only_upstream() {
+            Some(upstream) => self.named.entry(upstream.into()).or_default().push(number),
+            None => self.anywhere.push(number),
+        }
+    }
+
+    /// The numbers of its rules that may be about an upstream.
+    fn about(&self, upstream: &UpstreamId) -> impl Iterator<Item = usize> {
+        let named = self.named.get(upstream.as_str());
+        self.anywhere
+            .iter()
+            .chain(named.into_iter().flatten())
+            .copied()
+    }
+
+    fn all(&self) -> impl Iterator<Item = usize> {
+        self.anywhere
+            .iter()
+            .chain(self.named.values().flatten())
+            .copied()
+    }
 }
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// The number of the owner's rule: before all others.
+const OWNER: usize = 0;
+/// The number of the rule on sampling: it speaks where an upstream may be used at all.
+const SAMPLING: usize = 1;
 
 impl Rules {
     /// The built-in role that allows everything.
@@ -226,105 +292,156 @@ impl Rules {
     /// # Errors
     /// If a role is defined twice, or the built-in one anew.
     pub fn new(roles: Vec<Role>) -> Result<Self, RulesError> {
-        let mut compiled = BTreeMap::new();
+        let mut laws = vec![Arc::new(owner()?), Arc::new(sampling()?)];
+        let mut held: BTreeMap<RoleName, Held> = BTreeMap::new();
         for role in roles {
             let is_empty = role.allow.is_empty() && role.ask.is_empty() && role.deny.is_empty();
             if role.name.as_str() == Self::OWNER && !is_empty {
                 return Err(RulesError::Owner);
             }
-            let rules = |verb: &str, patterns: Vec<Pattern>| {
-                let rule = |pattern: Pattern| Rule {
-                    id: RuleId(format!("role {}: {verb} {pattern}", role.name).into()),
-                    pattern,
-                };
-                patterns.into_iter().map(rule).collect()
+            let mut brings = Held {
+                members: role.members,
+                ..Held::default()
             };
-            let (allow, deny) = (rules("allow", role.allow), rules("deny", role.deny));
-            let ask = rules("ask", role.ask);
-            if compiled
-                .insert(
-                    role.name.clone(),
-                    Compiled {
-                        members: role.members,
-                        allow,
-                        ask,
-                        deny,
-                    },
-                )
-                .is_some()
-            {
+            let lists = [
+                (Effect::Allow, role.allow),
+                (Effect::Ask, role.ask),
+                (Effect::Deny, role.deny),
+            ];
+            for (effect, rules) in lists {
+                for rule in rules {
+                    let number = laws.len();
+                    brings.learn(number, &rule.target.pattern);
+                    laws.push(Arc::new(law(number, effect, &role.name, rule)?));
+                }
+            }
+            if held.insert(role.name.clone(), brings).is_some() {
                 return Err(RulesError::Twice(role.name));
             }
         }
-        Ok(Self { roles: compiled })
+        Ok(Self(Arc::new(Snapshot {
+            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+            laws,
+            roles: held,
+            uris: Uris::default(),
+        })))
     }
 
     /// Whether `principal` may know of `subject`: with some arguments it could reach it, asked or not.
+    ///
+    /// Exact but for conditions that mix arguments with other things in one part (`a || b`): there it may say yes where
+    /// [`Rules::decide`] says no to all arguments, and never the reverse.
     #[must_use]
     pub fn may_see(&self, principal: &Principal, subject: &Subject<'_>, facts: &Facts<'_>) -> bool {
-        matches!(
-            self.decide(principal, subject, facts),
-            Decision::Allow(_) | Decision::Ask(_)
-        )
+        self.verdict(principal, subject)
+            .may_see(principal, subject, facts)
     }
 
     /// Whether `principal` may reach `subject`. Of all its roles' rules that speak of it, a denial beats a question, and
     /// a question a permission.
+    ///
+    /// A condition that cannot be judged (it looks at an argument that is not there, or compares a text with a number)
+    /// makes nothing looser: a denial holds, a permission does not, and a question is asked of what others permit. So it
+    /// is with all conditions over arguments where those are not known.
     #[must_use]
     pub fn decide(
         &self,
         principal: &Principal,
         subject: &Subject<'_>,
-        _facts: &Facts<'_>,
+        facts: &Facts<'_>,
     ) -> Decision {
-        let held = || {
-            principal
-                .roles
-                .iter()
-                .filter_map(|name| self.roles.get(name))
-        };
-        if let Some(rule) = held().find_map(|role| first_match(&role.deny, subject)) {
-            return Decision::Deny(rule);
-        }
-        if let Some(rule) = held().find_map(|role| first_match(&role.ask, subject)) {
-            let terms = Arc::default();
-            return Decision::Ask(Ask { rule, terms });
-        }
-        if principal
-            .roles
-            .iter()
-            .any(|name| name.as_str() == Self::OWNER)
-        {
-            return Decision::Allow(OWNER_RULE.clone());
-        }
-        held()
-            .find_map(|role| first_match(&role.allow, subject))
-            .map_or(Decision::Unseen, Decision::Allow)
+        self.verdict(principal, subject)
+            .decide(principal, subject, facts)
     }
 
-    /// Whether some rule allows `principal` anything of `upstream`: then its name is no news to it.
+    /// What is known of the subject for holders of these roles: found out now, if nobody asked before.
+    fn verdict(&self, principal: &Principal, subject: &Subject<'_>) -> Arc<Verdict> {
+        let make = || {
+            let laws = self.held(principal, subject);
+            let laws: Vec<Arc<Law>> = laws
+                .filter(|law| law.speaks_of(subject).is_ok())
+                .cloned()
+                .collect();
+            Verdict::new(&laws, principal, subject)
+        };
+        let holder = Holder::new(self.0.generation, &principal.roles);
+        match subject.memo {
+            Some(memo) => memo.verdict(holder, subject, make),
+            None => match self.0.uris.memo(subject) {
+                Some(memo) => memo.verdict(holder, subject, make),
+                None => Arc::new(make()),
+            },
+        }
+    }
+
+    /// The rules that the principal is under and that may speak of the subject, in their order.
+    fn held(
+        &self,
+        principal: &Principal,
+        subject: &Subject<'_>,
+    ) -> impl Iterator<Item = &Arc<Law>> {
+        let roles = principal
+            .roles
+            .iter()
+            .filter_map(|name| self.0.roles.get(name));
+        let mut numbers: Vec<usize> = roles
+            .flat_map(|role| role.about(subject.upstream))
+            .collect();
+        if principal.is_owner() {
+            numbers.push(OWNER);
+        }
+        if subject.verb == Verb::Sample && self.names(principal, subject.upstream) {
+            numbers.push(SAMPLING);
+        }
+        numbers.sort_unstable();
+        numbers
+            .into_iter()
+            .filter_map(|number| self.0.laws.get(number))
+    }
+
+    /// Whether some rule lets `principal` reach anything of `upstream`: then its name is no news to it.
     #[must_use]
     pub fn names(&self, principal: &Principal, upstream: &UpstreamId) -> bool {
-        principal.roles.iter().any(|name| {
-            let role = self.roles.get(name);
-            name.as_str() == Self::OWNER
-                || role.is_some_and(|role| {
-                    let mut allowed = role.allow.iter().chain(&role.ask);
-                    allowed.any(|rule| rule.pattern.is_about(upstream))
-                })
-        })
+        let mut numbers = principal
+            .roles
+            .iter()
+            .filter_map(|name| self.0.roles.get(name))
+            .flat_map(|role| role.about(upstream));
+        principal.is_owner()
+            || numbers.any(|number| {
+                let law = self.0.laws.get(number);
+                law.is_some_and(|law| law.permits_entries_of(upstream))
+            })
+    }
+
+    /// Whether some rule could let `principal` do anything in the admin API: then a credential for it makes sense.
+    #[must_use]
+    pub fn may_administer(&self, principal: &Principal) -> bool {
+        let roles = principal
+            .roles
+            .iter()
+            .filter_map(|name| self.0.roles.get(name));
+        let mut numbers = roles.flat_map(Held::all);
+        principal.is_owner()
+            || numbers.any(|number| {
+                self.0
+                    .laws
+                    .get(number)
+                    .is_some_and(|law| law.permits_administration())
+            })
     }
 
     /// Whether there is a role of that name; the built-in one always is.
     #[must_use]
     pub fn defines(&self, role: &RoleName) -> bool {
-        role.as_str() == Self::OWNER || self.roles.contains_key(role)
+        role.as_str() == Self::OWNER || self.0.roles.contains_key(role)
     }
 
     /// The roles that name `id` as a member.
     #[must_use]
     pub fn roles_of(&self, id: &PrincipalId) -> BTreeSet<RoleName> {
-        self.roles
+        self.0
+            .roles
             .iter()
             .filter(|(_, role)| role.members.contains(id))
             .map(|(name, _)| name.clone())
@@ -332,11 +449,59 @@ impl Rules {
     }
 }
 
-fn first_match(rules: &[Rule], subject: &Subject<'_>) -> Option<RuleId> {
-    rules
-        .iter()
-        .find(|rule| rule.pattern.matches(subject.upstream, subject.name))
-        .map(|rule| rule.id.clone())
+fn law(number: usize, effect: Effect, role: &RoleName, rule: Rule) -> Result<Law, RulesError> {
+    let id = RuleId::new(&format!("role {role}: {} {rule}", effect.as_str()));
+    let compiled = Compiled::new(number, effect, Some(role), &rule);
+    Ok(Law {
+        number,
+        effect,
+        compiled: compiled.map_err(|cause| RulesError::Uncompiled {
+            rule: id.clone(),
+            cause,
+        })?,
+        id,
+        target: Some(rule.target),
+        terms: Arc::new(rule.terms),
+    })
+}
+
+fn owner() -> Result<Law, RulesError> {
+    let id = RuleId::new("role owner: allow *");
+    let compiled = Compiled::everything(OWNER, Rules::OWNER);
+    Ok(Law {
+        number: OWNER,
+        effect: Effect::Allow,
+        compiled: compiled.map_err(|cause| RulesError::Uncompiled {
+            rule: id.clone(),
+            cause,
+        })?,
+        id,
+        target: None,
+        terms: Arc::default(),
+    })
+}
+
+/// An upstream may ask the client's model wherever its caller may use it at all, unless a rule asks or denies: it could
+/// as well answer with its question. The client asks its person anyway, as the protocol has it.
+fn sampling() -> Result<Law, RulesError> {
+    let rule = Rule::from(Target {
+        about: About::Sampling,
+        server: None,
+        pattern: Pattern::everything(),
+    });
+    let id = RuleId::new("gate: allow sampling for upstreams that may be used");
+    let compiled = Compiled::new(SAMPLING, Effect::Allow, None, &rule);
+    Ok(Law {
+        number: SAMPLING,
+        effect: Effect::Allow,
+        compiled: compiled.map_err(|cause| RulesError::Uncompiled {
+            rule: id.clone(),
+            cause,
+        })?,
+        id,
+        target: Some(rule.target),
+        terms: Arc::default(),
+    })
 }
 
 #[cfg(test)]

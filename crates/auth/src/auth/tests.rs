@@ -133,6 +133,7 @@ async fn a_key_speaks_for_its_principal_with_all_its_roles() {
         client: None,
         scopes: Scopes::EVERY,
         expires_at: None,
+        claims: Default::default(),
     };
     assert_eq!(*world.with(&key).await.unwrap(), expect);
     for scheme in ["Bearer", "bearer", "BEARER"] {

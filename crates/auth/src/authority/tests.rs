@@ -70,6 +70,7 @@ impl World {
                 client: None,
                 scopes: Scopes::EVERY,
                 expires_at: None,
+                claims: Default::default(),
             },
             clock,
             folder,

@@ -463,6 +463,7 @@ impl Authority {
             client: Some(client.id.as_str().into()),
             scopes: Scopes::NONE,
             expires_at: None,
+            claims: Default::default(),
         };
         let is_over = grant.revoked_at.is_some() || grant.expires_at <= wall;
         if is_over || self.parts.revocations.is_revoked(&holder) {

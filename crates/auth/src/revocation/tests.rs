@@ -54,6 +54,7 @@ fn holder(credential: Credential) -> Principal {
         client: Some("https://app.example/client.json".into()),
         scopes: Scopes::EVERY,
         expires_at: None,
+        claims: Default::default(),
     }
 }
 

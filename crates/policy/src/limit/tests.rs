@@ -18,6 +18,7 @@ fn principal(id: &str, roles: &[&str]) -> Principal {
         client: None,
         scopes: Scopes::CALLS,
         expires_at: None,
+        claims: Default::default(),
     }
 }
 

@@ -388,6 +388,7 @@ fn principal(name: &str) -> Principal {
         client: None,
         scopes: Scopes::EVERY,
         expires_at: None,
+        claims: Arc::default(),
     }
 }
 

@@ -1,0 +1,371 @@
+//! Cedar, the one evaluator: every rule is a policy in its language, and no other file knows it.
+//!
+//! A role is a group of principals, a pattern is a group of entries, and what is done is an action; so
+//! `deny = [{ tool = "tickets.update", when = 'context.args.priority == "p0"' }]` of the role `support` reads
+//!
+//! ```cedar
+//! forbid (principal in Role::"support", action in [Action::"use", Action::"task"], resource is Tool in Pattern::"tickets.update")
+//! when { context.args.priority == "p0" };
+//! ```
+//!
+//! A rule that asks is a permit too. Which of the rules that hold wins is [`super::verdict`]'s affair: here it is only
+//! told which hold, and of which nobody can say.
+
+mod condition;
+mod value;
+mod words;
+
+use std::fmt;
+use std::sync::Arc;
+
+use cedar_policy::pst::{
+    self, ActionConstraint, BinaryOp, Clause, EntityOrSlot, EntityType, EntityUID, Expr, Literal,
+    Name, PolicyID, PrincipalConstraint, PstConstructionError, ResourceConstraint, StaticPolicy,
+    Template, Var,
+};
+use cedar_policy::{
+    AuthorizationError, Authorizer, Entities, Entity, EntityUid, EvaluationError, Policy, PolicyId,
+    PolicySet, Request,
+};
+
+use super::rule::{Effect, Rule};
+use super::{Facts, Subject};
+use crate::{Pattern, Principal, RoleName};
+use condition::Needs;
+use value::{Nulls, TooMuch};
+use words::Action;
+
+pub use condition::{Condition, ConditionError};
+
+/// A rule as Cedar has it.
+#[derive(Debug, Clone)]
+pub(super) struct Compiled {
+    whole: Policy,
+    /// What of it can be judged without the arguments; `None`: nothing, so that with some arguments it does not hold.
+    without_arguments: Option<Policy>,
+    needs: Needs,
+}
+
+/// Why a rule could not be put into Cedar. None that was read can not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it cannot be put into Cedar: {0}")]
+pub struct Uncompiled(String);
+
+impl Compiled {
+    /// The policy of the rule with this number; `role`: whose rule it is, `None` for everybody's.
+    pub(super) fn new(
+        number: usize,
+        effect: Effect,
+        role: Option<&RoleName>,
+        rule: &Rule,
+    ) -> Result<Self, Uncompiled> {
+        let clauses = |condition: fn(&Condition) -> Vec<Clause>| {
+            rule.condition.as_ref().map(condition).unwrap_or_default()
+        };
+        let compiled = |clauses: Vec<Clause>| {
+            policy(number, effect, role, rule, clauses)
+                .map_err(|error| Uncompiled(error.to_string()))
+        };
+        let needs = rule.condition.as_ref().map(Condition::needs);
+        let needs = needs.unwrap_or_default();
+        let without_arguments = match effect {
+            // With other arguments it may not hold.
+            Effect::Deny if needs.args.is_some() => None,
+            _ => Some(compiled(clauses(Condition::clauses_without_arguments))?),
+        };
+        Ok(Self {
+            whole: compiled(clauses(Condition::clauses))?,
+            without_arguments,
+            needs,
+        })
+    }
+
+    /// The built-in rule that allows everything, whatever it is.
+    pub(super) fn everything(number: usize, role: &str) -> Result<Self, Uncompiled> {
+        let policy = || -> Result<Policy, PstConstructionError> {
+            let template = Template::new(
+                PolicyID(number.to_string().into()),
+                pst::Effect::Permit,
+                PrincipalConstraint::In(thing(words::ROLE, role)?),
+                ActionConstraint::Any,
+                ResourceConstraint::Any,
+            );
+            finished(template, Vec::new())
+        };
+        let whole = policy().map_err(|error| Uncompiled(error.to_string()))?;
+        Ok(Self {
+            without_arguments: Some(whole.clone()),
+            whole,
+            needs: Needs::default(),
+        })
+    }
+
+    /// Whether it says the same whoever calls, when, and with what.
+    pub(super) fn is_settled(&self) -> bool {
+        self.needs.is_settled()
+    }
+
+    /// Whether it looks at arguments.
+    pub(super) fn needs_arguments(&self) -> bool {
+        self.needs.args.is_some()
+    }
+
+    /// Whether it can be said without the arguments whether it could hold; and if that too is always so.
+    pub(super) fn could_always_hold(&self) -> bool {
+        self.without_arguments
+            .as_ref()
+            .is_some_and(|policy| !policy.has_non_scope_constraint())
+    }
+
+    /// The text of its policy, for people.
+    pub(super) fn text(&self) -> String {
+        self.whole.to_cedar().unwrap_or_default()
+    }
+}
+
+fn policy(
+    number: usize,
+    effect: Effect,
+    role: Option<&RoleName>,
+    rule: &Rule,
+    mut clauses: Vec<Clause>,
+) -> Result<Policy, PstConstructionError> {
+    let target = &rule.target;
+    let effect = match effect {
+        Effect::Allow | Effect::Ask => pst::Effect::Permit,
+        Effect::Deny => pst::Effect::Forbid,
+    };
+    let principal = match role {
+        Some(role) => PrincipalConstraint::In(thing(words::ROLE, role.as_str())?),
+        None => PrincipalConstraint::Any,
+    };
+    let actions = target.about.verbs().iter();
+    let actions = actions
+        .map(|verb| entity(words::ACTION, Action::name(*verb)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let group = thing(words::PATTERN, &target.pattern.to_string())?;
+    let resource = match target.about.kind() {
+        Some(kind) => {
+            let (kind, _) = words::kind(kind);
+            ResourceConstraint::IsIn(EntityType(Name::unqualified(kind)?), group)
+        }
+        None => ResourceConstraint::In(group),
+    };
+    if let Some(server) = &target.server {
+        let server = Expr::Literal(Literal::EntityUID(entity(words::SERVER, server.as_str())?));
+        let is_through = Expr::BinaryOp {
+            op: BinaryOp::In,
+            left: Arc::new(Expr::Var(Var::Resource)),
+            right: Arc::new(server),
+        };
+        clauses.insert(0, Clause::When(Arc::new(is_through)));
+    }
+    let template = Template::new(
+        PolicyID(number.to_string().into()),
+        effect,
+        principal,
+        ActionConstraint::In(actions),
+        resource,
+    );
+    finished(template, clauses)
+}
+
+/// A permit with these clauses, to be checked.
+fn policy_of(clauses: Vec<Clause>) -> Result<Policy, PstConstructionError> {
+    let template = Template::new(
+        PolicyID("rule".into()),
+        pst::Effect::Permit,
+        PrincipalConstraint::Any,
+        ActionConstraint::Any,
+        ResourceConstraint::Any,
+    );
+    finished(template, clauses)
+}
+
+fn finished(template: Template, clauses: Vec<Clause>) -> Result<Policy, PstConstructionError> {
+    let template = template.try_with_clauses(clauses)?;
+    Policy::from_pst(StaticPolicy::try_from(template)?.into())
+}
+
+fn entity(kind: &str, id: &str) -> Result<EntityUID, PstConstructionError> {
+    Ok(EntityUID {
+        ty: EntityType(Name::unqualified(kind)?),
+        eid: id.into(),
+    })
+}
+
+fn thing(kind: &str, id: &str) -> Result<EntityOrSlot, PstConstructionError> {
+    entity(kind, id).map(EntityOrSlot::Entity)
+}
+
+/// Policies that are asked together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Set {
+    policies: PolicySet,
+    /// Those of the rules that are in it.
+    numbers: Vec<usize>,
+    needs: Needs,
+}
+
+impl Set {
+    /// All that these rules say.
+    pub(super) fn whole<'c>(rules: impl Iterator<Item = &'c Compiled>) -> Self {
+        Self::of(rules.map(|rule| (&rule.whole, &rule.needs)))
+    }
+
+    /// What these rules say that can be judged without the arguments.
+    pub(super) fn without_arguments<'c>(rules: impl Iterator<Item = &'c Compiled>) -> Self {
+        Self::of(rules.filter_map(|rule| Some((rule.without_arguments.as_ref()?, &rule.needs))))
+    }
+
+    fn of<'c>(rules: impl Iterator<Item = (&'c Policy, &'c Needs)>) -> Self {
+        let mut set = Self::default();
+        for (policy, needs) in rules {
+            // Refused only where a number is there twice, and each rule has its own.
+            if set.policies.add(policy.clone()).is_ok() {
+                set.numbers.extend(number(policy.id()));
+                set.needs.union(needs);
+            }
+        }
+        set
+    }
+
+    pub(super) fn needs_arguments(&self) -> bool {
+        self.needs.args.is_some()
+    }
+
+    /// Whether the rule of that number is in it.
+    pub(super) fn has(&self, number: usize) -> bool {
+        self.numbers.contains(&number)
+    }
+
+    /// Whether a `null` is among the arguments that it looks at: then there are two readings of them.
+    pub(super) fn meets_null(&self, facts: &Facts<'_>) -> bool {
+        value::has_nulls(facts.arguments, &self.needs.args)
+    }
+
+    /// Which of them hold, and of which nobody can say. `Err`: of none, for what they look at is too much to look at.
+    pub(super) fn ask(
+        &self,
+        principal: &Principal,
+        case: &Case,
+        subject: &Subject<'_>,
+        facts: &Facts<'_>,
+        reading: Reading,
+    ) -> Result<Heard, Why> {
+        let too_much = |_too_much: TooMuch| Why::TooMuch;
+        let who = value::principal(principal, &self.needs).map_err(too_much)?;
+        let nulls = match reading {
+            Reading::Written => Nulls::Kept,
+            Reading::WithoutNulls => Nulls::Dropped,
+        };
+        let context = value::context(subject, facts, &self.needs, nulls).map_err(too_much)?;
+        let request = Request::new(
+            who.uid(),
+            case.action.clone(),
+            case.entry.uid(),
+            context,
+            None,
+        )
+        .map_err(|_error| Why::Other)?;
+        let known = Entities::from_entities([who, case.entry.clone()], None);
+        let known = known.map_err(|_error| Why::Other)?;
+        let answer = Authorizer::new().is_authorized(&request, &self.policies, &known);
+        let (mut hold, mut fail) = (Vec::new(), Vec::new());
+        hold.extend(answer.diagnostics().reason().filter_map(number));
+        for AuthorizationError::PolicyEvaluationError(error) in answer.diagnostics().errors() {
+            fail.extend(number(error.policy_id()).map(|number| (number, Why::of(error.inner()))));
+        }
+        Ok(Heard { hold, fail })
+    }
+}
+
+/// The number of the rule that a policy is of.
+fn number(id: &PolicyId) -> Option<usize> {
+    AsRef::<str>::as_ref(id).parse().ok()
+}
+
+/// How the arguments are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// `null` is a value.
+    Written,
+    /// A member that is `null` is left out.
+    WithoutNulls,
+}
+
+/// What is done, and with what: the part of a question that is the same in every call.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    action: EntityUid,
+    entry: Entity,
+}
+
+impl Case {
+    /// `patterns` are those that match the entry.
+    pub(super) fn new(subject: &Subject<'_>, patterns: &[&Pattern]) -> Option<Self> {
+        Some(Self {
+            action: value::uid(words::ACTION, Action::name(subject.verb)).ok()?,
+            entry: value::entry(subject, patterns).ok()?,
+        })
+    }
+}
+
+/// What policies said, by the numbers of their rules.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heard {
+    /// Those that hold: where a deny does, no other.
+    pub(super) hold: Vec<usize>,
+    /// Those that could not be judged.
+    pub(super) fail: Vec<(usize, Why)>,
+}
+
+/// Why a condition could not be judged. Nothing of what was sent is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It looks at a member that is not there.
+    Missing,
+    /// It compares what cannot be compared.
+    Type,
+    /// It calculates beyond 64 bits.
+    Overflow,
+    /// The arguments are not known.
+    Unknown,
+    /// There are too many values among the arguments or claims, or they are nested too deep.
+    TooMuch,
+    /// The evaluator gave up.
+    Other,
+}
+
+impl Why {
+    fn of(error: &EvaluationError) -> Self {
+        match error {
+            EvaluationError::EntityDoesNotExist(_)
+            | EvaluationError::EntityAttrDoesNotExist(_)
+            | EvaluationError::RecordAttrDoesNotExist(_) => Self::Missing,
+            EvaluationError::TypeError(_)
+            | EvaluationError::FailedExtensionFunctionExecution(_) => Self::Type,
+            EvaluationError::IntegerOverflow(_) => Self::Overflow,
+            _ => Self::Other,
+        }
+    }
+
+    /// In words, behind "its condition could not be judged:".
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "it looks at a member that is not there",
+            Self::Type => "a value is not of the type that it wants",
+            Self::Overflow => "a number gets too large",
+            Self::Unknown => "the arguments are not known",
+            Self::TooMuch => "what it looks at is too large or too deep",
+            Self::Other => "the evaluator gave up",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
