@@ -8,12 +8,14 @@ mod audit;
 mod authority;
 mod browser_sessions;
 mod changes;
+mod consents;
 mod error;
 mod keys;
 mod list;
 mod migrate;
 mod node;
 mod notes;
+mod pins;
 mod quotas;
 mod replays;
 mod revocations;
@@ -31,9 +33,15 @@ pub use authority::{
 };
 pub use browser_sessions::BrowserSessionRow;
 pub use changes::{Changes, Counts};
+pub use consents::{
+    ConsentRequestRow, ConsentRow, ConsentSubject, Longest, RequestBounds, RequestState, Requested,
+};
 pub use error::Error;
 pub use keys::{KeyHashKind, KeyRotation, KeyRow};
 pub use notes::{Note, NoteDraft};
+pub use pins::{
+    DEFINITION_BYTES_MAX, PINS_PER_UPSTREAM_MAX, PinApproval, PinDraft, PinName, PinOffer, PinRow, PinState, Placed,
+};
 pub use quotas::{QuotaKey, QuotaUsed};
 pub use revocations::RevocationRow;
 pub use secrets::{
