@@ -1,11 +1,11 @@
 //! What the tests need from outside: other teams' servers and clients, pinned, under `target/peers/`.
 //!
 //! Installed once; a stamp holds a hash of the pins, so a changed pin installs anew. Nothing is retried and nothing
-//! is skipped: what cannot be installed is told with the line that installs it. [`schemas`] and [`sdk`] fetch what
+//! is skipped: what cannot be installed is told with the line that installs it. [`schemas`] and [`sources`] fetch what
 //! is in no package. `testkit::fixtures` finds what is put here.
 
 mod schemas;
-mod sdk;
+mod sources;
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -75,7 +75,7 @@ pub(crate) fn setup(tree: &Tree) -> Result<()> {
     let peers = tree.target.join("peers");
     let _lock = lock(&peers)?;
     peers_from_others(tree, &peers)?;
-    sdk::install(tree, &peers)?;
+    sources::install(tree, &peers)?;
     schemas::install(tree, &peers)
 }
 

@@ -30,5 +30,5 @@ pub use rules::{
     Ask, Decision, Facts, Memo, Remember, Role, RuleId, Rules, RulesError, Subject, SubjectKind,
     Terms, Traits, Verb,
 };
-pub use schema::{Fault, Schema, SchemaError};
+pub use schema::{Fault, PromptArguments, Schema, SchemaError};
 pub use scope::{Scope, Scopes};

@@ -221,6 +221,14 @@ impl Peers {
         self.there("schemas").map(PathBuf::from)
     }
 
+    /// The folder with the official JSON-Schema-Test-Suite: `tests/<draft>/*.json` and `remotes/`.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn json_schema_suite(&self) -> Result<PathBuf> {
+        self.there("json-schema-suite/json").map(PathBuf::from)
+    }
+
     /// A program of the Python environment.
     ///
     /// # Errors
