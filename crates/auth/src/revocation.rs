@@ -289,7 +289,8 @@ impl Revocations {
         };
         let counts = changes.counts()?;
         let known = source.counts;
-        if known == Some(counts) {
+        let counted = |counts: Counts| (counts.keys, counts.revocations);
+        if known.map(counted) == Some(counted(counts)) {
             return Ok(());
         }
         if known.is_none_or(|known| known.revocations != counts.revocations) {

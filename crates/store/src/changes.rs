@@ -1,6 +1,6 @@
 //! Notices what another connection or process committed, at the cost of one look at shared memory.
 //!
-//! Nearly every commit is an audit record. So a commit is only the occasion to look at two counters, which triggers
+//! Nearly every commit is an audit record. So a commit is only the occasion to look at a few counters, which triggers
 //! keep; only when one of them moved is there anything to read.
 
 use rusqlite::Connection;
@@ -15,6 +15,8 @@ pub struct Counts {
     pub keys: i64,
     /// `revocations`.
     pub revocations: i64,
+    /// `pins`.
+    pub pins: i64,
 }
 
 /// Looks for changes, on a connection of its own: SQLite tells each connection of the others' commits.
@@ -58,11 +60,12 @@ impl Changes {
         }
         let counts = self
             .connection
-            .prepare_cached("SELECT keys, revocations FROM changes")?
+            .prepare_cached("SELECT keys, revocations, pins FROM changes")?
             .query_row([], |row| {
                 Ok(Counts {
                     keys: row.get(0)?,
                     revocations: row.get(1)?,
+                    pins: row.get(2)?,
                 })
             })?;
         self.last = Some((version, counts));

@@ -704,10 +704,12 @@ impl Link {
             revision,
             offers,
             server,
+            identity,
             instructions,
             extensions,
         } = greeting;
         (listing.server, listing.instructions) = (server, instructions);
+        listing.identity = Some(identity);
         listing.extensions = extensions;
         listing.methods = self.methods();
         tracing::info!(
@@ -734,6 +736,7 @@ impl Link {
     fn publish_listing(&self, mut listing: Listing, announced: Announced) {
         let old = self.snapshot();
         listing.server.clone_from(&old.listing.server);
+        listing.identity.clone_from(&old.listing.identity);
         listing.instructions.clone_from(&old.listing.instructions);
         listing.extensions.clone_from(&old.listing.extensions);
         listing.methods = self.methods();

@@ -41,6 +41,8 @@ pub struct Listing {
     pub instructions: Option<String>,
     /// Its name and version, as said.
     pub server: String,
+    /// Its name and title as a JSON object, without the version; `None` for what is in this process.
+    pub identity: Option<String>,
 }
 
 /// One definition: the upstream's bytes, and where its key stands in them.

@@ -57,6 +57,8 @@ pub(crate) struct Greeting {
     pub(crate) revision: Revision,
     pub(crate) offers: Offers,
     pub(crate) server: String,
+    /// Its name and title, as a JSON object.
+    pub(crate) identity: String,
     pub(crate) instructions: Option<String>,
     /// The extensions it has: ids and settings as JSON text.
     pub(crate) extensions: Vec<(String, String)>,
@@ -423,6 +425,8 @@ fn read_greeting(result: &[u8], revision: Revision) -> Greeting {
     };
     let name = json::text(info.as_bytes(), "name").unwrap_or_else(|| "unnamed".to_owned());
     let version = json::text(info.as_bytes(), "version").unwrap_or_default();
+    let title = json::text(info.as_bytes(), "title");
+    let identity = serde_json::json!({ "name": name, "title": title }).to_string();
     let capabilities = raw(result, "capabilities");
     let mut offers = Offers::read(capabilities.as_bytes());
     // The first revision has completion without a capability for it.
@@ -431,6 +435,7 @@ fn read_greeting(result: &[u8], revision: Revision) -> Greeting {
         revision,
         offers,
         server: format!("{name} {version}").trim().to_owned(),
+        identity,
         instructions: json::text(result, "instructions"),
         extensions: extensions(&capabilities),
     }
