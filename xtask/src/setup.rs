@@ -68,12 +68,18 @@ const TOOLS: &[Tool] = &[
         probe: ("chromium", &["--version"]),
         package: "chromium",
     },
+    Tool {
+        name: "redis 5 or later",
+        probe: ("redis-server", &["--version"]),
+        package: "redis-server",
+    },
 ];
 
 /// Installs what is missing; does nothing, quickly, when all is there.
 pub(crate) fn setup(tree: &Tree) -> Result<()> {
     let peers = tree.target.join("peers");
     let _lock = lock(&peers)?;
+    tools()?;
     peers_from_others(tree, &peers)?;
     sources::install(tree, &peers)?;
     schemas::install(tree, &peers)
@@ -89,7 +95,6 @@ fn peers_from_others(tree: &Tree, peers: &Path) -> Result<()> {
         return Ok(());
     }
     println!("    installing the pinned peers into {}", peers.display());
-    tools()?;
     npm(tree, &pins.join("npm"), &peers.join("npm"))?;
     python(tree, &pins.join("py"), &peers.join("py"))?;
     fs::write(&stamp, wanted).context("writing the stamp")

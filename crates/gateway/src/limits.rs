@@ -1,102 +1,213 @@
-//! Counting calls: rate limits per principal, and how many may be in flight at once.
+//! Counting calls: how often (rate limits), how much (quotas), and how many at once (places).
+//!
+//! Rates are counted where gates may share them ([`store::shared`]), quotas in the database ([`quotas`]), places here
+//! ([`places`]). Which counters a call is counted in says [`policy::Selector`]. Within each of the three a call is
+//! counted in all or in none. Quotas are asked first, because what they took can be given back: a call that the rates or
+//! a later stage refuse uses up no quota. A rate counts what was tried. All counters outlive a reload: a new config does
+//! not hand out a fresh allowance.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
-use std::num::NonZeroU32;
+mod places;
+mod quotas;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
-use policy::{Instant, Limit, PrincipalId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use observe::Metrics;
+use policy::{Bucket, Clock, Counted, Instant, PrincipalId};
+use serde_json::{Value, json};
+use store::Store;
+use store::shared::{Shared, Take, TakeError, Taking};
+use tokio_util::sync::CancellationToken;
 use wire::method::LimitKey;
 
 use crate::Rejection;
+use crate::rejection::Measure;
+use crate::settings::Limits;
+use places::{Ending, Places};
+use quotas::{Charge, FLUSH_EVERY, Ledger};
 
-const SHARDS: usize = 16;
-/// Principals counted in one shard; over it, those who used nothing lately are forgotten.
-const SHARD_MAX: usize = 4_096;
+pub(crate) use places::Place;
 
-/// Counters that outlive a reload: a new config does not hand out a fresh allowance.
+/// All counters of a gate.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    hasher: RandomState,
-    shards: [Mutex<HashMap<(PrincipalId, LimitKey), Instant>>; SHARDS],
-    in_flight: Arc<Semaphore>,
-    in_flight_max: Mutex<usize>,
+    shared: Arc<dyn Shared>,
+    ledger: Arc<Ledger>,
+    places: Arc<Places>,
+    clock: Arc<dyn Clock>,
 }
 
-/// A place among the calls in flight; handed back when dropped.
+/// A call that was counted and has its place, which is free again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    _place: OwnedSemaphorePermit,
+    place: Place,
+    charge: Charge,
 }
 
 impl Counters {
-    pub(crate) fn new(in_flight_max: usize) -> Self {
+    pub(crate) fn new(
+        limits: &Limits,
+        shared: Arc<dyn Shared>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
-            hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
-            in_flight: Arc::new(Semaphore::new(in_flight_max)),
-            in_flight_max: Mutex::new(in_flight_max),
+            shared,
+            ledger: Ledger::new(store),
+            places: Places::new(limits, Arc::clone(&clock)),
+            clock,
         }
     }
 
-    /// Takes over a new bound on calls in flight.
-    pub(crate) fn resize(&self, in_flight_max: usize) {
-        let mut current = self.in_flight_max.lock();
-        if in_flight_max > *current {
-            self.in_flight.add_permits(in_flight_max - *current);
-        } else {
-            // Places that are taken now shrink the next time the bound is set.
-            let gone = self.in_flight.forget_permits(*current - in_flight_max);
-            *current -= gone;
-            return;
-        }
-        *current = in_flight_max;
+    /// Takes over other bounds on calls in flight.
+    pub(crate) fn resize(&self, limits: &Limits) {
+        self.places.resize(limits);
     }
 
-    /// A place for one more call.
-    pub(crate) fn enter(&self) -> Result<Permit, Rejection> {
-        let place = Arc::clone(&self.in_flight)
-            .try_acquire_owned()
-            .map_err(|_full| Rejection::Busy)?;
-        Ok(Permit { _place: place })
-    }
-
-    /// Counts one call against a limit.
-    pub(crate) fn take(
+    /// Counts a call that goes to an upstream, and finds it a place. `bytes` are the request's.
+    pub(crate) async fn admit(
         &self,
-        principal: &PrincipalId,
-        key: LimitKey,
-        limit: &Limit,
+        limits: &Limits,
+        counted: &Counted<'_>,
+        key: Option<LimitKey>,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<Permit, Rejection> {
+        let charge = self
+            .ledger
+            .charge(limits, counted, bytes, self.clock.wall())?;
+        self.count(limits, counted, key, now).await?;
+        let upstream = counted.entry.map(|entry| entry.upstream);
+        let place = self.places.enter(&counted.principal.id, upstream).await?;
+        Ok(Permit { place, charge })
+    }
+
+    /// Counts a call against all rate limits that speak of it, or none.
+    pub(crate) async fn count(
+        &self,
+        limits: &Limits,
+        counted: &Counted<'_>,
+        key: Option<LimitKey>,
         now: Instant,
     ) -> Result<(), Rejection> {
-        let shard = usize::try_from(self.hasher.hash_one(principal) % SHARDS as u64).ok();
-        let Some(shard) = shard.and_then(|at| self.shards.get(at)) else {
-            return Err(Rejection::Busy);
-        };
-        let mut counters = shard.lock();
-        if counters.len() >= SHARD_MAX {
-            // An arrival time in the past is the same as none.
-            counters.retain(|_, arrival| *arrival > now);
-            if counters.len() >= SHARD_MAX {
-                return Err(Rejection::TooMany {
-                    limit: key,
-                    retry_after: Duration::from_secs(1),
-                });
-            }
+        let mut buckets = Vec::new();
+        match key {
+            Some(LimitKey::ToolCall) => limits.tool_call.buckets(counted, &mut buckets),
+            Some(LimitKey::ResourceAccess) => limits.resource_access.buckets(counted, &mut buckets),
+            None => {}
         }
-        let slot = (principal.clone(), key);
-        match limit.take(counters.get(&slot).copied(), now, NonZeroU32::MIN) {
-            Ok(arrival) => {
-                counters.insert(slot, arrival);
-                Ok(())
+        for rule in &limits.rules {
+            rule.buckets(counted, &mut buckets);
+        }
+        // Most calls are counted once.
+        let taken = match &*buckets {
+            [bucket] => self.take(&[take(bucket)], now).await,
+            buckets => {
+                let takes: Vec<Take<'_>> = buckets.iter().map(take).collect();
+                self.take(&takes, now).await
             }
-            Err(retry_after) => Err(Rejection::TooMany {
-                limit: key,
-                retry_after,
-            }),
+        };
+        taken.map_err(|error| match error {
+            TakeError::Full { at, wait } => match buckets.get(at) {
+                Some(bucket) => Rejection::TooMany {
+                    limit: bucket.rule.name.clone(),
+                    measure: Measure::Rate,
+                    retry_after: wait,
+                },
+                None => Rejection::Uncounted,
+            },
+            TakeError::Unavailable => Rejection::Uncounted,
+        })
+    }
+
+    async fn take(&self, takes: &[Take<'_>], now: Instant) -> Result<(), TakeError> {
+        match self.shared.take(takes, now.0) {
+            Taking::Done(taken) => taken,
+            Taking::Asked(taking) => taking.await,
         }
     }
+
+    /// A place for something of a principal's that has upstreams asked.
+    pub(crate) async fn enter(&self, principal: &PrincipalId) -> Result<Place, Rejection> {
+        self.places.enter(principal, None).await
+    }
+
+    /// What has to be done beside calls, until `stop`.
+    pub(crate) async fn keep(&self, metrics: &Metrics, stop: &CancellationToken) {
+        let write = async {
+            while !stop.is_cancelled() {
+                metrics.shared_up(self.shared.status().is_up);
+                let _stopped = tokio::time::timeout(FLUSH_EVERY, stop.cancelled()).await;
+                self.flush().await;
+            }
+        };
+        tokio::join!(write, self.shared.keep(stop));
+    }
+
+    /// Writes what was used of quotas.
+    pub(crate) async fn flush(&self) {
+        self.ledger.flush(self.clock.wall()).await;
+    }
+
+    /// How counting is doing, for health.
+    pub(crate) fn status(&self) -> Value {
+        let shared = self.shared.status();
+        let mut status = self.places.status();
+        status["shared"] = json!({
+            "kind": shared.kind,
+            "state": if shared.is_up { "up" } else { "down" },
+            "counted_alone": shared.without,
+            "last_error": shared.last_error,
+        });
+        status
+    }
 }
+
+fn take<'b>(bucket: &'b Bucket<'_>) -> Take<'b> {
+    Take {
+        key: &bucket.key,
+        interval: bucket.rule.limit.interval(),
+        max: bucket.rule.limit.max,
+        cost: bucket.rule.cost,
+    }
+}
+
+impl Permit {
+    /// The call leaves for its upstream: from here on it has used up what it was charged.
+    pub(crate) fn depart(&mut self) {
+        self.charge.keep();
+    }
+
+    /// The upstream's answer is here, or the reason why there is none.
+    pub(crate) fn arrive(&mut self, answer: &Result<upstream::Reply, Rejection>) {
+        let ending = match answer {
+            Ok(reply) => {
+                self.charge.add_bytes(match &reply.outcome {
+                    wire::Outcome::Result(text) | wire::Outcome::Error(text) => text.len(),
+                });
+                Ending::Well
+            }
+            Err(Rejection::Upstream { cause, .. }) if tells_of_load(cause) => Ending::Overloaded,
+            Err(_) => Ending::Unknown,
+        };
+        self.place.note(ending);
+    }
+}
+
+/// Whether an upstream says, or shows by its silence, that it has too much to do.
+fn tells_of_load(cause: &upstream::Error) -> bool {
+    match cause {
+        upstream::Error::Full | upstream::Error::Silent { .. } => true,
+        upstream::Error::Status { status } => matches!(status, 429 | 502..=504),
+        upstream::Error::Net(error) => matches!(error, net::Error::Timeout { .. }),
+        upstream::Error::Down { .. }
+        | upstream::Error::Spawn { .. }
+        | upstream::Error::Gone
+        | upstream::Error::Protocol(_)
+        | upstream::Error::Refused { .. }
+        | upstream::Error::Credential(_)
+        | upstream::Error::Native(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

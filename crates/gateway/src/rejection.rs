@@ -8,10 +8,14 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use policy::{Scope, Scopes, UpstreamId};
+use policy::screen::{Place, Refusal};
+use policy::{LimitName, Scope, Scopes, UpstreamId};
 use wire::code::{self, Code};
-use wire::method::LimitKey;
 use wire::{Fault, Revision, json};
+
+use crate::consents::Unagreed;
+
+use crate::pins::Withheld;
 
 /// Whose doing a rejection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +26,17 @@ pub enum Whose {
     Us,
     /// The upstream's.
     Upstream,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// How often.
+    Rate,
+    /// How much in a day or a month.
+    Quota,
+    /// How many at once.
+    AtOnce,
 }
 
 /// Why a call got no answer.
@@ -86,20 +101,49 @@ pub enum Rejection {
         /// What is wrong with the schema.
         reason: String,
     },
+    /// A tool answered with something that does not fit its output schema.
+    #[error("`{tool}` answered with what does not fit its output schema: {reason}")]
+    BadOutput {
+        /// The tool.
+        tool: String,
+        /// What is wrong, in words that hold nothing of the answer.
+        reason: String,
+    },
     /// The rules do not allow this with these arguments; the text is what was asked for.
     #[error("the rules do not allow `{0}` with these arguments")]
     Denied(String),
+    /// A definition that nobody has approved.
+    #[error("`{entry}` is withheld: {}", why.as_str())]
+    Withheld {
+        /// What clients call it.
+        entry: String,
+        /// Why.
+        why: Withheld,
+    },
+    /// Screening does not let it pass.
+    #[error("screening does not let it pass: {refusal}")]
+    Screened {
+        /// Where it stood: in what was to be sent, or in what came back.
+        place: Place,
+        /// Why.
+        refusal: Refusal,
+    },
     /// A person would have to say yes first, and none did.
     #[error("nobody has consented")]
-    Unconsented,
-    /// A rate limit.
-    #[error("principal used up `{}`", limit.as_str())]
+    Unconsented(#[source] Unagreed),
+    /// A limit of any kind.
+    #[error("`{limit}` is used up")]
     TooMany {
         /// Which.
-        limit: LimitKey,
+        limit: LimitName,
+        /// Of what kind.
+        measure: Measure,
         /// When it may be tried again.
         retry_after: Duration,
     },
+    /// The counters cannot be had, and nothing goes uncounted.
+    #[error("the call cannot be counted")]
+    Uncounted,
     /// As many calls in flight as the gate takes.
     #[error("as many calls in flight as are taken")]
     Busy,
@@ -359,30 +403,89 @@ impl Rejection {
                 Upstream,
                 format!("The tool `{tool}` cannot be called: its input schema is not usable"),
             ),
+            Self::BadOutput { tool, .. } => Response::new(
+                200,
+                code::INTERNAL_ERROR,
+                Upstream,
+                format!("The answer of the tool `{tool}` does not fit its output schema; the call took effect"),
+            ),
             Self::Denied(entry) => Response::new(
                 200,
                 code::DENIED,
                 Client,
                 format!("Not allowed: `{entry}` with these arguments"),
             ),
-            Self::Unconsented => Response::new(
+            Self::Withheld { entry, .. } => Response::new(
+                200,
+                code::WITHHELD,
+                Upstream,
+                format!("Withheld: `{entry}` is not what was approved; an owner has to look at it and approve it"),
+            ),
+            Self::Screened { place, refusal } => screened_response(*place, refusal),
+            Self::Unconsented(Unagreed::Unavailable) => Response::new(
+                503,
+                code::UNCONSENTED,
+                Us,
+                "Nobody can be asked right now",
+            )
+            .again(Some(Duration::from_secs(1))),
+            Self::Unconsented(Unagreed::Waiting(request)) => Response::new(
+                200,
+                code::UNCONSENTED,
+                Client,
+                "Not done: a person has to agree first",
+            )
+            .data(format!("\"request\":{}", json::string(request))),
+            Self::Unconsented(Unagreed::Unasked) => Response::new(
                 200,
                 code::UNCONSENTED,
                 Client,
                 "Not done: a person has to agree first",
             ),
-            Self::TooMany { limit, retry_after } => Response::new(
+            Self::Unconsented(Unagreed::Refused(_)) => Response::new(
+                200,
+                code::UNCONSENTED,
+                Client,
+                "Not done: a person said no",
+            ),
+            Self::Unconsented(Unagreed::Unanswered) => Response::new(
+                200,
+                code::UNCONSENTED,
+                Client,
+                "Not done: nobody agreed",
+            ),
+            Self::Unconsented(Unagreed::TooMany) => Response::new(
+                429,
+                code::UNCONSENTED,
+                Client,
+                "Not done: a person would have to agree, and too much was asked lately",
+            ),
+            Self::TooMany {
+                limit,
+                measure,
+                retry_after,
+            } => Response::new(
                 429,
                 code::LIMITED,
                 Client,
-                format!("Rate limit `{}` is used up", limit.as_str()),
+                match measure {
+                    Measure::Rate => format!("Rate limit `{limit}` is used up"),
+                    Measure::Quota => format!("Quota `{limit}` is used up"),
+                    Measure::AtOnce => format!("Too many calls at once: `{limit}`"),
+                },
             )
             .data(format!(
-                "\"limit\":\"{}\",\"retryAfterMs\":{}",
-                limit.as_str(),
+                "\"limit\":\"{limit}\",\"retryAfterMs\":{}",
                 retry_after.as_millis()
             ))
             .again(Some(*retry_after)),
+            Self::Uncounted => Response::new(
+                503,
+                code::LIMITED,
+                Us,
+                "The call cannot be counted, so it was not made",
+            )
+            .again(Some(Duration::from_secs(1))),
             Self::Busy => Response::new(
                 503,
                 code::LIMITED,
@@ -522,8 +625,13 @@ impl Rejection {
         match self {
             Self::Upstream { .. }
             | Self::BadSchema { .. }
+            | Self::BadOutput { .. }
             | Self::Unrecordable(_)
             | Self::Unanswered
+            | Self::Screened {
+                place: Place::Result,
+                ..
+            }
             | Self::Cancelled => false,
             Self::NotMcp(_)
             | Self::NotAllowed(_)
@@ -542,8 +650,14 @@ impl Rejection {
             | Self::MissingCapability(_)
             | Self::BadArguments(_)
             | Self::Denied(_)
-            | Self::Unconsented
+            | Self::Withheld { .. }
+            | Self::Unconsented(_)
             | Self::TooMany { .. }
+            | Self::Uncounted
+            | Self::Screened {
+                place: Place::Arguments | Place::Definition | Place::Instructions,
+                ..
+            }
             | Self::Busy
             | Self::Draining
             | Self::Unauthenticated(_)
@@ -557,6 +671,25 @@ impl Rejection {
             | Self::TooManySessions => true,
         }
     }
+}
+
+fn screened_response(place: Place, refusal: &Refusal) -> Response {
+    let what = match refusal {
+        Refusal::Kind { kind, .. } => format!("`{}` was found", kind.word()),
+        Refusal::Large { max, .. } => format!("more than {max} bytes"),
+        Refusal::Malformed => "it is not JSON".to_owned(),
+        Refusal::Member(_) => "a name in it cannot be mended".to_owned(),
+    };
+    let (whose, text) = match place {
+        Place::Arguments | Place::Definition | Place::Instructions => {
+            (Whose::Client, "Not sent: screening does not let this pass")
+        }
+        Place::Result => (
+            Whose::Upstream,
+            "The answer is withheld: screening does not let it pass. The call was made",
+        ),
+    };
+    Response::new(200, code::SCREENED, whose, format!("{text} ({what})"))
 }
 
 fn upstream_response(upstream: &UpstreamId, cause: &upstream::Error) -> Response {
@@ -694,12 +827,21 @@ fn samples() -> Vec<Rejection> {
             tool: "files.read".into(),
             reason: String::new(),
         },
-        Rejection::Denied("files.write".into()),
-        Rejection::Unconsented,
-        Rejection::TooMany {
-            limit: LimitKey::ToolCall,
-            retry_after: Duration::from_millis(600),
+        Rejection::BadOutput {
+            tool: "files.read".into(),
+            reason: String::new(),
         },
+        Rejection::Denied("files.write".into()),
+        Rejection::Withheld {
+            entry: "files.read".into(),
+            why: Withheld::Changed,
+        },
+        Rejection::Unconsented(Unagreed::Waiting("0123456789ab".into())),
+        Rejection::Unconsented(Unagreed::Refused(String::new())),
+        Rejection::Unconsented(Unagreed::Unanswered),
+        Rejection::Unconsented(Unagreed::TooMany),
+        Rejection::Unconsented(Unagreed::Unavailable),
+        Rejection::Uncounted,
         Rejection::Busy,
         Rejection::Draining,
         Rejection::Unauthenticated(auth::AuthError::Missing),
@@ -765,5 +907,20 @@ fn samples() -> Vec<Rejection> {
         upstream::Error::Credential(upstream::CredentialError::Unavailable(nothing())),
     ];
     samples.extend(causes.into_iter().filter_map(|cause| upstream(cause).ok()));
+    let measures = [
+        ("tool_call", Measure::Rate),
+        ("a_month", Measure::Quota),
+        ("in_flight_per_principal", Measure::AtOnce),
+    ];
+    let too_many = |(name, measure)| {
+        let limit = LimitName::new(name).ok()?;
+        let retry_after = Duration::from_millis(600);
+        Some(Rejection::TooMany {
+            limit,
+            measure,
+            retry_after,
+        })
+    };
+    samples.extend(measures.into_iter().filter_map(too_many));
     samples
 }

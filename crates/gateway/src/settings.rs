@@ -1,11 +1,29 @@
 //! What the config says about the way of a call, checked. An immutable snapshot: a reload makes a new one.
 
+mod limits;
+mod pins;
+mod consent;
+mod screening;
+mod search;
+mod servers;
+mod validation;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Limit, Rules, UpstreamId};
+use policy::screen::Screen;
+use policy::{Rules, UpstreamId};
 
 use crate::dialect::Dialect;
+
+pub use limits::{Concurrency, Limits};
+pub use pins::{ChangedEntry, NewEntry, PinPolicy, PinSettings};
+pub use consent::{ConsentSettings, Webhook};
+pub use screening::FlowSettings;
+pub use search::SearchSettings;
+pub use validation::{OutputCheck, Validation, ValidationSettings};
+pub use servers::{Edit, EntryId, EntryKind, Pick, ServerSettings, VirtualServer};
 
 /// Everything the stages read.
 #[derive(Debug, Clone)]
@@ -20,17 +38,18 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Calls that take long or yield much.
     pub calls: CallSettings,
-}
-
-/// Rate limits per principal, and the bound on calls at once.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// `tools/call`.
-    pub tool_call: Limit,
-    /// `resources/read`.
-    pub resource_access: Limit,
-    /// Calls in flight, over all principals.
-    pub in_flight_max: usize,
+    /// Definitions that nobody has looked at, and those that change.
+    pub pins: PinSettings,
+    /// Asking people.
+    pub consent: ConsentSettings,
+    /// How arguments and results are checked.
+    pub validation: ValidationSettings,
+    /// Which data may flow where.
+    pub flows: FlowSettings,
+    /// Virtual servers.
+    pub servers: ServerSettings,
+    /// Tool search, where there is no virtual server.
+    pub search: SearchSettings,
 }
 
 /// How upstreams become one catalog.
@@ -48,6 +67,8 @@ pub struct CatalogSettings {
     pub list_deadline: Duration,
     /// How tools are presented to clients.
     pub dialect: Dialect,
+    /// What is looked for in what passes, and what is done about it.
+    pub screen: Arc<Screen>,
 }
 
 /// When a name gets its upstream's alias in front.

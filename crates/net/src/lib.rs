@@ -14,6 +14,7 @@ pub mod guard;
 mod link;
 pub mod mail;
 mod pool;
+mod service;
 mod tls;
 mod websocket;
 
@@ -22,5 +23,6 @@ pub use client::{Client, Request, Response, Settings};
 pub use error::{Error, Sent, Stage};
 pub use fetch::{Fetch, Fetched, REDIRECTS_MAX};
 pub use guard::Reach;
+pub use service::Service;
 pub use tls::{Identity, Tls, TlsError, TlsSettings};
 pub use websocket::{Dial, Heard, WebSocketReceiver, WebSocketSender};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::UpstreamId;
+use policy::screen::Found;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -41,6 +42,11 @@ struct UpstreamLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScreenedLabels {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
 }
@@ -60,8 +66,11 @@ struct Inner {
     limit_hits: Family<LimitLabels, Counter>,
     upstream_up: Family<UpstreamLabels, Gauge>,
     upstream_restarts: Family<UpstreamLabels, Counter>,
+    pins_withheld: Family<UpstreamLabels, Gauge>,
+    screened: Family<ScreenedLabels, Counter>,
     sessions: Gauge,
     calls_in_flight: Gauge,
+    shared_up: Gauge,
     audit_refused: Counter,
     refusals_unrecorded: Counter,
 }
@@ -75,7 +84,10 @@ impl Metrics {
         let limit_hits = Family::default();
         let upstream_up = Family::default();
         let upstream_restarts = Family::default();
+        let pins_withheld = Family::default();
+        let screened = Family::default();
         let (sessions, calls_in_flight) = (Gauge::default(), Gauge::default());
+        let shared_up = Gauge::default();
         let (audit_refused, refusals_unrecorded) = (Counter::default(), Counter::default());
 
         // The encoder adds `_total` to counters and `_info` to the build's.
@@ -102,6 +114,16 @@ impl Metrics {
             Family::clone(&upstream_restarts),
         );
         registry.register(
+            "portcullis_pins_withheld",
+            "Definitions that nobody has approved as they are",
+            Family::clone(&pins_withheld),
+        );
+        registry.register(
+            "portcullis_screened",
+            "What screening found, by kind",
+            Family::clone(&screened),
+        );
+        registry.register(
             "portcullis_sessions",
             "Sessions of legacy clients",
             Gauge::clone(&sessions),
@@ -110,6 +132,11 @@ impl Metrics {
             "portcullis_calls_in_flight",
             "Calls that came and are not answered yet",
             Gauge::clone(&calls_in_flight),
+        );
+        registry.register(
+            "portcullis_shared_up",
+            "Whether rate limits are counted where they should be: in the shared store, or in memory if there is none",
+            Gauge::clone(&shared_up),
         );
         registry.register(
             "portcullis_audit_refused",
@@ -128,8 +155,11 @@ impl Metrics {
                 limit_hits,
                 upstream_up,
                 upstream_restarts,
+                pins_withheld,
+                screened,
                 sessions,
                 calls_in_flight,
+                shared_up,
                 audit_refused,
                 refusals_unrecorded,
             }),
@@ -173,6 +203,25 @@ impl Metrics {
             .inc();
     }
 
+    /// So many definitions of an upstream are withheld.
+    pub fn pins_withheld(&self, upstream: &UpstreamId, definitions: usize) {
+        self.inner
+            .pins_withheld
+            .get_or_create_owned(&upstream_labels(upstream))
+            .set(i64::try_from(definitions).unwrap_or(i64::MAX));
+    }
+
+    /// Screening found something.
+    pub fn screened(&self, found: &Found) {
+        for (kind, count) in found.iter() {
+            let kind = kind.word();
+            self.inner
+                .screened
+                .get_or_create_owned(&ScreenedLabels { kind })
+                .inc_by(count.into());
+        }
+    }
+
     /// Counts a session until the guard is dropped.
     #[must_use]
     pub fn session(&self) -> Counted {
@@ -183,6 +232,11 @@ impl Metrics {
     #[must_use]
     pub fn call_in_flight(&self) -> Counted {
         Counted::new(&self.inner.calls_in_flight)
+    }
+
+    /// The shared counters are there, or are not.
+    pub fn shared_up(&self, up: bool) {
+        self.inner.shared_up.set(i64::from(up));
     }
 
     /// A call was refused because the audit log had no place.

@@ -29,26 +29,6 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// As it was; goes with its last caller, `gateway::limits`.
-    pub fn take(
-        &self,
-        arrival: Option<crate::Instant>,
-        now: crate::Instant,
-        cost: NonZeroU32,
-    ) -> Result<crate::Instant, Duration> {
-        let interval = u128::from(self.interval().get());
-        let now = now.0.as_nanos();
-        let arrival = arrival.map_or(now, |arrival| arrival.0.as_nanos().max(now));
-        let next = arrival + interval * u128::from(cost.get());
-        let latest = now + interval * u128::from(self.max.get());
-        let nanos = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        if next <= latest {
-            Ok(crate::Instant(nanos(next)))
-        } else {
-            Err(nanos(next - latest))
-        }
-    }
-
     /// Nanoseconds between two calls in the long run; rounded up, so that rounding never lets one more in. Saturates at
     /// some 584 years.
     #[must_use]

@@ -9,6 +9,7 @@ pub mod config;
 mod http;
 pub mod run;
 pub mod serve;
+pub mod shared;
 mod supervise;
 pub mod tls;
 pub mod vault;

@@ -107,6 +107,7 @@ impl Core {
             loaded.auth.clone(),
         );
         let parts = gateway::Parts {
+            shared: crate::shared::open(loaded.shared.as_ref(), &client),
             client,
             store: store.clone(),
             clock,

@@ -4,6 +4,7 @@
 //! error that says so, never a skipped test. Clients are [`crate::clients`].
 
 mod process;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 pub use self::process::Process;
+pub use self::redis::Redis;
 
 /// A command line with what it wants in its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,10 +15,24 @@ use crate::exchange::{Desk, Exchange};
 use crate::limits::Permit;
 use crate::{Rejection, heartbeat};
 
-/// Has the upstream do it, with a heartbeat for the client. The permit is held until the answer is here.
+/// Has the upstream do it. The permit is held until the answer is here, and told of it.
 pub(super) async fn dispatch(
     authorized: &Authorized<'_>,
-    _permit: Permit,
+    mut permit: Permit,
+    desk: &Desk,
+    events: Option<&Events>,
+    view: &View,
+    now: Instant,
+) -> Result<upstream::Reply, Rejection> {
+    permit.depart();
+    let answer = ask(authorized, desk, events, view, now).await;
+    permit.arrive(&answer);
+    answer
+}
+
+/// Asks the upstream, with a heartbeat for the client.
+async fn ask(
+    authorized: &Authorized<'_>,
     desk: &Desk,
     events: Option<&Events>,
     view: &View,

@@ -1,25 +1,49 @@
-//! Whether the call is one too many: rate limits, and a place among the calls in flight.
+//! Whether the call is one too many: rate limits, quotas, and a place among the calls in flight.
 
+use policy::{Counted, CountedEntry};
 use wire::Method;
+use wire::method::Subject;
 
+use super::authorize::subject_name;
 use super::{Asked, Call, Means, View};
-use crate::Rejection;
 use crate::limits::Permit;
 use crate::record::CallRecord;
+use crate::{Rejection, uri};
 
-/// Counts the call; the permit goes back when dropped.
+/// Counts the call, and waits for a place if that need not be long; the permit goes back when dropped.
 pub(super) async fn limit(
     call: &Call<'_>,
     view: &View,
     means: &Means<'_>,
     record: &CallRecord,
 ) -> Result<Permit, Rejection> {
-    count(call.asked, call.method, view, means, record).await?;
-    means.counters.enter()
+    let name = subject_name(call.method, &call.params, &call.entry);
+    // `%73ecret` is `secret` to whoever opens it, so it is counted as that too.
+    let readings = match call.method.subject {
+        Subject::Resource if name.contains('%') => uri::readings(name),
+        _ => Vec::new(),
+    };
+    let names: Vec<&str> = std::iter::once(name)
+        .chain(readings.iter().map(String::as_str))
+        .collect();
+    let counted = Counted {
+        principal: &call.asked.principal,
+        entry: Some(CountedEntry {
+            upstream: call.entry.link.id(),
+            key: &call.entry.item.key,
+            names: &names,
+        }),
+        server: view.server.as_ref(),
+    };
+    let (limits, key) = (&view.settings.limits, call.method.limit);
+    let bytes = call.asked.request.bytes().len();
+    means
+        .counters
+        .admit(limits, &counted, key, bytes, record.opened())
+        .await
 }
 
-/// Counts a request that needs no place.
-#[expect(clippy::unused_async, reason = "a shared store is asked here")]
+/// Counts a request that the gate answers by itself, and that needs no place.
 pub(super) async fn count(
     asked: &Asked,
     method: &Method,
@@ -27,14 +51,14 @@ pub(super) async fn count(
     means: &Means<'_>,
     record: &CallRecord,
 ) -> Result<(), Rejection> {
-    let limits = &view.settings.limits;
-    let Some(key) = method.limit else {
-        return Ok(());
+    let counted = Counted {
+        principal: &asked.principal,
+        entry: None,
+        server: view.server.as_ref(),
     };
-    let limit = match key {
-        wire::method::LimitKey::ToolCall => &limits.tool_call,
-        wire::method::LimitKey::ResourceAccess => &limits.resource_access,
-    };
-    let counters = means.counters;
-    counters.take(&asked.principal.id, key, limit, record.opened())
+    let (limits, key) = (&view.settings.limits, method.limit);
+    means
+        .counters
+        .count(limits, &counted, key, record.opened())
+        .await
 }
