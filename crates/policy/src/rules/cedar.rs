@@ -41,7 +41,9 @@ pub use condition::{Condition, ConditionError};
 #[derive(Debug, Clone)]
 pub(super) struct Compiled {
     whole: Policy,
-    /// What of it can be judged without the arguments; `None`: nothing, so that with some arguments it does not hold.
+    /// Its condition alone, for calls of which it is known that the rule speaks of them.
+    open: Policy,
+    /// What of that can be judged without the arguments; `None`: nothing, so that with some arguments it does not hold.
     without_arguments: Option<Policy>,
     needs: Needs,
 }
@@ -62,19 +64,17 @@ impl Compiled {
         let clauses = |condition: fn(&Condition) -> Vec<Clause>| {
             rule.condition.as_ref().map(condition).unwrap_or_default()
         };
-        let compiled = |clauses: Vec<Clause>| {
-            policy(number, effect, role, rule, clauses)
-                .map_err(|error| Uncompiled(error.to_string()))
-        };
+        let open = |clauses: Vec<Clause>| finished(anything(number, effect), clauses);
         let needs = rule.condition.as_ref().map(Condition::needs);
         let needs = needs.unwrap_or_default();
         let without_arguments = match effect {
             // With other arguments it may not hold.
             Effect::Deny if needs.args.is_some() => None,
-            _ => Some(compiled(clauses(Condition::clauses_without_arguments))?),
+            _ => Some(open(clauses(Condition::clauses_without_arguments))?),
         };
         Ok(Self {
-            whole: compiled(clauses(Condition::clauses))?,
+            whole: policy(number, effect, role, rule, clauses(Condition::clauses))?,
+            open: open(clauses(Condition::clauses))?,
             without_arguments,
             needs,
         })
@@ -82,20 +82,13 @@ impl Compiled {
 
     /// The built-in rule that allows everything, whatever it is.
     pub(super) fn everything(number: usize, role: &str) -> Result<Self, Uncompiled> {
-        let policy = || -> Result<Policy, PstConstructionError> {
-            let template = Template::new(
-                PolicyID(number.to_string().into()),
-                pst::Effect::Permit,
-                PrincipalConstraint::In(thing(words::ROLE, role)?),
-                ActionConstraint::Any,
-                ResourceConstraint::Any,
-            );
-            finished(template, Vec::new())
-        };
-        let whole = policy().map_err(|error| Uncompiled(error.to_string()))?;
+        let open = finished(anything(number, Effect::Allow), Vec::new())?;
+        let mut template = anything(number, Effect::Allow);
+        template.principal = PrincipalConstraint::In(thing(words::ROLE, role)?);
         Ok(Self {
-            without_arguments: Some(whole.clone()),
-            whole,
+            whole: finished(template, Vec::new())?,
+            without_arguments: Some(open.clone()),
+            open,
             needs: Needs::default(),
         })
     }
@@ -129,22 +122,17 @@ fn policy(
     role: Option<&RoleName>,
     rule: &Rule,
     mut clauses: Vec<Clause>,
-) -> Result<Policy, PstConstructionError> {
+) -> Result<Policy, Uncompiled> {
     let target = &rule.target;
-    let effect = match effect {
-        Effect::Allow | Effect::Ask => pst::Effect::Permit,
-        Effect::Deny => pst::Effect::Forbid,
-    };
-    let principal = match role {
-        Some(role) => PrincipalConstraint::In(thing(words::ROLE, role.as_str())?),
-        None => PrincipalConstraint::Any,
-    };
+    let mut template = anything(number, effect);
+    if let Some(role) = role {
+        template.principal = PrincipalConstraint::In(thing(words::ROLE, role.as_str())?);
+    }
     let actions = target.about.verbs().iter();
-    let actions = actions
-        .map(|verb| entity(words::ACTION, Action::name(*verb)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let actions = actions.map(|verb| entity(words::ACTION, Action::name(*verb)));
+    template.action = ActionConstraint::In(actions.collect::<Result<Vec<_>, _>>()?);
     let group = thing(words::PATTERN, &target.pattern.to_string())?;
-    let resource = match target.about.kind() {
+    template.resource = match target.about.kind() {
         Some(kind) => {
             let (kind, _) = words::kind(kind);
             ResourceConstraint::IsIn(EntityType(Name::unqualified(kind)?), group)
@@ -160,31 +148,33 @@ fn policy(
         };
         clauses.insert(0, Clause::When(Arc::new(is_through)));
     }
-    let template = Template::new(
-        PolicyID(number.to_string().into()),
-        effect,
-        principal,
-        ActionConstraint::In(actions),
-        resource,
-    );
     finished(template, clauses)
 }
 
-/// A permit with these clauses, to be checked.
-fn policy_of(clauses: Vec<Clause>) -> Result<Policy, PstConstructionError> {
-    let template = Template::new(
-        PolicyID("rule".into()),
-        pst::Effect::Permit,
+/// A policy about everything.
+fn anything(number: usize, effect: Effect) -> Template {
+    Template::new(
+        PolicyID(number.to_string().into()),
+        match effect {
+            Effect::Allow | Effect::Ask => pst::Effect::Permit,
+            Effect::Deny => pst::Effect::Forbid,
+        },
         PrincipalConstraint::Any,
         ActionConstraint::Any,
         ResourceConstraint::Any,
-    );
-    finished(template, clauses)
+    )
 }
 
-fn finished(template: Template, clauses: Vec<Clause>) -> Result<Policy, PstConstructionError> {
+fn finished(template: Template, clauses: Vec<Clause>) -> Result<Policy, Uncompiled> {
     let template = template.try_with_clauses(clauses)?;
-    Policy::from_pst(StaticPolicy::try_from(template)?.into())
+    let policy = StaticPolicy::try_from(template).map_err(PstConstructionError::from)?;
+    Ok(Policy::from_pst(policy.into())?)
+}
+
+impl From<PstConstructionError> for Uncompiled {
+    fn from(error: PstConstructionError) -> Self {
+        Self(error.to_string())
+    }
 }
 
 fn entity(kind: &str, id: &str) -> Result<EntityUID, PstConstructionError> {
@@ -208,18 +198,25 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// All that these rules say.
+    /// All that these rules say, of whatever they speak.
     pub(super) fn whole<'c>(rules: impl Iterator<Item = &'c Compiled>) -> Self {
-        Self::of(rules.map(|rule| (&rule.whole, &rule.needs)))
+        Self::of(rules.map(|rule| (&rule.whole, &rule.needs)), true)
     }
 
-    /// What these rules say that can be judged without the arguments.
+    /// What these rules say of calls of which they speak.
+    pub(super) fn open<'c>(rules: impl Iterator<Item = &'c Compiled>) -> Self {
+        Self::of(rules.map(|rule| (&rule.open, &rule.needs)), false)
+    }
+
+    /// What of that can be judged without the arguments.
     pub(super) fn without_arguments<'c>(rules: impl Iterator<Item = &'c Compiled>) -> Self {
-        Self::of(rules.filter_map(|rule| Some((rule.without_arguments.as_ref()?, &rule.needs))))
+        let rules = rules.filter_map(|rule| Some((rule.without_arguments.as_ref()?, &rule.needs)));
+        Self::of(rules, false)
     }
 
-    fn of<'c>(rules: impl Iterator<Item = (&'c Policy, &'c Needs)>) -> Self {
+    fn of<'c>(rules: impl Iterator<Item = (&'c Policy, &'c Needs)>, is_personal: bool) -> Self {
         let mut set = Self::default();
+        set.needs.is_personal = is_personal;
         for (policy, needs) in rules {
             // Refused only where a number is there twice, and each rule has its own.
             if set.policies.add(policy.clone()).is_ok() {
@@ -254,23 +251,21 @@ impl Set {
         reading: Reading,
     ) -> Result<Heard, Why> {
         let too_much = |_too_much: TooMuch| Why::TooMuch;
-        let who = value::principal(principal, &self.needs).map_err(too_much)?;
         let nulls = match reading {
             Reading::Written => Nulls::Kept,
             Reading::WithoutNulls => Nulls::Dropped,
         };
         let context = value::context(subject, facts, &self.needs, nulls).map_err(too_much)?;
-        let request = Request::new(
-            who.uid(),
-            case.action.clone(),
-            case.entry.uid(),
-            context,
-            None,
-        )
-        .map_err(|_error| Why::Other)?;
-        let known = Entities::from_entities([who, case.entry.clone()], None);
-        let known = known.map_err(|_error| Why::Other)?;
-        let answer = Authorizer::new().is_authorized(&request, &self.policies, &known);
+        let (who, known) = if self.needs.is_personal {
+            let who = value::principal(principal, &self.needs).map_err(too_much)?;
+            let known = Entities::from_entities([who.clone(), case.entry.clone()], None);
+            (who.uid(), &known.map_err(|_error| Why::Other)?)
+        } else {
+            (case.anybody.clone(), &case.known)
+        };
+        let request = Request::new(who, case.action.clone(), case.entry.uid(), context, None)
+            .map_err(|_error| Why::Other)?;
+        let answer = Authorizer::new().is_authorized(&request, &self.policies, known);
         let (mut hold, mut fail) = (Vec::new(), Vec::new());
         hold.extend(answer.diagnostics().reason().filter_map(number));
         for AuthorizationError::PolicyEvaluationError(error) in answer.diagnostics().errors() {
@@ -299,14 +294,21 @@ pub(super) enum Reading {
 pub(super) struct Case {
     action: EntityUid,
     entry: Entity,
+    /// Nothing but the entry.
+    known: Entities,
+    /// Who asks, for rules that do not look at that.
+    anybody: EntityUid,
 }
 
 impl Case {
     /// `patterns` are those that match the entry.
     pub(super) fn new(subject: &Subject<'_>, patterns: &[&Pattern]) -> Option<Self> {
+        let entry = value::entry(subject, patterns).ok()?;
         Some(Self {
-            action: value::uid(words::ACTION, Action::name(subject.verb)).ok()?,
-            entry: value::entry(subject, patterns).ok()?,
+            action: value::uid(words::ACTION, Action::name(subject.verb)),
+            known: Entities::from_entities([entry.clone()], None).ok()?,
+            entry,
+            anybody: value::uid(words::PRINCIPALS, ""),
         })
     }
 }

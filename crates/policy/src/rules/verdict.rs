@@ -284,8 +284,8 @@ impl Verdict {
         Self {
             seen: (!depends).then_some(is_within_reach),
             decided: Decided::Depends(Box::new(Open {
-                whole: Set::whole(compiled()),
-                without_arguments: Set::whole(compiled().filter(|rule| !rule.needs_arguments())),
+                whole: Set::open(compiled()),
+                without_arguments: Set::open(compiled().filter(|rule| !rule.needs_arguments())),
                 visible: Set::without_arguments(compiled()),
                 case,
                 laws,

@@ -13,6 +13,7 @@ use cedar_policy::pst::{BinaryOp, Clause, Expr, Literal, UnaryOp, Var};
 use cedar_policy::{Expression, ParseErrors, Policy, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic as _;
 
+use super::super::rule::Effect;
 use super::words::{self, Action, SCHEMA};
 use crate::nearest;
 
@@ -459,7 +460,8 @@ fn check_types(read: &Arc<Expr>) -> Result<(), String> {
         return Ok(());
     }
     let validator = VALIDATOR.as_ref().ok_or("types cannot be checked")?;
-    let policy = super::policy_of(clauses).map_err(|error| error.to_string())?;
+    let policy = super::finished(super::anything(0, Effect::Allow), clauses);
+    let policy = policy.map_err(|error| error.to_string())?;
     let set = PolicySet::from_policies([policy]).map_err(|error| error.to_string())?;
     let found = validator.validate(&set, ValidationMode::Strict);
     let Some(error) = found.validation_errors().next() else {

@@ -5,6 +5,7 @@
 //! two answers counts is [`super`]'s affair.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cedar_policy::pst::UnaryOp;
@@ -40,11 +41,19 @@ pub(super) enum Nulls {
 pub(super) struct TooMuch;
 
 /// The name of one thing.
-pub(super) fn uid(kind: &str, id: &str) -> Result<EntityUid, TooMuch> {
-    // The kinds are ours, and each is a name.
-    let kind: EntityTypeName = kind.parse().map_err(|_error| TooMuch)?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+pub(super) fn uid(kind: &'static str, id: &str) -> EntityUid {
+    let known = KINDS.iter().find(|(known, _)| *known == kind);
+    let (_, kind) = known.unwrap_or(&KINDS[0]);
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
+
+/// All types that things are of, read once.
+static KINDS: LazyLock<Vec<(&str, EntityTypeName)>> = LazyLock::new(|| {
+    let ours = [words::PATTERN, words::SERVER, words::ACTION, words::NUMBER];
+    let all = ours.iter().chain(words::TYPES);
+    let named = |kind: &&'static str| (*kind, kind.parse().expect("our types are names"));
+    all.map(named).collect()
+});
 
 /// An entry, a member of each pattern that matches it.
 pub(super) fn entry(subject: &Subject<'_>, patterns: &[&Pattern]) -> Result<Entity, TooMuch> {
@@ -77,12 +86,12 @@ pub(super) fn entry(subject: &Subject<'_>, patterns: &[&Pattern]) -> Result<Enti
     let mut groups: HashSet<EntityUid> = patterns
         .iter()
         .map(|pattern| uid(words::PATTERN, &pattern.to_string()))
-        .collect::<Result<_, _>>()?;
+        .collect();
     if let Some(server) = subject.server {
-        groups.insert(uid(words::SERVER, server.as_str())?);
+        groups.insert(uid(words::SERVER, server.as_str()));
     }
     let id = format!("{}.{}", subject.upstream, subject.name);
-    Entity::new(uid(kind, &id)?, members, groups).map_err(|_error| TooMuch)
+    Entity::new(uid(kind, &id), members, groups).map_err(|_error| TooMuch)
 }
 
 /// The hints of a tool, with the protocol's word on what holds where its server says nothing. To get a prompt or read
@@ -130,8 +139,8 @@ pub(super) fn principal(principal: &Principal, needs: &Needs) -> Result<Entity, 
         .roles
         .iter()
         .map(|role| uid(words::ROLE, role.as_str()))
-        .collect::<Result<_, _>>()?;
-    let id = uid(words::PRINCIPALS, principal.id.as_str())?;
+        .collect();
+    let id = uid(words::PRINCIPALS, principal.id.as_str());
     Entity::new(id, members, roles).map_err(|_error| TooMuch)
 }
 
@@ -235,9 +244,9 @@ impl Values {
             return Err(TooMuch);
         }
         Ok(match value {
-            Value::Null => RestrictedExpression::new_entity_uid(uid(words::NULL, "null")?),
+            Value::Null => RestrictedExpression::new_entity_uid(uid(words::NULL, "null")),
             Value::Bool(yes) => RestrictedExpression::new_bool(*yes),
-            Value::Number(number) => self::number(number)?,
+            Value::Number(number) => self::number(number),
             Value::String(text) => RestrictedExpression::new_string(text.clone()),
             Value::Array(items) => {
                 let items: Vec<_> = items
@@ -252,29 +261,24 @@ impl Values {
 }
 
 /// A whole number is a whole number however it is written; with up to four digits behind the point it is a decimal.
-fn number(number: &Number) -> Result<RestrictedExpression, TooMuch> {
+fn number(number: &Number) -> RestrictedExpression {
+    let of_its_own = |text: &str| RestrictedExpression::new_entity_uid(uid(words::NUMBER, text));
     if let Some(whole) = number.as_i64() {
-        return Ok(RestrictedExpression::new_long(whole));
+        return RestrictedExpression::new_long(whole);
     }
     let Some(float) = number.as_f64().filter(|_| number.is_f64()) else {
-        return Ok(RestrictedExpression::new_entity_uid(uid(
-            words::NUMBER,
-            &number.to_string(),
-        )?));
+        return of_its_own(&number.to_string());
     };
     // Printed without an exponent, so what has no point is whole.
     let text = format!("{float}");
     if let Ok(whole) = text.parse::<i64>() {
-        return Ok(RestrictedExpression::new_long(whole));
+        return RestrictedExpression::new_long(whole);
     }
     let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len());
     if (1..=4).contains(&digits) && float.abs() < DECIMAL_MAX {
-        return Ok(RestrictedExpression::new_decimal(text));
+        return RestrictedExpression::new_decimal(text);
     }
-    Ok(RestrictedExpression::new_entity_uid(uid(
-        words::NUMBER,
-        &text,
-    )?))
+    of_its_own(&text)
 }
 
 /// As `2026-11-22T08:15:00.000Z`, the form of Cedar's datetimes. Before 1970 it is never.
@@ -317,8 +321,8 @@ pub(super) fn constant(kind: UnaryOp, text: &str) -> Option<EvalResult> {
 
 /// The value of an expression that looks at nothing.
 fn evaluated(expression: &Expression) -> Option<EvalResult> {
-    let nobody = uid(words::NULL, "null").ok()?;
-    let action = uid(words::ACTION, "use").ok()?;
+    let nobody = uid(words::NULL, "null");
+    let action = uid(words::ACTION, "use");
     let request = Request::new(nobody.clone(), action, nobody, Context::empty(), None);
     eval_expression(&request.ok()?, &Entities::empty(), expression).ok()
 }
