@@ -14,6 +14,10 @@ pub const DEPTH_MAX: usize = 64;
 /// million members must not cost a million times a million.
 const MEMBERS_FEW: usize = 32;
 
+/// Where some readers think that a name ends.
+const NUL: char = '\0';
+const HOLDS_NUL: &str = "a member's name holds NUL";
+
 /// A part of some bytes, by position. Bodies are far below 4 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -111,7 +115,7 @@ impl<'a> Splice<'a> {
 /// The members of a JSON object in their order, values unread.
 ///
 /// # Errors
-/// If the text is no object, or names a member twice.
+/// If the text is no object, or names a member twice or with NUL in its name.
 pub fn members(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
@@ -123,6 +127,9 @@ pub fn members(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json
             let mut out: Self::Value = Vec::with_capacity(8);
             let mut many = HashSet::new();
             while let Some(key) = map.next_key_seed(Key)? {
+                if key.contains(NUL) {
+                    return Err(A::Error::custom(HOLDS_NUL));
+                }
                 let is_twice = if out.len() < MEMBERS_FEW {
                     out.iter().any(|(seen, _)| *seen == key)
                 } else {
@@ -286,7 +293,8 @@ pub fn depth_within(text: &[u8], max: usize) -> bool {
     true
 }
 
-/// Reads a value and refuses what two readers could understand differently: an object member that stands twice.
+/// Reads a value and refuses what two readers could understand differently: an object member that stands twice, a name with
+/// NUL in it, half a surrogate pair, a number that is none to most.
 ///
 /// # Errors
 /// Where and why the text was refused.
@@ -340,6 +348,9 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut out = Map::new();
         while let Some(key) = map.next_key::<String>()? {
+            if key.contains(NUL) {
+                return Err(A::Error::custom(HOLDS_NUL));
+            }
             let value = map.next_value_seed(Self)?;
             if out.contains_key(&key) {
                 return Err(A::Error::custom(format_args!(

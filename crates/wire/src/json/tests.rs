@@ -53,6 +53,64 @@ fn lone_surrogates_and_broken_utf8_are_refused() {
 }
 
 #[test]
+fn a_name_with_nul_is_refused_at_every_depth() {
+    for text in [
+        r#"{"path\u0000":1}"#,
+        r#"{"a":[{"\u0000":1}]}"#,
+        r#"{"a":{"b\u0000c":{}}}"#,
+    ] {
+        assert!(strict_value(text.as_bytes()).is_err(), "{text}");
+    }
+    assert!(members(br#"{"path\u0000":1}"#).is_err());
+    assert!(members(b"{\"path\0\":1}").is_err());
+    // In a value it says nothing different to anybody.
+    assert_eq!(strict_value(br#"{"a":"\u0000"}"#).unwrap()["a"], "\0");
+}
+
+#[test]
+fn surrogates_stand_in_pairs() {
+    for text in [
+        r#""\udc00""#,
+        r#""\ud800\ud800""#,
+        r#""\ud800x""#,
+        r#"{"\ud800":1}"#,
+        r#"["\udc00\ud800"]"#,
+    ] {
+        assert!(strict_value(text.as_bytes()).is_err(), "{text}");
+    }
+    assert_eq!(strict_value(br#""\ud83e\udd80""#).unwrap(), "🦀");
+}
+
+#[test]
+fn numbers_are_those_that_everybody_can_hold() {
+    for text in [
+        "1e999", "-1e999", "01", "+1", ".5", "1.", "NaN", "Infinity", "0x1", "1_000", "--1",
+    ] {
+        assert!(strict_value(text.as_bytes()).is_err(), "{text}");
+    }
+    let most = format!("[{},{},0.1,1e308]", u64::MAX, i64::MIN);
+    assert_eq!(
+        strict_value(most.as_bytes()).unwrap().to_string(),
+        "[18446744073709551615,-9223372036854775808,0.1,1e+308]"
+    );
+}
+
+#[test]
+fn what_is_deeper_than_any_reader_goes_is_refused_without_recursing() {
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(strict_value(deep(DEPTH_MAX).as_bytes()).is_ok());
+    assert!(strict_value(deep(100_000).as_bytes()).is_err());
+    assert!(!depth_within(deep(DEPTH_MAX + 1).as_bytes(), DEPTH_MAX));
+}
+
+#[test]
+fn nothing_may_stand_behind_the_value() {
+    for text in ["{} {}", "{}x", "1,", "[1]]", "", "\u{feff}{}"] {
+        assert!(strict_value(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn members_go_in_front_of_what_is_there() {
     assert_eq!(with_members(b"{ }", "\"a\":1"), b"{\"a\":1 }");
     assert_eq!(with_members(b"{\"b\":2}", "\"a\":1"), b"{\"a\":1,\"b\":2}");
