@@ -1,19 +1,27 @@
-//! Whether the arguments are what the entry takes; the last place where they may change.
+//! Whether the arguments are what the entry takes, and the structured result what it promised; the last place where
+//! arguments may change.
+
+use std::borrow::Cow;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use policy::Schema;
+use policy::{Fault, PromptArguments, Schema};
 use serde_json::Value;
-use wire::json;
+use serde_json::value::RawValue;
 use wire::method::Subject;
+use wire::{Outcome, json};
 
-use super::{Call, Yield, hex};
+use super::{Call, Means, View, Yield, hex};
 use crate::record::CallRecord;
+use crate::schemas::SchemaOf;
+use crate::settings::OutputCheck;
 use crate::{Rejection, translate};
 
-/// Holds the arguments against the tool's schema. From 2025-11-25 on what does not fit is told as the tool's own
-/// failure, so that the model reads it and repairs the call.
-pub(super) fn validate(
+/// Holds the arguments against the tool's schema or the prompt's list. From 2025-11-25 on what does not fit a tool is told
+/// as its own failure, so that the model reads it and repairs the call.
+pub(super) async fn validate(
     call: &mut Call<'_>,
+    view: &View,
+    means: &Means<'_>,
     record: &mut CallRecord,
 ) -> Result<Option<Yield>, Rejection> {
     let arguments = call.params.arguments();
@@ -24,38 +32,35 @@ pub(super) fn validate(
     // Read strictly even without a schema: what two readers could understand differently is not passed on.
     call.arguments = json::strict_value(arguments.as_deref().unwrap_or(b"{}"))
         .map_err(|error| Rejection::BadParams(format!("`arguments`: {error}")))?;
-    let value = &call.arguments;
-    if call.method.subject != Subject::Tool {
-        return Ok(None);
+    let is_strict = view.settings.validation.of(call.entry.link.id()).strict;
+    match call.method.subject {
+        Subject::Tool => tool(call, is_strict, means, record).await,
+        Subject::Prompt => prompt(call, is_strict).map(|()| None),
+        Subject::Resource
+        | Subject::Reference
+        | Subject::Task
+        | Subject::Method
+        | Subject::Gate => Ok(None),
     }
-    if let Some(said) = &call.asked.mirrored
-        && call.entry.is_faithful()
-    {
-        let look_up = |name: &str| {
-            let mut found = said
-                .iter()
-                .filter(|(said, _)| said.eq_ignore_ascii_case(name));
-            match (found.next(), found.next()) {
-                (None, _) => Ok(None),
-                (Some((_, value)), None) => value.clone().map(Some),
-                (Some(_), Some(_)) => Err(()),
-            }
-        };
-        let disagrees = |name: &str| Rejection::HeaderMismatch(format!("Mcp-Param-{name}").into());
-        call.entry
-            .mirrored()
-            .check(value, look_up)
-            .map_err(disagrees)?;
-    }
-    let schema = call
-        .entry
-        .input_schema()
-        .map_err(|reason| Rejection::BadSchema {
-            tool: call.entry.key.clone(),
-            reason,
-        })?;
-    let faults = schema.map(|schema| schema.check(value)).unwrap_or_default();
-    if faults.is_empty() || schema.is_some_and(|schema| fits_without_nulls(schema, value.clone())) {
+}
+
+async fn tool(
+    call: &Call<'_>,
+    is_strict: bool,
+    means: &Means<'_>,
+    record: &mut CallRecord,
+) -> Result<Option<Yield>, Rejection> {
+    agrees_with_headers(call)?;
+    let schema = call.entry.schema(SchemaOf::Arguments, means.schemas).await;
+    let schema = schema.map_err(|reason| Rejection::BadSchema {
+        tool: call.entry.key.clone(),
+        reason: reason.to_string(),
+    })?;
+    let faults = match &schema {
+        Some(schema) => faults(schema, &call.arguments, is_strict),
+        None => Vec::new(),
+    };
+    if faults.is_empty() {
         return Ok(None);
     }
     let why = policy::schema::explain(&faults);
@@ -76,10 +81,45 @@ pub(super) fn validate(
     }))
 }
 
-/// Whether arguments fit once `null` counts as "left out", as many clients write it. Sent on is what was written: what
-/// the tool makes of it is its own affair.
-fn fits_without_nulls(schema: &Schema, mut arguments: Value) -> bool {
-    drop_nulls(&mut arguments) && schema.check(&arguments).is_empty()
+/// What a client repeats of the arguments in headers must be what they are.
+fn agrees_with_headers(call: &Call<'_>) -> Result<(), Rejection> {
+    let Some(said) = &call.asked.mirrored else {
+        return Ok(());
+    };
+    if !call.entry.is_faithful() {
+        return Ok(());
+    }
+    let look_up = |name: &str| {
+        let mut found = said
+            .iter()
+            .filter(|(said, _)| said.eq_ignore_ascii_case(name));
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some((_, value)), None) => value.clone().map(Some),
+            (Some(_), Some(_)) => Err(()),
+        }
+    };
+    let disagrees = |name: &str| Rejection::HeaderMismatch(format!("Mcp-Param-{name}").into());
+    let mirrored = call.entry.mirrored();
+    mirrored.check(&call.arguments, look_up).map_err(disagrees)
+}
+
+/// What is wrong with arguments. Where they fit once `null` counts as "left out", as many clients write it, nothing is. Sent
+/// on is what was written: what the tool makes of it is its own affair.
+fn faults(schema: &Schema, arguments: &Value, is_strict: bool) -> Vec<Fault> {
+    let check = |arguments: &Value| match is_strict {
+        true => schema.check_strictly(arguments),
+        false => schema.check(arguments),
+    };
+    let faults = check(arguments);
+    if faults.is_empty() {
+        return faults;
+    }
+    let mut without_nulls = arguments.clone();
+    if drop_nulls(&mut without_nulls) && check(&without_nulls).is_empty() {
+        return Vec::new();
+    }
+    faults
 }
 
 /// Takes out members that are `null`; whether there was one.
@@ -102,4 +142,109 @@ fn drop_nulls(value: &mut Value) -> bool {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     dropped
+}
+
+/// A prompt that lists no arguments may take any, unless the config is strict; they are texts anyhow.
+fn prompt(call: &Call<'_>, is_strict: bool) -> Result<(), Rejection> {
+    let faults = match call
+        .entry
+        .item
+        .member("arguments")
+        .map(PromptArguments::read)
+    {
+        Some(Ok(takes)) => takes.check(&call.arguments),
+        Some(Err(_)) | None if is_strict => PromptArguments::default().check(&call.arguments),
+        Some(Err(_)) | None => PromptArguments::check_texts(&call.arguments),
+    };
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Rejection::BadArguments(policy::schema::explain(&faults)))
+}
+
+/// Holds a tool's structured result against its output schema. What does not fit is the upstream's error: it promised.
+pub(super) async fn result(
+    call: &Call<'_>,
+    reply: &upstream::Reply,
+    view: &View,
+    means: &Means<'_>,
+    record: &mut CallRecord,
+) -> Result<(), Rejection> {
+    let Outcome::Result(text) = &reply.outcome else {
+        return Ok(());
+    };
+    let settings = view.settings.validation.of(call.entry.link.id());
+    if settings.output == OutputCheck::Off {
+        return Ok(());
+    }
+    let schema = call.entry.schema(SchemaOf::Results, means.schemas).await;
+    let unfit = |reason: &str| Rejection::BadOutput {
+        tool: call.entry.key.clone(),
+        reason: reason.to_owned(),
+    };
+    let Some(schema) = schema.map_err(|reason| unfit(&reason))? else {
+        return Ok(());
+    };
+    let Promised::Here(structured) = promised(call, text) else {
+        return Ok(());
+    };
+    let fits = match structured {
+        None => Err(unfit("it has no structured content")),
+        Some(structured) => match json::strict_value(structured.as_bytes()) {
+            Err(_) => Err(unfit("it can be read in several ways")),
+            Ok(value) => match schema.check(&value).len() {
+                0 => Ok(()),
+                count => Err(unfit(&format!("{count} faults"))),
+            },
+        },
+    };
+    if fits.is_err() {
+        let why = "the result does not fit the output schema";
+        record.note(|row| row.reason = Some(why.to_owned()));
+    }
+    fits
+}
+
+/// What a tool owes: structured content, once it is done and did not fail.
+enum Promised {
+    /// Not with this answer.
+    NotNow,
+    /// Here it is, or should be.
+    Here(Option<String>),
+}
+
+/// Looks in the answer itself, or in that of a task about which somebody asks.
+fn promised(call: &Call<'_>, text: &[u8]) -> Promised {
+    // What is no object with members that differ is refused by the next stage.
+    let Ok(outer) = json::members(text) else {
+        return Promised::NotNow;
+    };
+    let inner = match call.method.subject {
+        Subject::Tool => None,
+        Subject::Task => member(&outer, "result"),
+        Subject::Prompt
+        | Subject::Resource
+        | Subject::Reference
+        | Subject::Method
+        | Subject::Gate => return Promised::NotNow,
+    };
+    let members = match &inner {
+        None => outer,
+        Some(inner) => match json::members(inner.as_bytes()) {
+            Ok(members) => members,
+            Err(_) => return Promised::NotNow,
+        },
+    };
+    let structured = member(&members, "structuredContent");
+    let has_failed = member(&members, "isError").as_deref() == Some("true");
+    let is_whole = member(&members, "content").is_some();
+    if has_failed || (structured.is_none() && !is_whole) {
+        return Promised::NotNow;
+    }
+    Promised::Here(structured)
+}
+
+fn member(members: &[(Cow<'_, str>, &RawValue)], name: &str) -> Option<String> {
+    let found = members.iter().find(|(key, _)| key == name);
+    found.map(|(_, raw)| raw.get().to_owned())
 }

@@ -2,7 +2,7 @@
 //!
 //! The values are strings and nothing else (MCP, "Prompts", `GetPromptRequestParams`).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::words::{missing, pointed, short, strangers};
 use super::{FAULTS_MAX, Fault};
@@ -37,14 +37,20 @@ impl PromptArguments {
         })
     }
 
+    /// What is wrong with the arguments of a prompt that has no list: they must be texts.
+    #[must_use]
+    pub fn check_texts(arguments: &Value) -> Vec<Fault> {
+        let Some(given) = arguments.as_object() else {
+            return vec![no_object(arguments)];
+        };
+        no_texts(given).take(FAULTS_MAX).collect()
+    }
+
     /// What is wrong with the arguments; nothing if they may pass.
     #[must_use]
     pub fn check(&self, arguments: &Value) -> Vec<Fault> {
         let Some(given) = arguments.as_object() else {
-            return vec![Fault::whole(&format!(
-                "expected object, got {}",
-                short(arguments)
-            ))];
+            return vec![no_object(arguments)];
         };
         let known: Vec<&str> = self.arguments.iter().map(|a| a.name.as_str()).collect();
         let (_, unknown): (Vec<&String>, Vec<&String>) = given
@@ -72,15 +78,24 @@ impl PromptArguments {
                 others,
             )));
         }
-        for (name, value) in given.iter().filter(|(_, value)| !value.is_string()) {
-            let mut path = String::new();
-            pointed(&mut path, name);
-            faults.push(Fault {
-                path,
-                message: format!("expected string, got {}", short(value)),
-            });
-        }
+        faults.extend(no_texts(given));
         faults.truncate(FAULTS_MAX);
         faults
     }
+}
+
+fn no_object(arguments: &Value) -> Fault {
+    Fault::whole(&format!("expected object, got {}", short(arguments)))
+}
+
+fn no_texts(given: &Map<String, Value>) -> impl Iterator<Item = Fault> {
+    let no_texts = given.iter().filter(|(_, value)| !value.is_string());
+    no_texts.map(|(name, value)| {
+        let mut path = String::new();
+        pointed(&mut path, name);
+        Fault {
+            path,
+            message: format!("expected string, got {}", short(value)),
+        }
+    })
 }

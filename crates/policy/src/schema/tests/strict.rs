@@ -133,6 +133,13 @@ fn a_prompt_takes_what_its_list_names() {
         told(&PromptArguments::default().check(&json!({ "a": "b" }))),
         "arguments: unknown property \"a\"; none is expected",
     );
+    assert_eq!(PromptArguments::check_texts(&json!({ "a": "b" })), []);
+    assert_eq!(
+        told(&PromptArguments::check_texts(
+            &json!({ "a": "b", "c": null })
+        )),
+        "/c: expected string, got null",
+    );
     assert!(PromptArguments::read("{}").is_err());
     let many: serde_json::Map<String, Value> =
         (0..1_000).map(|n| (format!("n{n}"), n.into())).collect();
