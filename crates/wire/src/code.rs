@@ -42,3 +42,7 @@ pub const UNRECORDABLE: Code = -31004;
 pub const DENIED: Code = -31007;
 /// A person has to agree to the call first.
 pub const UNCONSENTED: Code = -31008;
+/// Nobody has approved the entry's definition as it is now.
+pub const WITHHELD: Code = -31009;
+/// Screening found something that must not pass.
+pub const SCREENED: Code = -31010;
