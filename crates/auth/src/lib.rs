@@ -33,5 +33,5 @@ pub use outbound::{Connection, Outbound, OutboundError};
 pub use presented::{Peer, Presented};
 pub use revocation::{Revocations, Revoked};
 pub use sign_in::SignIn;
-pub use site::{RESOURCES, Site};
+pub use site::{Place, Site};
 pub use vault::{MASTER_KEY_LEN, MasterKey, Vault, VaultError};

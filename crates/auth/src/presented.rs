@@ -33,6 +33,8 @@ pub struct Presented<'a> {
     pub method: &'a str,
     /// The URL that was asked for, without query and fragment; empty without HTTP.
     pub url: &'a str,
+    /// The virtual server that was asked for: a token that is for one is good there alone.
+    pub server: Option<&'a str>,
     /// Where it came from.
     pub peer: Peer,
 }
@@ -60,6 +62,7 @@ impl<'a> Presented<'a> {
             certificate: None,
             method: "",
             url: "",
+            server: None,
             peer,
         }
     }

@@ -2,8 +2,35 @@
 //!
 //! Sources: RFC 8707 section 2, RFC 9728 section 3.3, MCP 2026-07-28 "Authorization", "Canonical server URI".
 
-/// Paths that are resources of their own.
-pub const RESOURCES: &[&str] = &["/mcp", "/sse", "/ws"];
+use policy::ServerName;
+
+/// Paths that are resources of their own; behind a slash each has one for every virtual server.
+const RESOURCES: &[&str] = &["/mcp", "/sse", "/ws"];
+
+/// What of this gate a resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// All of it: a token for this is good at every path, as far as the rules let its holder in.
+    Whole,
+    /// A virtual server, by name: a token for this is good there and nowhere else. Whether there is one of that name
+    /// is not known here, and is not told.
+    Server(&'a str),
+}
+
+impl<'a> Place<'a> {
+    /// What is at a path, exactly; `None`: no resource.
+    #[must_use]
+    pub fn at(path: &'a str) -> Option<Self> {
+        if path.is_empty() || RESOURCES.contains(&path) {
+            return Some(Self::Whole);
+        }
+        let (_, name) = RESOURCES
+            .iter()
+            .find_map(|resource| path.strip_prefix(resource)?.split_once('/'))
+            .filter(|(before, _)| before.is_empty())?;
+        ServerName::new(name).ok().map(|_| Self::Server(name))
+    }
+}
 
 /// Where the gate is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +82,15 @@ impl Site {
     /// Whether `text` names this gate or one of its resources, exactly but for a slash at the end.
     #[must_use]
     pub fn is_resource(&self, text: &str) -> bool {
+        self.place(text).is_some()
+    }
+
+    /// What of this gate `text` names, exactly but for a slash at the end.
+    #[must_use]
+    pub fn place<'t>(&self, text: &'t str) -> Option<Place<'t>> {
         let text = text.strip_suffix('/').unwrap_or(text);
-        self.bases.iter().any(|base| {
-            text.strip_prefix(base.as_str())
-                .is_some_and(|path| path.is_empty() || RESOURCES.contains(&path))
-        })
+        let mut bases = self.bases.iter();
+        bases.find_map(|base| Place::at(text.strip_prefix(base.as_str())?))
     }
 
     /// The origin by the name that a request was addressed to (its `Host`), if that is one of ours.
@@ -83,18 +114,47 @@ mod tests {
             "https://gate.example.com",
             "https://gate.example.com/",
             "https://gate.example.com/mcp",
+            "https://gate.example.com/mcp/support",
         ] {
             assert!(site.is_resource(good), "{good}");
         }
         for bad in [
             "https://gate.example.com.evil.com",
-            "https://gate.example.com/mcp/other",
+            "https://gate.example.com/other",
+            "https://gate.example.com/mcp/one/two",
+            "https://gate.example.com/mcp//one",
+            "https://gate.example.com/mcp/a%2fb",
+            "https://gate.example.com/v1/support",
             "https://gate.example.com/mcpx",
+            "https://gate.example.com/mcpx/support",
             "http://gate.example.com/mcp",
             "https://gate.example.com:8443/mcp",
             "",
         ] {
             assert!(!site.is_resource(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_virtual_server_is_a_place_of_its_own() {
+        let site = Site::new("https://gate.example.com");
+        let place = |path: &str| match site.place(&format!("https://gate.example.com{path}")) {
+            None => "nowhere".to_owned(),
+            Some(Place::Whole) => "whole".to_owned(),
+            Some(Place::Server(name)) => name.to_owned(),
+        };
+        for (path, expected) in [
+            ("", "whole"),
+            ("/mcp", "whole"),
+            ("/mcp/", "whole"),
+            ("/mcp/support", "support"),
+            ("/mcp/support/", "support"),
+            ("/sse/support", "support"),
+            ("/ws/support", "support"),
+            ("/mcp/support/more", "nowhere"),
+            ("/support", "nowhere"),
+        ] {
+            assert_eq!(place(path), expected, "{path}");
         }
     }
 

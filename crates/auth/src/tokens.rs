@@ -164,6 +164,9 @@ impl Tokens {
             return Err(AuthError::Invalid("it is too long"));
         }
         let (known, trusted) = self.known(token).await?;
+        if !known.audience.covers(presented.server) {
+            return Err(claims::OTHER_AUDIENCE.into());
+        }
         self.check_binding(&known, trusted.issuer.dpop, token, is_dpop, presented)
             .await?;
         Ok(Arc::clone(&known.principal))

@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use policy::{Facts, Principal, UpstreamId};
+use policy::{Facts, Principal, ServerName, UpstreamId};
 use upstream::Logs;
 use wire::method::{self, Method};
 use wire::{Abilities, Era, Level, Params, Revision, json};
 
 use crate::Rejection;
 use crate::call::{Asked, View, may_see};
-use crate::catalog::{Entry, Section};
+use crate::catalog::{Entry, Position, Section};
+use crate::door::LOCAL;
 use crate::seal::Seal;
+use crate::search;
 use crate::translate::{format_member, modern_members};
 
 /// How long a modern client may keep a list without asking, in milliseconds; changes are told to who listens.
@@ -32,7 +34,7 @@ pub(crate) fn answer(
         let cursors = Cursors {
             seal,
             list: name,
-            principal: &asked.principal,
+            asked,
         };
         list(asked, method, params, view, section, &cursors)
     };
@@ -89,6 +91,7 @@ fn list(
 ) -> Result<Bytes, Rejection> {
     let after = params.cursor.as_deref();
     let after = after.map(|cursor| cursors.read(cursor)).transpose()?;
+    let after = after.as_ref().map(|(order, key)| Position { order: *order, key });
     let mut out = String::with_capacity(4096);
     out.push('{');
     if asked.revision.era() == Era::Modern {
@@ -99,13 +102,27 @@ fn list(
     }
     out.push_str(&format_member(cursors.list, "["));
     let (mut count, mut last, mut next) = (0, None, None);
+    let page_size = view.settings.catalog.page_size;
     let facts = asked.facts(None);
     let may = |entry: &Entry| may_see(&asked.principal, entry, &entry.item.key, &facts, view);
-    for entry in section.after(after.as_deref()) {
+    // The shell ranks the list itself; see `search::fitting`.
+    let is_searched = method.name == method::TOOLS_LIST.name
+        && asked.transport != LOCAL
+        && search::replaces_list(view, may);
+    if is_searched {
+        let tools: Vec<Bytes> = search::definitions(view.naming().dialect.schemas).collect();
+        let tools: Vec<&str> = tools
+            .iter()
+            .filter_map(|tool| std::str::from_utf8(tool).ok())
+            .collect();
+        out.push_str(&tools.join(","));
+    }
+    let entries = section.after(after);
+    for entry in if is_searched { &[] } else { entries } {
         let Some(entry) = section.visible(entry, may) else {
             continue;
         };
-        if count == view.settings.catalog.page_size {
+        if count == page_size {
             next = last;
             break;
         }
@@ -113,7 +130,7 @@ fn list(
             out.push(',');
         }
         out.push_str(std::str::from_utf8(&entry.text).unwrap_or("null"));
-        (count, last) = (count + 1, Some(entry.key.as_str()));
+        (count, last) = (count + 1, Some(entry.position()));
     }
     out.push(']');
     if let Some(last) = next {
@@ -138,30 +155,38 @@ fn list(
     Ok(out.into())
 }
 
-/// Cursors of one list for one principal: the last key of the page before, so that they stay good when the list
-/// changes. Sealed, for a key may be the name of what others must not know of.
+/// Cursors of one list of one server for one principal: where the page before ended, so that they stay good when the
+/// list changes. Sealed, for a key may be the name of what others must not know of.
 struct Cursors<'a> {
     seal: &'a Seal,
     list: &'static str,
-    principal: &'a Principal,
+    asked: &'a Asked,
 }
 
 impl Cursors<'_> {
     const PURPOSE: &'static str = "cursor";
 
-    fn write(&self, last: &str) -> Result<String, Rejection> {
-        let content = [self.list, self.principal.id.as_str(), last].join("\n");
+    fn write(&self, last: Position<'_>) -> Result<String, Rejection> {
+        let content = format!("{}{}\n{}", self.whose(), last.order, last.key);
         let sealed = self.seal.close(Self::PURPOSE, content.as_bytes());
         sealed.ok_or(Rejection::Busy)
     }
 
-    fn read(&self, cursor: &str) -> Result<String, Rejection> {
+    fn read(&self, cursor: &str) -> Result<(i32, String), Rejection> {
         let content = self.seal.open(Self::PURPOSE, cursor);
         let content = content.and_then(|content| String::from_utf8(content).ok());
-        let whose = format!("{}\n{}\n", self.list, self.principal.id);
-        content
-            .and_then(|content| content.strip_prefix(&whose).map(str::to_owned))
-            .ok_or(Rejection::BadCursor)
+        let read = |content: String| {
+            let (order, key) = content.strip_prefix(&self.whose())?.split_once('\n')?;
+            Some((order.parse().ok()?, key.to_owned()))
+        };
+        content.and_then(read).ok_or(Rejection::BadCursor)
+    }
+
+    fn whose(&self) -> String {
+        let server = self.asked.server.as_ref();
+        let server = server.map(ServerName::as_str).unwrap_or_default();
+        let (list, principal) = (self.list, &self.asked.principal.id);
+        format!("{list}\n{principal}\n{server}\n")
     }
 }
 
@@ -256,6 +281,9 @@ pub(crate) fn initialized(
 /// it does not hear either.
 fn instructions(principal: &Principal, facts: &Facts<'_>, view: &View) -> String {
     let catalog = &view.catalog;
+    if let Some(own) = catalog.own_instructions() {
+        return format!(",\"instructions\":{}", json::string(own));
+    }
     let mut said = HashSet::new();
     let parts: Vec<String> = catalog
         .instructions

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use policy::Principal;
+use policy::{Principal, ServerName};
 use upstream::{Link, Subscription, Update, Updates};
 
 use crate::call::may_read;
@@ -74,19 +74,23 @@ impl Subscriptions {
         self.held.lock().keys().cloned().collect()
     }
 
-    /// The next update that the rules let the principal hear of. Safe to drop while it waits.
-    pub(crate) async fn next(&self, gate: &Gate, principal: &Principal) -> Update {
+    /// The next update that the rules let the principal hear of, by the way of this server. Safe to drop while it waits.
+    pub(crate) async fn next(
+        &self,
+        gate: &Gate,
+        principal: &Principal,
+        server: Option<&ServerName>,
+    ) -> Update {
         loop {
             let update = self.updates.next().await;
             // A part of a watched resource is one that nobody has asked the rules about yet, and they may have changed.
-            if !uri::climbs(&update.uri)
-                && may_read(
-                    principal,
-                    &update.upstream,
-                    &update.uri,
-                    &gate.facts(""),
-                    &gate.view(),
-                )
+            let Some(view) = gate.view_of(server) else {
+                continue;
+            };
+            let (upstream, uri, facts) = (&update.upstream, &update.uri, gate.facts(""));
+            if !uri::climbs(uri)
+                && view.catalog.tells_of(upstream, uri)
+                && may_read(principal, upstream, uri, &facts, &view)
             {
                 return update;
             }

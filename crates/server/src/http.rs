@@ -28,11 +28,11 @@ use arc_swap::ArcSwap;
 use auth::{Peer, Presented};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use gateway::{Gate, HttpBody, HttpReply, Refused, Rejection};
+use gateway::{Gate, HttpBody, HttpReply, Refused, Rejection, Visit};
 use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
-use policy::{Principal, Scope};
+use policy::{Principal, Scope, ServerName};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -56,6 +56,12 @@ const OUT_MAX: usize = 64;
 const PROOF_EVERY: Duration = Duration::from_secs(20);
 /// Of the time to drain so much is left for goodbyes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// There is no such path, or not for this principal.
+const NO_PATH: Rejection = Rejection::Http {
+    status: 404,
+    reason: "No such path; the MCP endpoint is /mcp",
+};
 
 /// What every request is held against; the settings can change while connections live.
 #[derive(Debug)]
@@ -112,6 +118,7 @@ impl Edge {
         let allowed = origin::check(request.headers(), request.uri(), facts.local, &settings);
         let origin = match allowed {
             Ok(origin) => origin,
+            // No credential would help.
             Err(rejection) => {
                 return self
                     .refuse(facts, rejection, None, spoken(request.headers()))
@@ -122,6 +129,7 @@ impl Edge {
         let is_page =
             routes::find(request.uri().path()).is_some_and(|route| route.access == Access::Browser);
         let origin = origin.filter(|_| !is_page);
+        let server = routes::server(request.uri().path()).map(str::to_owned);
         let is_local = origin::is_loopback(host(&request));
         let is_preflight = request.method() == Method::OPTIONS && origin.is_some();
         let mut response = if is_preflight {
@@ -129,6 +137,7 @@ impl Edge {
         } else {
             self.route(facts, &settings, request).await
         };
+        self.challenge(&mut response, server.as_deref());
         if let Some(origin) = origin {
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -181,28 +190,31 @@ impl Edge {
             let refused = self.refuse_method(facts, Some(&principal), spoken, route);
             return in_words_of(route, refused.await, "See the header `Allow`");
         }
+        let Some(visit) = self.visit(&principal, path).await else {
+            return self.refuse(facts, NO_PATH, Some(&principal), spoken).await;
+        };
         match route.target {
             Target::Mcp => match *request.method() {
-                Method::POST => self.post(&principal, settings, facts, request).await,
+                Method::POST => self.post(&visit, settings, facts, request).await,
                 Method::GET => {
-                    let reply = self.gate.get(&principal, request.headers()).await;
+                    let reply = self.gate.get(&visit, request.headers()).await;
                     self.into_response(reply, facts, &principal)
                 }
                 _ => {
-                    let reply = self.gate.delete(&principal, request.headers()).await;
+                    let reply = self.gate.delete(&visit, request.headers()).await;
                     self.into_response(reply, facts, &principal)
                 }
             },
             Target::SseStream => {
-                let opened = self.open_stream(facts, &principal);
+                let opened = self.open_stream(facts, visit);
                 self.or_refuse(facts, &principal, spoken, opened).await
             }
             Target::SseMessages => {
-                let taken = self.take_message(&principal, settings, request).await;
+                let taken = self.take_message(&visit, settings, request).await;
                 self.or_refuse(facts, &principal, spoken, taken).await
             }
             Target::WebSocket => {
-                let upgraded = self.upgrade(facts, &principal, settings, request);
+                let upgraded = self.upgrade(facts, visit, settings, request);
                 self.or_refuse(facts, &principal, spoken, upgraded).await
             }
             Target::Health => text(
@@ -278,16 +290,21 @@ impl Edge {
         Ok(principal)
     }
 
+    /// Where the request leads; `None`: to a virtual server that there is not, or not for this principal.
+    async fn visit(&self, principal: &Arc<Principal>, path: &str) -> Option<Visit> {
+        let mut visit = Visit::from(Arc::clone(principal));
+        if let Some(name) = routes::server(path) {
+            visit.server = Some(ServerName::new(name).ok()?);
+        }
+        self.gate.receives(&visit).await.then_some(visit)
+    }
+
     /// A path that does not exist: said only to those who are known.
     async fn refuse_unknown(&self, facts: &Facts, request: &Request<Inbound>) -> Response<Body> {
         let spoken = spoken(request.headers());
         let (rejection, principal) = match self.authenticate(facts, request).await {
             Err(rejection) => (rejection, None),
-            Ok(principal) => {
-                let reason = "No such path; the MCP endpoint is /mcp";
-                let status = 404;
-                (Rejection::Http { status, reason }, Some(principal))
-            }
+            Ok(principal) => (NO_PATH, Some(principal)),
         };
         self.refuse(facts, rejection, principal.as_deref(), spoken)
             .await
@@ -325,6 +342,7 @@ impl Edge {
                 certificate: facts.certificate.as_deref(),
                 method: request.method().as_str(),
                 url: url.as_deref().unwrap_or_default(),
+                server: routes::server(request.uri().path()),
                 peer: peer(facts, headers),
             })
             .await
@@ -332,11 +350,12 @@ impl Edge {
 
     async fn post(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: &Visit,
         settings: &config::Http,
         facts: &Facts,
         request: Request<Inbound>,
     ) -> Response<Body> {
+        let principal = &visit.principal;
         let (head, body) = request.into_parts();
         let read = match check_media(&head.headers) {
             Ok(()) => read(body, settings).await,
@@ -344,7 +363,7 @@ impl Edge {
         };
         match read {
             Ok(body) => {
-                let reply = self.gate.post(principal, &head.headers, &body).await;
+                let reply = self.gate.post(visit, &head.headers, &body).await;
                 self.into_response(reply, facts, principal)
             }
             Err(rejection) => {
@@ -655,15 +674,27 @@ impl Edge {
         if let Some(after) = retry_after {
             headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
         }
-        if let Some(challenge) = challenge {
-            let base = self.gate.auth().site().base();
-            let metadata = format!("{base}/.well-known/oauth-protected-resource/mcp");
-            challenge::add(headers, &challenge, &metadata);
-        }
         if status == 405 && !headers.contains_key(header::ALLOW) {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
+        // Which resource it is about is known where the path is.
+        if let Some(challenge) = challenge {
+            response.extensions_mut().insert(challenge);
+        }
         response
+    }
+
+    /// Says how to get a better credential for what was asked for.
+    fn challenge(&self, response: &mut Response<Body>, server: Option<&str>) {
+        if let Some(challenge) = response.extensions_mut().remove::<gateway::Challenge>() {
+            let base = self.gate.auth().site().base();
+            let mut metadata = format!("{base}/.well-known/oauth-protected-resource/mcp");
+            if let Some(server) = server.filter(|name| ServerName::new(name).is_ok()) {
+                metadata.push('/');
+                metadata.push_str(server);
+            }
+            challenge::add(response.headers_mut(), &challenge, &metadata);
+        }
     }
 }
 

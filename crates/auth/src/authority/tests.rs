@@ -413,7 +413,8 @@ async fn a_request_that_is_not_good_goes_back_to_its_client() {
         (("request_uri", "https://app.example/r"), "invalid_request"),
         (("dpop_jkt", "x"), "invalid_request"),
         (("resource", "https://other.example/mcp"), "invalid_target"),
-        (("resource", "https://gate.example/mcp/x"), "invalid_target"),
+        (("resource", "https://gate.example/other"), "invalid_target"),
+        (("resource", "https://gate.example/mcp/a/b"), "invalid_target"),
         (("scope", "mcp:admin"), "invalid_scope"),
         (("prompt", "none"), "invalid_request"),
     ] {

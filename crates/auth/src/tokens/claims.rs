@@ -16,7 +16,7 @@ use super::compact::date;
 use super::issuer::{EMBEDDED, Issuer, Roles};
 use super::keys::Thumbprint;
 use crate::auth::principal;
-use crate::{AuthError, Site};
+use crate::{AuthError, Place, Site};
 
 /// Claims that only ID tokens have (OpenID Connect Core sections 2 and 3.3.2.11).
 const OF_ID_TOKENS: &[&str] = &["nonce", "at_hash", "c_hash"];
@@ -24,6 +24,9 @@ const OF_ID_TOKENS: &[&str] = &["nonce", "at_hash", "c_hash"];
 const NOT_ACCESS: &[&str] = &["ID", "Refresh", "Offline", "Logout"];
 /// Longest name of a client, token or grant, in bytes.
 const NAME_BYTES_MAX: usize = 256;
+
+/// It is good somewhere, but not where it was presented.
+pub(crate) const OTHER_AUDIENCE: Refusal = Refusal::Invalid("it is for another audience");
 
 /// Why a token does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +58,27 @@ pub(crate) struct Binding {
 pub(crate) struct Known {
     pub(crate) principal: Arc<Principal>,
     pub(crate) binding: Binding,
+    pub(crate) audience: Audience,
     pub(crate) expires_at: SystemTime,
+}
+
+/// Where a token is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Everywhere.
+    Whole,
+    /// At these virtual servers.
+    Servers(BTreeSet<String>),
+}
+
+impl Audience {
+    /// Whether a token is good at a virtual server, or, without a name, at what belongs to none.
+    pub(crate) fn covers(&self, server: Option<&str>) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Servers(servers) => server.is_some_and(|server| servers.contains(server)),
+        }
+    }
 }
 
 /// What claims are read against.
@@ -73,7 +96,7 @@ impl Reader<'_> {
     /// Whom these claims stand for. `key`: the id of the key that signed them.
     pub(crate) fn read(&self, claims: &Claims, key: Option<&str>) -> Result<Known, Refusal> {
         self.check_kind(claims)?;
-        self.check_audience(claims)?;
+        let audience = self.audience(claims)?;
         let (issued_at, expires_at) = self.times(claims)?;
         let binding = binding(claims)?;
         let id = self.principal_id(claims)?;
@@ -103,6 +126,7 @@ impl Reader<'_> {
         Ok(Known {
             principal: Arc::new(known),
             binding,
+            audience,
             expires_at,
         })
     }
@@ -118,24 +142,32 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
+    fn audience(&self, claims: &Claims) -> Result<Audience, Refusal> {
         const MALFORMED: Refusal = Refusal::Invalid("its audience is malformed");
-        let is_ours =
-            |text: &str| self.site.is_resource(text) || self.issuer.audiences.contains(text);
-        let ours = match claims.get("aud") {
-            Some(Value::String(text)) => is_ours(text),
+        let texts: Vec<&str> = match claims.get("aud") {
+            Some(Value::String(text)) => vec![text],
             Some(Value::Array(list)) => {
-                let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-                texts.ok_or(MALFORMED)?.into_iter().any(is_ours)
+                let texts: Option<_> = list.iter().map(Value::as_str).collect();
+                texts.ok_or(MALFORMED)?
             }
             Some(_) => return Err(MALFORMED),
-            None => false,
+            None => Vec::new(),
         };
-        if ours {
-            Ok(())
-        } else {
-            Err(Refusal::Invalid("it is for another audience"))
+        let mut servers = BTreeSet::new();
+        for text in texts {
+            match self.site.place(text) {
+                Some(Place::Whole) => return Ok(Audience::Whole),
+                None if self.issuer.audiences.contains(text) => return Ok(Audience::Whole),
+                Some(Place::Server(name)) => {
+                    servers.insert(name.to_owned());
+                }
+                None => {}
+            }
         }
+        if servers.is_empty() {
+            return Err(OTHER_AUDIENCE);
+        }
+        Ok(Audience::Servers(servers))
     }
 
     /// When it was issued, if it says so, and when it ends.

@@ -5,12 +5,19 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use policy::{Memo, Schema, SubjectKind, Traits};
+use policy::{Memo, Schema, SubjectKind, Traits, confusable};
 use upstream::{Item, Link};
 use wire::{Mirrored, Template};
 
+use super::Position;
+use super::edit::Origin;
 use super::merge::Source;
 use crate::dialect::{self, Family};
+use crate::pins::{Mark, Withheld};
+use crate::schemas::{self, SchemaHash, SchemaOf, Schemas};
+use crate::screening::Shown;
+use crate::search::Words;
+use crate::settings::CatalogSettings;
 
 /// One entry.
 #[derive(Debug)]
@@ -24,23 +31,37 @@ pub(crate) struct Entry {
     /// Who serves it.
     pub(crate) link: Arc<Link>,
     /// The definition that clients may see, under the upstream's name for it: what `text` is written from.
-    pub(crate) shown: Item,
+    pub(crate) shown: Shown,
     /// The definition that clients see.
     pub(crate) text: Bytes,
     /// For whom it was written.
     pub(super) family: Family,
-    compiled: Arc<Compiled>,
+    pub(super) compiled: Arc<Compiled>,
     pub(super) template: Option<Arc<Template>>,
     /// What else is known of it, for the rules.
     pub(crate) traits: Traits,
     /// What the rules decided about it.
     pub(crate) memo: Memo,
+    /// The digest of the whole definition as its upstream wrote it.
+    pub(crate) definition: Arc<str>,
+    /// Why it is not served, if it is not. Then it is in no list and cannot be called; its key stays taken.
+    pub(crate) withheld: Option<Withheld>,
+    /// Where in its list it stands: see [`Position`].
+    pub(super) order: i32,
+    /// Where it comes from, in a virtual server.
+    pub(super) origin: Option<Origin>,
+    /// What its name looks like.
+    pub(super) looks: OnceLock<String>,
+    /// What it is found by.
+    pub(super) words: OnceLock<Words>,
 }
 
 /// What is read out of a definition when it is first needed, kept until the definition changes.
 #[derive(Debug, Default)]
-struct Compiled {
-    input_schema: OnceLock<Result<Option<Schema>, String>>,
+pub(super) struct Compiled {
+    /// Under these hashes the compiled schemas are found.
+    arguments: OnceLock<Option<SchemaHash>>,
+    results: OnceLock<Option<SchemaHash>>,
     mirrored: OnceLock<Mirrored>,
 }
 
@@ -51,10 +72,13 @@ impl Entry {
         key: String,
         item: &Item,
         link: &Arc<Link>,
-        family: Family,
+        settings: &CatalogSettings,
+        mark: Mark,
     ) -> Self {
-        let shown = item.clone();
-        let text = shown.renamed(&key);
+        let family = settings.dialect.schemas;
+        let shown = Shown::new(&settings.screen, link.id(), source.kind, item);
+        let text = shown.item.renamed(&key);
+        let withheld = mark.withheld.or(shown.withheld());
         Self {
             kind: source.kind,
             text: match source.kind {
@@ -73,23 +97,59 @@ impl Entry {
             item: item.clone(),
             shown,
             link: Arc::clone(link),
-            traits: traits(item),
+            // What a definition that nobody approved says of itself decides nothing.
+            traits: match withheld {
+                None => traits(item),
+                Some(_) => Traits::default(),
+            },
             memo: Memo::default(),
             compiled: Arc::default(),
+            definition: mark.definition,
+            withheld,
+            order: 0,
+            origin: None,
+            looks: OnceLock::new(),
+            words: OnceLock::new(),
         }
     }
 
-    /// The compiled schema of a tool's arguments.
-    pub(crate) fn input_schema(&self) -> Result<Option<&Schema>, String> {
-        let compiled = &self.compiled.input_schema;
-        compiled
-            .get_or_init(|| match self.item.member("inputSchema") {
-                None => Ok(None),
-                Some(text) => self.compile(text).map(Some),
-            })
-            .as_ref()
-            .map(Option::as_ref)
-            .map_err(Clone::clone)
+    /// Where it stands in its list.
+    pub(crate) fn position(&self) -> Position<'_> {
+        Position {
+            order: self.order,
+            key: &self.key,
+        }
+    }
+
+    /// What its name looks like; `None` where it has a URI, which nobody knows by its looks.
+    pub(super) fn looks(&self) -> Option<&str> {
+        matches!(self.kind, SubjectKind::Tool | SubjectKind::Prompt)
+            .then(|| self.looks.get_or_init(|| confusable::skeleton(&self.key)).as_str())
+    }
+
+    /// What it is found by: the words that clients see.
+    pub(crate) fn words(&self) -> &Words {
+        self.words.get_or_init(|| Words::of(&self.key, &self.text))
+    }
+
+    /// The compiled schema of a tool's arguments or structured results, if it has one.
+    pub(crate) async fn schema(
+        &self,
+        of: SchemaOf,
+        schemas: &Schemas,
+    ) -> Result<Option<Arc<Schema>>, Arc<str>> {
+        let (member, hash) = match of {
+            SchemaOf::Arguments => ("inputSchema", &self.compiled.arguments),
+            SchemaOf::Results => ("outputSchema", &self.compiled.results),
+        };
+        let text = || self.item.member(member);
+        match *hash.get_or_init(|| text().map(schemas::hash)) {
+            Some(hash) => {
+                let text = || text().unwrap_or_default().to_owned();
+                schemas.get(hash, text).await.map(Some)
+            }
+            None => Ok(None),
+        }
     }
 
     /// Whether clients see the schema as its upstream wrote it, header annotations included.
@@ -106,18 +166,6 @@ impl Entry {
                 .and_then(|schema| Mirrored::read(schema).ok())
                 .unwrap_or_default()
         })
-    }
-
-    fn compile(&self, text: &str) -> Result<Schema, String> {
-        let schema = Schema::compile(text).map_err(|error| error.to_string())?;
-        for pattern in schema.skipped() {
-            tracing::warn!(
-                tool = self.key,
-                pattern,
-                "a pattern that cannot be checked in linear time is not checked"
-            );
-        }
-        Ok(schema)
     }
 }
 

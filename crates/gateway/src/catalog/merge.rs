@@ -3,206 +3,366 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use policy::screen::Found;
 use policy::{SubjectKind, UpstreamId};
-use upstream::{Item, Link, Snapshot, State};
+use upstream::{Item, State};
 
-use super::{Catalog, Entry, Section};
-use crate::dialect;
-use crate::settings::{CatalogSettings, Prefix};
+use super::{Catalog, Entry, LookAlike, Section};
+use crate::pins::{self, Known, PinKind, Pinned};
+use crate::settings::{CatalogSettings, Prefix, SearchSettings, Settings};
+use crate::{dialect, screening, search};
 
 /// Which list of an upstream goes into a section.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
     pub(super) kind: SubjectKind,
     items: fn(&upstream::Listing) -> &Vec<Item>,
-    announced: fn(&upstream::Announced) -> u64,
+    pub(super) announced: fn(&upstream::Announced) -> u64,
     /// Whether keys are names, which get prefixes, or URIs, which never do.
     is_named: bool,
+    /// What they are pinned as; `None`: the config names them, not the upstream.
+    pin: Option<PinKind>,
     pub(super) is_template: bool,
 }
 
-const TOOLS: Source = Source {
+pub(super) const TOOLS: Source = Source {
     kind: SubjectKind::Tool,
     items: |l| &l.tools,
     announced: |a| a.tools,
     is_named: true,
+    pin: Some(PinKind::Tool),
     is_template: false,
 };
-const PROMPTS: Source = Source {
+pub(super) const PROMPTS: Source = Source {
     kind: SubjectKind::Prompt,
     items: |l| &l.prompts,
     announced: |a| a.prompts,
     is_named: true,
+    pin: Some(PinKind::Prompt),
     is_template: false,
 };
-const RESOURCES: Source = Source {
+pub(super) const RESOURCES: Source = Source {
     kind: SubjectKind::Resource,
     items: |l| &l.resources,
     announced: |a| a.resources,
     is_named: false,
+    pin: Some(PinKind::Resource),
     is_template: false,
 };
-const TEMPLATES: Source = Source {
+pub(super) const TEMPLATES: Source = Source {
     kind: SubjectKind::Resource,
     items: |l| &l.templates,
     announced: |a| a.resources,
     is_named: false,
+    pin: Some(PinKind::Template),
     is_template: true,
 };
 
-const METHODS: Source = Source {
+pub(super) const METHODS: Source = Source {
     kind: SubjectKind::Method,
     items: |l| &l.methods,
     announced: |_| 0,
     is_named: false,
+    pin: None,
     is_template: false,
 };
 
 impl Catalog {
     /// Merges what the upstreams offer, in their order. What did not change since `old` is taken over from it.
-    pub(crate) fn merge(links: &[Arc<Link>], settings: &CatalogSettings, old: &Self) -> Self {
-        let snapshots: Vec<(&Arc<Link>, Arc<Snapshot>)> = links
+    pub(crate) fn merge(
+        known: &[Known],
+        settings: &Settings,
+        pinned: &Pinned,
+        old: &Self,
+    ) -> Self {
+        let known: Vec<&Known> = known
             .iter()
-            .map(|link| (link, link.snapshot()))
-            .filter(|(_, s)| s.state != State::Stopped)
+            .filter(|one| one.snapshot.state != State::Stopped)
             .collect();
-        let never_listed = |s: &Snapshot| s.revision.is_none();
-        Self {
-            tools: section(&snapshots, settings, TOOLS, &old.tools),
-            prompts: section(&snapshots, settings, PROMPTS, &old.prompts),
-            resources: section(&snapshots, settings, RESOURCES, &old.resources),
-            templates: section(&snapshots, settings, TEMPLATES, &old.templates),
-            methods: section(&snapshots, settings, METHODS, &old.methods),
-            instructions: instructions(&snapshots),
-            extensions: extensions(&snapshots),
-            missing: snapshots
+        let snapshots = || known.iter().map(|one| &one.snapshot);
+        let generation = old.generation + 1;
+        let section = |source: Source, old: &Section| {
+            let frame = Frame {
+                old,
+                generation,
+                announced: snapshots()
+                    .map(|snapshot| (source.announced)(&snapshot.announced))
+                    .sum(),
+                reserved: reserved(source, settings.search),
+            };
+            let candidates = candidates(&known, pinned, &settings.catalog, source, old);
+            Section::assemble(&candidates, &frame)
+        };
+        let mut catalog = Self {
+            tools: section(TOOLS, &old.tools),
+            prompts: section(PROMPTS, &old.prompts),
+            resources: section(RESOURCES, &old.resources),
+            templates: section(TEMPLATES, &old.templates),
+            methods: section(METHODS, &old.methods),
+            scope: None,
+            generation,
+            found: Found::default(),
+            instructions: instructions(&known, pinned, &settings.catalog),
+            extensions: extensions(&known),
+            missing: known
                 .iter()
-                .filter(|(_, s)| never_listed(s))
-                .map(|(l, _)| l.id().clone())
+                .filter(|one| one.snapshot.revision.is_none())
+                .map(|one| one.link.id().clone())
                 .collect(),
-            tasks: snapshots.iter().any(|(_, s)| s.listing.tasks),
-            logs: snapshots
+            tasks: snapshots().any(|snapshot| snapshot.listing.tasks),
+            logs: known
                 .iter()
-                .any(|(l, s)| s.listing.logs || l.is_provider()),
-            is_settling: snapshots.iter().any(|(_, s)| s.state == State::Starting),
+                .any(|one| one.snapshot.listing.logs || one.link.is_provider()),
+            is_settling: snapshots().any(|snapshot| snapshot.state == State::Starting),
+        };
+        for section in [&catalog.tools, &catalog.prompts, &catalog.resources, &catalog.templates] {
+            catalog.found.merge(&section.found);
+        }
+        catalog.prepare(settings.search);
+        catalog
+    }
+
+    /// Does now what the first search would have to do.
+    pub(super) fn prepare(&self, search: SearchSettings) {
+        if search.is_on() {
+            for entry in self.tools.everything() {
+                entry.words();
+            }
         }
     }
 }
 
-fn section(
-    snapshots: &[(&Arc<Link>, Arc<Snapshot>)],
+/// The names that no entry of a list may have.
+pub(super) fn reserved(source: Source, search: SearchSettings) -> &'static [&'static str] {
+    if source.kind == SubjectKind::Tool && search.is_on() {
+        &search::NAMES
+    } else {
+        &[]
+    }
+}
+
+/// One entry that may go into a section, and whether it was not there before.
+pub(super) struct Candidate {
+    pub(super) entry: Arc<Entry>,
+    pub(super) is_new: bool,
+}
+
+/// All items of the upstreams' lists under their public keys, in the order of upstreams.
+fn candidates(
+    known: &[&Known],
+    pinned: &Pinned,
     settings: &CatalogSettings,
     source: Source,
     old: &Section,
-) -> Section {
-    let mut count: HashMap<&str, usize> = HashMap::new();
-    for item in snapshots
-        .iter()
-        .flat_map(|(_, snapshot)| (source.items)(&snapshot.listing))
-    {
-        *count.entry(item.key.as_str()).or_default() += 1;
-    }
-    let mut entries: BTreeMap<String, Arc<Entry>> = BTreeMap::new();
-    let mut others: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
-    for (link, snapshot) in snapshots {
-        let prefix = settings
-            .prefix_of
-            .get(link.id())
-            .copied()
-            .unwrap_or(settings.prefix);
-        for item in (source.items)(&snapshot.listing) {
-            let is_prefixed = source.is_named
-                && match prefix {
-                    Prefix::Always => true,
-                    Prefix::OnCollision => {
-                        count.get(item.key.as_str()).is_some_and(|count| *count > 1)
-                    }
-                    Prefix::Never => false,
-                };
-            let key = if is_prefixed {
-                format!("{}{}{}", link.id(), settings.separator, item.key)
-            } else {
-                item.key.clone()
-            };
-            let key = if source.kind == SubjectKind::Tool {
-                dialect::name(key, settings.dialect.names)
-            } else {
-                key
-            };
-            let family = settings.dialect.schemas;
-            let before = old.others.get(&key).into_iter().flatten();
-            let before = || old.get(&key).into_iter().chain(before.clone());
-            let unchanged = before().find(|old| {
-                Arc::ptr_eq(&old.link, link) && old.item == *item && old.family == family
-            });
-            let entry = unchanged.map_or_else(
-                || Arc::new(Entry::new(source, key.clone(), item, link, family)),
+) -> Vec<Candidate> {
+    let all = || {
+        known.iter().flat_map(|one| {
+            let items = (source.items)(&one.snapshot.listing).iter();
+            items.map(move |item| (*one, item))
+        })
+    };
+    let naming = Naming::new(settings, source, all().map(|(_, item)| item.key.as_str()));
+    let family = settings.dialect.schemas;
+    let one = |(known, item): (&Known, &Item)| {
+        let link = &known.link;
+        let key = naming.key(link.id(), &item.key);
+        let mark = pinned.mark(known, source.pin, item);
+        let unchanged = old.named(&key).find(|old| {
+            Arc::ptr_eq(&old.link, link)
+                && old.item == *item
+                && old.family == family
+                && old.shown.is_by(&settings.screen)
+                && old.definition == mark.definition
+                && old.withheld == mark.withheld.or(old.shown.withheld())
+        });
+        Candidate {
+            is_new: unchanged.is_none(),
+            entry: unchanged.map_or_else(
+                || Arc::new(Entry::new(source, key, item, link, settings, mark)),
                 Arc::clone,
-            );
-            if let Some(first) = entries.get(&key) {
-                // Once, however often lists are merged.
-                if unchanged.is_none() {
-                    tracing::warn!(key, first = %first.link.id(), second = %link.id(), "two upstreams offer the same; the second's is for those who may not see the first's");
-                }
-                others.entry(key).or_default().push(entry);
-                continue;
-            }
-            entries.insert(key, entry);
+            ),
+        }
+    };
+    all().map(one).collect()
+}
+
+/// How public keys are made of upstreams' names.
+pub(super) struct Naming<'a> {
+    settings: &'a CatalogSettings,
+    source: Source,
+    /// How often each name is on offer.
+    count: HashMap<&'a str, usize>,
+}
+
+impl<'a> Naming<'a> {
+    pub(super) fn new(
+        settings: &'a CatalogSettings,
+        source: Source,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        for name in names {
+            *count.entry(name).or_default() += 1;
+        }
+        Self {
+            settings,
+            source,
+            count,
         }
     }
-    let announced = snapshots
-        .iter()
-        .map(|(_, snapshot)| (source.announced)(&snapshot.announced))
-        .sum();
-    let entries: Vec<Arc<Entry>> = entries.into_values().collect();
-    let is_same = is_same(&entries, &old.entries)
-        && others.len() == old.others.len()
-        && others
-            .iter()
-            .zip(&old.others)
-            .all(|((key, new), (before, old))| key == before && is_same(new, old));
-    let by_key = entries
-        .iter()
-        .enumerate()
-        .map(|(at, entry)| (entry.key.clone(), at))
-        .collect();
-    Section {
-        entries,
-        by_key,
-        stamp: if is_same && announced == old.announced {
-            old.stamp
+
+    /// What clients call an entry.
+    pub(super) fn key(&self, upstream: &UpstreamId, name: &str) -> String {
+        let own = self.settings.prefix_of.get(upstream);
+        let is_prefixed = self.source.is_named
+            && match own.copied().unwrap_or(self.settings.prefix) {
+                Prefix::Always => true,
+                Prefix::OnCollision => self.count.get(name).is_some_and(|count| *count > 1),
+                Prefix::Never => false,
+            };
+        let key = if is_prefixed {
+            format!("{upstream}{}{name}", self.settings.separator)
         } else {
-            old.stamp + 1
-        },
-        announced,
-        others,
+            name.to_owned()
+        };
+        if self.source.kind == SubjectKind::Tool {
+            dialect::name(key, self.settings.dialect.names)
+        } else {
+            key
+        }
+    }
+}
+
+/// What a section is made within.
+pub(super) struct Frame<'a> {
+    pub(super) old: &'a Section,
+    pub(super) generation: u64,
+    pub(super) announced: u64,
+    pub(super) reserved: &'static [&'static str],
+}
+
+impl Section {
+    /// Puts candidates into their order. Of several with the same key the first is listed, the others stand in for it.
+    /// One that only looks like another is withheld: who was there first keeps the name, whatever comes before it in
+    /// the order of upstreams.
+    pub(super) fn assemble(candidates: &[Candidate], frame: &Frame<'_>) -> Self {
+        let old = frame.old;
+        let mut owners: HashMap<&str, &str> = HashMap::with_capacity(candidates.len());
+        let listed = |entry: &Entry| {
+            old.get(&entry.key).is_some_and(|old| {
+                old.link.id() == entry.link.id() && old.item.key == entry.item.key
+            })
+        };
+        let named = || {
+            let all = candidates.iter().map(|candidate| &candidate.entry);
+            all.filter(|entry| entry.looks().is_some())
+        };
+        let (before, since): (Vec<_>, Vec<_>) = named().partition(|entry| listed(entry));
+        for entry in before.into_iter().chain(since) {
+            if let Some(looks) = entry.looks() {
+                owners.entry(looks).or_insert(&entry.key);
+            }
+        }
+        let mut entries: BTreeMap<&str, &Arc<Entry>> = BTreeMap::new();
+        let mut others: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
+        let mut look_alikes = Vec::new();
+        let mut found = Found::default();
+        for Candidate { entry, is_new } in candidates {
+            if *is_new {
+                found.merge(&entry.shown.found);
+            }
+            let (key, upstream) = (entry.key.as_str(), entry.link.id());
+            if frame.reserved.contains(&key) {
+                if *is_new {
+                    tracing::warn!(key, %upstream, "tool search has a tool of this name; the upstream's is hidden");
+                }
+                continue;
+            }
+            let owner = entry.looks().and_then(|looks| owners.get(looks).copied());
+            if let Some(like) = owner.filter(|owner| *owner != key) {
+                // Once, however often lists are merged.
+                if !old.look_alikes.iter().any(|known| known.is(entry)) {
+                    tracing::warn!(key, %upstream, like, "a name that looks like another is withheld");
+                }
+                look_alikes.push(LookAlike {
+                    entry: Arc::clone(entry),
+                    like: like.to_owned(),
+                });
+                continue;
+            }
+            match entries.get(key) {
+                None => drop(entries.insert(key, entry)),
+                Some(first) => {
+                    if *is_new {
+                        tracing::warn!(key, first = %first.link.id(), second = %upstream, "two upstreams offer the same; the second's is for those who may not see the first's");
+                    }
+                    others.entry(key.to_owned()).or_default().push(Arc::clone(entry));
+                }
+            }
+        }
+        let mut entries: Vec<Arc<Entry>> = entries.into_values().map(Arc::clone).collect();
+        // By key already, and stable.
+        entries.sort_by_key(|entry| entry.order);
+        let is_same = is_same(&entries, &old.entries)
+            && others.len() == old.others.len()
+            && others
+                .iter()
+                .zip(&old.others)
+                .all(|((key, new), (before, old))| key == before && is_same(new, old));
+        let by_key = entries
+            .iter()
+            .enumerate()
+            .map(|(at, entry)| (entry.key.clone(), at))
+            .collect();
+        let has_changed = !is_same || frame.announced != old.announced;
+        Self {
+            entries,
+            by_key,
+            // Also another number than that of a slice of the same name that was there some time ago.
+            stamp: if has_changed {
+                frame.generation.max(old.stamp + 1)
+            } else {
+                old.stamp
+            },
+            announced: frame.announced,
+            others,
+            look_alikes,
+            found,
+        }
     }
 }
 
 fn is_same(new: &[Arc<Entry>], old: &[Arc<Entry>]) -> bool {
-    new.len() == old.len()
-        && new
-            .iter()
-            .zip(old)
-            .all(|(new, old)| new.key == old.key && new.text == old.text)
+    let is_one = |new: &Entry, old: &Entry| {
+        new.key == old.key
+            && new.withheld.is_some() == old.withheld.is_some()
+            && (new.withheld.is_some() || new.text == old.text)
+    };
+    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| is_one(new, old))
 }
 
-fn extensions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Vec<(UpstreamId, String, String)> {
-    snapshots
+fn extensions(known: &[&Known]) -> Vec<(UpstreamId, String, String)> {
+    known
         .iter()
-        .flat_map(|(link, snapshot)| {
-            let extensions = snapshot.listing.extensions.iter();
-            extensions.map(|(id, settings)| (link.id().clone(), id.clone(), settings.clone()))
+        .flat_map(|one| {
+            let extensions = one.snapshot.listing.extensions.iter();
+            extensions.map(|(id, settings)| (one.link.id().clone(), id.clone(), settings.clone()))
         })
         .collect()
 }
 
-fn instructions(snapshots: &[(&Arc<Link>, Arc<Snapshot>)]) -> Vec<(UpstreamId, String)> {
-    snapshots
+fn instructions(
+    known: &[&Known],
+    pinned: &Pinned,
+    settings: &CatalogSettings,
+) -> Vec<(UpstreamId, String)> {
+    known
         .iter()
-        .filter_map(|(link, snapshot)| {
-            let text = snapshot.listing.instructions.as_ref()?.trim();
-            (!text.is_empty()).then(|| (link.id().clone(), text.to_owned()))
+        .filter(|one| pinned.may_instruct(one))
+        .filter_map(|one| {
+            let (upstream, text) = (one.link.id(), pins::instructions(&one.snapshot.listing)?);
+            let text = screening::instructions(&settings.screen, upstream, text)?;
+            Some((upstream.clone(), text))
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use policy::Principal;
+use policy::{Principal, ServerName};
 use store::Outcome;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Sleep, sleep};
@@ -34,6 +34,8 @@ const SUBSCRIBED_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Listener {
     principal: Arc<Principal>,
+    /// The virtual server that it hears of; `None`: the whole catalog.
+    server: Option<ServerName>,
     whose: Whose,
     lists: Lists,
     told: broadcast::Receiver<Told>,
@@ -63,10 +65,11 @@ impl Gate {
             method: method::LISTEN.name,
             bytes_in: asked.request.bytes().len(),
         };
-        let record = match self.open_record(opening).await {
+        let mut record = match self.open_record(opening).await {
             Ok(record) => record,
             Err(full) => return Err(unrecorded(id, asked.revision, &full)),
         };
+        record.of_server(asked.server.as_ref());
         match Listener::of_request(self, asked).await {
             Ok(listener) => {
                 record.close(
@@ -89,19 +92,20 @@ impl Listener {
         session: &Arc<Session>,
         principal: &Arc<Principal>,
     ) -> Self {
-        let lists = Lists::new(gate, [true; 3]);
+        let lists = Lists::new(gate, session.server.clone(), [true; 3]);
         Self::new(gate, principal, Whose::Session(Arc::clone(session)), lists)
     }
 
     async fn of_request(gate: &Gate, asked: &Asked) -> Result<Self, Rejection> {
         let filter = Filter::read(&asked.request.params())?;
         // Before the rest: a change meanwhile is one to tell of.
-        let lists = Lists::new(gate, filter.lists);
+        let lists = Lists::new(gate, asked.server.clone(), filter.lists);
         let subscriptions = Box::new(Subscriptions::default());
         if !filter.uris.is_empty() {
-            let _permit = gate.enter()?;
+            let _place = gate.enter(&asked.principal.id).await?;
             gate.settle().await;
-            let view = gate.view();
+            let view = gate.view_of(asked.server.as_ref());
+            let view = view.ok_or(Rejection::UnknownServer)?;
             stream::iter(&filter.uris)
                 .for_each_concurrent(SUBSCRIBED_AT_ONCE, |uri| async {
                     // What the principal may not read looks like what cannot be subscribed to.
@@ -128,6 +132,7 @@ impl Listener {
     fn new(gate: &Gate, principal: &Arc<Principal>, whose: Whose, lists: Lists) -> Self {
         Self {
             principal: Arc::clone(principal),
+            server: lists.server.clone(),
             whose,
             lists,
             told: gate.told(),
@@ -150,7 +155,7 @@ impl Listener {
                     let params = self.whose.tagged(&[]);
                     self.waiting.extend(names.iter().map(|name| message(name, &params)));
                 }
-                update = self.whose.subscriptions().next(gate, &self.principal) => {
+                update = self.whose.subscriptions().next(gate, &self.principal, self.server.as_ref()) => {
                     let params = self.whose.updated(&update);
                     self.waiting.push_back(message(notification::RESOURCE_UPDATED, &params));
                 }
@@ -317,6 +322,8 @@ impl Filter {
 /// The changes of some lists, from a moment on.
 #[derive(Debug)]
 struct Lists {
+    /// Whose lists; `None`: of the whole catalog.
+    server: Option<ServerName>,
     wanted: [bool; 3],
     changes: watch::Receiver<u64>,
     seen: [u64; 3],
@@ -325,11 +332,12 @@ struct Lists {
 }
 
 impl Lists {
-    fn new(gate: &Gate, wanted: [bool; 3]) -> Self {
+    fn new(gate: &Gate, server: Option<ServerName>, wanted: [bool; 3]) -> Self {
         Self {
             wanted,
             changes: gate.changes(),
-            seen: stamps(gate),
+            seen: stamps(gate, server.as_ref()).unwrap_or_default(),
+            server,
             pause: None,
         }
     }
@@ -342,7 +350,8 @@ impl Lists {
                 self.pause = None;
             }
             self.changes.mark_unchanged();
-            let now = stamps(gate);
+            // Of a server that is gone there is nothing to tell.
+            let now = stamps(gate, self.server.as_ref()).unwrap_or(self.seen);
             let changed = now.iter().zip(self.seen).map(|(now, seen)| *now != seen);
             let told: Vec<&'static str> = LISTS
                 .iter()
@@ -363,12 +372,12 @@ impl Lists {
 }
 
 /// Another number, another list. Templates are told of as resources.
-fn stamps(gate: &Gate) -> [u64; 3] {
-    let view = gate.view();
+fn stamps(gate: &Gate, server: Option<&ServerName>) -> Option<[u64; 3]> {
+    let view = gate.view_of(server)?;
     let catalog = &view.catalog;
-    [
+    Some([
         catalog.tools.stamp,
         catalog.prompts.stamp,
         catalog.resources.stamp + catalog.templates.stamp,
-    ]
+    ])
 }

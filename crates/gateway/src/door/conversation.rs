@@ -9,7 +9,7 @@ use bytes::Bytes;
 use policy::Principal;
 use tokio::sync::mpsc;
 
-use super::Pipe;
+use super::{Pipe, Visit};
 use crate::session::random_id;
 use crate::{Gate, Rejection};
 
@@ -33,7 +33,7 @@ impl Gate {
     /// If there are as many sessions and conversations as are kept, or the gate is about to end.
     pub fn converse(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: Visit,
         transport: &'static str,
         out: mpsc::Sender<Bytes>,
     ) -> Result<Conversation, Rejection> {
@@ -42,12 +42,13 @@ impl Gate {
         }
         let id = random_id().ok_or(Rejection::Busy)?;
         let settings = &self.view().settings.sessions;
+        let principal = Arc::clone(&visit.principal);
         self.sessions
             .seat(settings, self.parts.clock.now(), &principal.id)?;
         Ok(Conversation {
             id,
-            pipe: Pipe::new(Arc::clone(self), Arc::clone(principal), transport, out),
-            principal: Arc::clone(principal),
+            pipe: Pipe::new(Arc::clone(self), visit, transport, out),
+            principal,
             gate: Arc::clone(self),
             _counted: self.parts.metrics.session(),
         })

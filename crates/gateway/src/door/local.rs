@@ -13,6 +13,9 @@ use wire::{Frame, Revision, encode, meta};
 use super::{EVENTS_MAX, modern};
 use crate::{Gate, Rejection};
 
+/// What carries such calls, for the record.
+pub(crate) const LOCAL: &str = "local";
+
 /// Why an in-process caller got no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -70,7 +73,8 @@ impl Gate {
         let Ok(Frame::Request(request)) = Frame::decode(&message) else {
             return Err(AskError::broken("the request cannot be read"));
         };
-        let asked = modern(request, principal, "local", None, self.parts.clock.wall()).map_err(
+        let visit = Arc::clone(principal).into();
+        let asked = modern(request, &visit, LOCAL, None, self.parts.clock.wall()).map_err(
             |unfit| {
                 let response = Rejection::response(&unfit.rejection, Revision::LATEST);
                 AskError {

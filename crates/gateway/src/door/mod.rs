@@ -13,19 +13,37 @@ mod pipe;
 pub use conversation::Conversation;
 pub use http::{EventStream, HttpBody, HttpReply, Refused};
 pub use local::AskError;
+pub(crate) use local::LOCAL;
 pub use pipe::Pipe;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use policy::Principal;
+use policy::{Principal, ServerName};
 use upstream::{Caller, Logs};
 use wire::{Abilities, Era, Level, Meta, Params, Request, Revision, json, meta};
 
-use crate::Rejection;
-use crate::call::Asked;
+use crate::call::{Asked, may_see};
+use crate::catalog::Entry;
 use crate::session::Session;
+use crate::{Gate, Rejection, lists};
+
+/// Who comes, and to which server.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// The virtual server; `None`: the whole catalog.
+    pub server: Option<ServerName>,
+}
+
+impl From<Arc<Principal>> for Visit {
+    fn from(principal: Arc<Principal>) -> Self {
+        let server = None;
+        Self { principal, server }
+    }
+}
 
 /// Events of one call that wait for a slow client.
 const EVENTS_MAX: usize = 64;
@@ -65,7 +83,7 @@ fn legacy(
 /// names beside it.
 fn modern(
     request: Request,
-    principal: &Arc<Principal>,
+    visit: &Visit,
     transport: &'static str,
     header: Option<&str>,
     at: SystemTime,
@@ -85,7 +103,7 @@ fn modern(
         let revision = Revision::parse(&version)
             .filter(|revision| revision.era() == Era::Modern)
             .ok_or_else(|| Rejection::UnsupportedRevision(version.clone().into_owned()))?;
-        let caller = caller(&meta, principal)?;
+        let caller = caller(&meta, &visit.principal)?;
         Ok((
             revision,
             caller,
@@ -97,14 +115,14 @@ fn modern(
     match read() {
         Ok((revision, caller, client)) => Ok(Asked {
             request,
-            principal: Arc::clone(principal),
+            principal: Arc::clone(&visit.principal),
             revision,
             client,
             caller,
             mirrored: None,
             session: None,
             transport,
-            server: None,
+            server: visit.server.clone(),
             at,
         }),
         Err(rejection) => Err(Box::new(Unfit { request, rejection })),
@@ -205,7 +223,7 @@ impl Hello {
         })
     }
 
-    fn session(self, principal: &Arc<Principal>) -> Session {
+    fn session(self, visit: &Visit) -> Session {
         let client = self
             .client_info
             .as_deref()
@@ -216,12 +234,53 @@ impl Hello {
             .as_deref()
             .map(|capabilities| Abilities::read(capabilities.as_bytes()))
             .unwrap_or_default();
-        let mut session = Session::new(Arc::clone(principal), self.revision);
+        let mut session = Session::new(Arc::clone(&visit.principal), self.revision);
+        session.server.clone_from(&visit.server);
         session.client_info = self.client_info;
         session.client = client;
         session.capabilities = self.capabilities;
         session.abilities = abilities;
         session
+    }
+}
+
+impl Gate {
+    /// The result of a legacy handshake.
+    fn greet(&self, principal: &Principal, session: &Session) -> Result<String, Rejection> {
+        let view = self.view_of(session.server.as_ref());
+        Ok(lists::initialized(
+            principal,
+            &self.facts(&session.client),
+            &*view.ok_or(Rejection::UnknownServer)?,
+            session.revision,
+        ))
+    }
+
+    /// Whether a visitor can find anything there: the whole catalog is always there, and a virtual server for those who
+    /// may see something of it, or of an upstream of which it does not have the lists yet. To all others it looks like
+    /// a path that does not exist.
+    pub async fn receives(&self, visit: &Visit) -> bool {
+        let Some(server) = &visit.server else {
+            return true;
+        };
+        if self.finds_something(&visit.principal, server) {
+            return true;
+        }
+        // What is unknown so soon after the start may be on its way.
+        self.settle().await;
+        self.finds_something(&visit.principal, server)
+    }
+
+    fn finds_something(&self, principal: &Principal, server: &ServerName) -> bool {
+        let Some(view) = self.view_of(Some(server)) else {
+            return false;
+        };
+        let facts = self.facts("");
+        let may = |entry: &Entry| may_see(principal, entry, &entry.item.key, &facts, &view);
+        let rules = &view.settings.rules;
+        let mut missing = view.catalog.missing.iter();
+        missing.any(|upstream| rules.names(principal, upstream))
+            || view.catalog.any_visible(may)
     }
 }
 

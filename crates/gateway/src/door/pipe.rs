@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use policy::Principal;
 use store::Outcome;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +16,12 @@ use wire::{
 };
 
 use super::changes::Listener;
-use super::{EVENTS_MAX, Hello, Unfit, batch, is_modern, legacy, modern};
+use super::{EVENTS_MAX, Hello, Unfit, Visit, batch, is_modern, legacy, modern};
 use crate::call::Asked;
 use crate::gate::{known_name, unrecorded};
 use crate::record::Opening;
 use crate::session::{InFlight, Questions, Session};
-use crate::{Gate, Rejection, lists};
+use crate::{Gate, Rejection};
 
 /// Requests of one client that are open at once.
 const OPEN_MAX: usize = 1024;
@@ -31,7 +30,7 @@ const OPEN_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Pipe {
     gate: Arc<Gate>,
-    principal: Arc<Principal>,
+    visit: Visit,
     /// What carries it, for the record.
     transport: &'static str,
     out: mpsc::Sender<Bytes>,
@@ -51,7 +50,7 @@ impl Pipe {
     #[must_use]
     pub fn new(
         gate: Arc<Gate>,
-        principal: Arc<Principal>,
+        visit: impl Into<Visit>,
         transport: &'static str,
         out: mpsc::Sender<Bytes>,
     ) -> Arc<Self> {
@@ -59,7 +58,7 @@ impl Pipe {
         let over = gate.stopping.child_token();
         Arc::new(Self {
             gate,
-            principal,
+            visit: visit.into(),
             transport,
             out,
             session: Mutex::default(),
@@ -145,7 +144,7 @@ impl Pipe {
         if is_modern(&request) {
             return match modern(
                 request,
-                &self.principal,
+                &self.visit,
                 self.transport,
                 None,
                 self.gate.parts.clock.wall(),
@@ -167,19 +166,20 @@ impl Pipe {
             Some(session) => Ok(legacy(
                 request,
                 &session,
-                &self.principal,
+                &self.visit.principal,
                 self.transport,
                 self.gate.parts.clock.wall(),
             )),
             // The one request that may come before the handshake.
             None if request.method.as_str() == method::PING.name => {
                 let revision = Revision::LATEST_LEGACY;
-                let principal = Arc::clone(&self.principal);
-                let session = Arc::new(Session::new(principal, revision));
+                let principal = Arc::clone(&self.visit.principal);
+                let mut session = Session::new(principal, revision);
+                session.server.clone_from(&self.visit.server);
                 Ok(legacy(
                     request,
-                    &session,
-                    &self.principal,
+                    &Arc::new(session),
+                    &self.visit.principal,
                     self.transport,
                     self.gate.parts.clock.wall(),
                 ))
@@ -201,7 +201,7 @@ impl Pipe {
             .map_err(Rejection::NotMcp)
             .and_then(Hello::read);
         let session = match hello {
-            Ok(hello) => Arc::new(hello.session(&self.principal)),
+            Ok(hello) => Arc::new(hello.session(&self.visit)),
             Err(rejection) => {
                 return self
                     .refuse_request(request, Revision::LATEST_LEGACY, &rejection)
@@ -209,17 +209,19 @@ impl Pipe {
             }
         };
         let opening = self.opening(request, session.revision, session.client.clone());
-        let record = match self.gate.open_record(opening).await {
+        let mut record = match self.gate.open_record(opening).await {
             Ok(record) => record,
             Err(full) => return unrecorded(Some(request.id()), session.revision, &full).body,
         };
-        let listener = Listener::of_session(&self.gate, &session, &self.principal);
-        let result = lists::initialized(
-            &self.principal,
-            &self.gate.facts(&session.client),
-            &self.gate.view(),
-            session.revision,
-        );
+        record.of_server(session.server.as_ref());
+        let listener = Listener::of_session(&self.gate, &session, &self.visit.principal);
+        let result = match self.gate.greet(&self.visit.principal, &session) {
+            Ok(result) => result,
+            Err(gone) => {
+                let id = Some(request.id());
+                return self.gate.reject(record, id, session.revision, &gone).body;
+            }
+        };
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
         record.close(Outcome::Ok, 200, body.len());
         let over = session.over.clone();
@@ -393,7 +395,7 @@ impl Pipe {
     async fn refusal(&self, rejection: Rejection, bytes_in: usize) -> Bytes {
         let refused = super::Refused {
             rejection,
-            principal: Some(&self.principal),
+            principal: Some(&self.visit.principal),
             bytes_in,
         };
         // Without a handshake it is a modern client, or one that has said nothing yet.
@@ -425,7 +427,7 @@ impl Pipe {
 
     fn opening(&self, request: &Request, revision: Revision, client: String) -> Opening<'_> {
         Opening {
-            principal: Some(&self.principal),
+            principal: Some(&self.visit.principal),
             client,
             transport: self.transport,
             revision: revision.as_str(),

@@ -69,9 +69,23 @@ pub(super) const ROUTES: &[Route] = &[
         Access::Principal,
         Target::Mcp,
     ),
+    row(
+        "/mcp/{server}",
+        &[Method::POST, Method::GET, Method::DELETE],
+        Access::Principal,
+        Target::Mcp,
+    ),
     row("/sse", GET, Access::Principal, Target::SseStream),
+    row("/sse/{server}", GET, Access::Principal, Target::SseStream),
     row("/messages", POST, Access::Principal, Target::SseMessages),
+    row(
+        "/messages/{server}",
+        POST,
+        Access::Principal,
+        Target::SseMessages,
+    ),
     row("/ws", GET, Access::Principal, Target::WebSocket),
+    row("/ws/{server}", GET, Access::Principal, Target::WebSocket),
     row("/health", GET, Access::Principal, Target::Health),
     row("/metrics", GET, Access::Principal, Target::Metrics),
     row(
@@ -94,6 +108,24 @@ pub(super) const ROUTES: &[Route] = &[
     row("/v1/sessions", GET, Access::Owner, Target::Admin),
     row("/v1/sessions/{id}", DELETE, Access::Owner, Target::Admin),
     row("/v1/revocations", FORM, Access::Owner, Target::Admin),
+    row("/v1/approvals", GET, Access::Principal, Target::Admin),
+    row(
+        "/v1/approvals/{id}",
+        FORM,
+        Access::Principal,
+        Target::Admin,
+    ),
+    row("/v1/consents", GET, Access::Principal, Target::Admin),
+    row(
+        "/v1/consents/{id}",
+        &[Method::GET, Method::DELETE],
+        Access::Principal,
+        Target::Admin,
+    ),
+    row("/v1/pins", GET, Access::Owner, Target::Admin),
+    row("/v1/pins/withheld", GET, Access::Owner, Target::Admin),
+    row("/v1/pins/approve", POST, Access::Owner, Target::Admin),
+    row("/v1/pins/forget", POST, Access::Owner, Target::Admin),
     row("/v1/users", FORM, Access::Owner, Target::Admin),
     row(
         "/v1/users/{name}",
@@ -123,6 +155,7 @@ pub(super) const ROUTES: &[Route] = &[
         Access::Browser,
         Target::Page,
     ),
+    row("/console/consents", FORM, Access::Browser, Target::Page),
     row(
         "/console/sign-in/{provider}",
         GET,
@@ -185,6 +218,13 @@ pub(super) fn find(path: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|route| fits(route.path, path))
 }
 
+/// The virtual server that a path is of, by name; `None`: of none.
+pub(super) fn server(path: &str) -> Option<&str> {
+    let route = find(path)?;
+    route.path.strip_suffix("/{server}")?;
+    path.rsplit('/').next()
+}
+
 fn fits(pattern: &str, path: &str) -> bool {
     if let Some(start) = pattern.strip_suffix('*') {
         return path
@@ -210,6 +250,10 @@ mod tests {
     fn a_path_fits_its_row_and_no_other() {
         let path = |path| find(path).map(|route| route.path);
         assert_eq!(path("/mcp"), Some("/mcp"));
+        assert_eq!(path("/mcp/support"), Some("/mcp/{server}"));
+        assert_eq!(server("/mcp/support"), Some("support"));
+        assert_eq!(server("/mcp"), None);
+        assert_eq!(server("/v1/keys/support"), None);
         assert_eq!(
             path("/.well-known/oauth-protected-resource/mcp"),
             Some("/.well-known/oauth-protected-resource*")

@@ -8,9 +8,8 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use gateway::{Conversation, HttpBody, HttpReply, Rejection};
+use gateway::{Conversation, HttpBody, HttpReply, Rejection, Visit};
 use parking_lot::Mutex;
-use policy::Principal;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -40,7 +39,7 @@ pub(super) struct Streams {
 /// the stream is; that of the connection that brings a message may end before the answer is there.
 #[derive(Debug, Clone)]
 struct Open {
-    principal: Arc<Principal>,
+    visit: Visit,
     messages: mpsc::Sender<Bytes>,
 }
 
@@ -49,12 +48,14 @@ impl Edge {
     pub(super) fn open_stream(
         self: &Arc<Self>,
         facts: &Arc<Facts>,
-        principal: &Arc<Principal>,
+        visit: Visit,
     ) -> Result<Response<Body>, Rejection> {
         let (out, waiting) = mpsc::channel(OUT_MAX);
-        let conversation = self.gate.converse(principal, TRANSPORT, out)?;
+        let conversation = self.gate.converse(visit.clone(), TRANSPORT, out)?;
         let id = &conversation.id;
-        let endpoint = format!("event: endpoint\ndata: {MESSAGES}?session={id}\n\n");
+        let server = visit.server.as_ref();
+        let server = server.map(|server| format!("/{server}")).unwrap_or_default();
+        let endpoint = format!("event: endpoint\ndata: {MESSAGES}{server}?session={id}\n\n");
         let gone = CancellationToken::new();
         let reply = HttpReply {
             status: 200,
@@ -71,10 +72,8 @@ impl Edge {
             ))),
         };
         let (messages, posted) = mpsc::channel(IN_MAX);
-        let open = Open {
-            principal: Arc::clone(principal),
-            messages,
-        };
+        let principal = Arc::clone(&visit.principal);
+        let open = Open { visit, messages };
         self.streams
             .open
             .lock()
@@ -83,13 +82,13 @@ impl Edge {
         facts.tasks.spawn(async move {
             edge.keep(conversation, posted, gone).await;
         });
-        Ok(self.into_response(reply, facts, principal))
+        Ok(self.into_response(reply, facts, &principal))
     }
 
     /// Answers a POST: takes one message, whose answer goes out on the stream.
     pub(super) async fn take_message(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         settings: &config::Http,
         request: Request<Inbound>,
     ) -> Result<Response<Body>, Rejection> {
@@ -97,12 +96,15 @@ impl Edge {
         let id = query
             .split('&')
             .find_map(|pair| pair.strip_prefix("session="));
-        // Somebody else's stream looks unknown.
+        // Somebody else's stream looks unknown, and so does another server's.
         let open = id
             .and_then(|id| self.streams.open.lock().get(id).cloned())
             .filter(|open| {
-                let (own, other) = (&open.principal, principal);
-                own.continues(other) && own.roles == other.roles && own.scopes == other.scopes
+                let (own, other) = (&open.visit.principal, &visit.principal);
+                open.visit.server == visit.server
+                    && own.continues(other)
+                    && own.roles == other.roles
+                    && own.scopes == other.scopes
             })
             .ok_or(Rejection::UnknownStream)?;
         let (head, body) = request.into_parts();

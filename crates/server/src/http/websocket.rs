@@ -11,10 +11,9 @@ use ::http::header::{self, HeaderValue};
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use gateway::{Conversation, Pipe, Rejection};
+use gateway::{Conversation, Pipe, Rejection, Visit};
 use http_body_util::{Either, Full};
 use hyper_util::rt::TokioIo;
-use policy::Principal;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -77,7 +76,7 @@ impl Edge {
     pub(super) fn upgrade(
         self: &Arc<Self>,
         facts: &Arc<Facts>,
-        principal: &Arc<Principal>,
+        visit: Visit,
         settings: &config::Http,
         mut request: Request<Inbound>,
     ) -> Result<Response<Body>, Rejection> {
@@ -97,7 +96,7 @@ impl Edge {
             HeaderValue::from_static(SUBPROTOCOL),
         );
         let (out, waiting) = mpsc::channel(OUT_MAX);
-        let conversation = self.gate.converse(principal, TRANSPORT, out)?;
+        let conversation = self.gate.converse(visit, TRANSPORT, out)?;
         let upgraded = hyper::upgrade::on(&mut request);
         let (within, bound) = (settings.header_timeout, bounds(settings.body_max));
         let (edge, facts) = (Arc::clone(self), Arc::clone(facts));

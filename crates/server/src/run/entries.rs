@@ -27,6 +27,13 @@ const DESCRIPTION_MAX: usize = 88;
 pub enum Ask {
     /// Everything of one kind.
     List(Kind),
+    /// The tools that fit some words.
+    Search {
+        /// What they should do.
+        words: String,
+        /// How many of them at most.
+        limit: usize,
+    },
     /// A tool's answer.
     Call {
         /// The tool.
@@ -89,6 +96,7 @@ impl<'a> Shell<'a> {
             Ask::List(Kind::Tools) => self.list("tools/list", "tools", "name").await,
             Ask::List(Kind::Prompts) => self.list("prompts/list", "prompts", "name").await,
             Ask::List(Kind::Resources) => self.resources().await,
+            Ask::Search { words, limit } => self.search(words, *limit).await,
             Ask::Call { name, arguments } => {
                 let asked = self
                     .ask(
@@ -212,6 +220,27 @@ impl<'a> Shell<'a> {
             return Ok(Exit::Done);
         }
         output::data(output::table(&[key, "description"], &rows(&all, key)).as_bytes())?;
+        Ok(Exit::Done)
+    }
+
+    /// The list, ranked as `search_tools` would.
+    async fn search(&self, words: &str, limit: usize) -> anyhow::Result<Exit> {
+        let all = self.all("tools/list", "tools").await?;
+        let places = gateway::fitting(words, &all, limit);
+        let found: Vec<Value> = places
+            .into_iter()
+            .filter_map(|at| all.get(at).cloned())
+            .collect();
+        if self.json {
+            output::json(&json!({ "tools": found }))?;
+            return Ok(Exit::Done);
+        }
+        if found.is_empty() {
+            say("no tool has any of these words; `portcullis tools list` shows all");
+            return Ok(Exit::Done);
+        }
+        let rows = rows(&found, "name");
+        output::data(output::table(&["name", "description"], &rows).as_bytes())?;
         Ok(Exit::Done)
     }
 

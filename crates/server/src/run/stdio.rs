@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use auth::{Peer, Presented};
 use bytes::Bytes;
-use gateway::Pipe;
+use gateway::{Pipe, Visit};
+use policy::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -15,6 +16,7 @@ use wire::Lines;
 use super::{bridge, logging, pipes, runtime_of_one};
 use crate::SystemClock;
 use crate::cli::{Common, Exit, Stdio};
+use crate::config::Loaded;
 use crate::serve::Core;
 
 /// Messages that may wait to be written.
@@ -39,8 +41,9 @@ pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
         if let Some(url) = &stdio.connect {
             return bridge::run(url, &loaded).await;
         }
+        let server = server(stdio.server.as_deref(), &loaded)?;
         let core = Core::start(&loaded, &[], Arc::new(SystemClock::start()))?;
-        let served = serve(&core, loaded.http.body_max, loaded.drain).await;
+        let served = serve(&core, server, loaded.http.body_max, loaded.drain).await;
         core.stop().await;
         served
     });
@@ -49,14 +52,30 @@ pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
     ended.map(|()| Exit::Done)
 }
 
-async fn serve(core: &Core, line_max: usize, drain: Duration) -> anyhow::Result<()> {
+/// The virtual server of that name.
+fn server(name: Option<&str>, loaded: &Loaded) -> anyhow::Result<Option<ServerName>> {
+    let Some(name) = name else { return Ok(None) };
+    let server = ServerName::new(name).context("--server")?;
+    if !loaded.gateway.servers.contains_key(&server) {
+        bail!("there is no virtual server `{server}`; add a [virtual_servers.{server}]");
+    }
+    Ok(Some(server))
+}
+
+async fn serve(
+    core: &Core,
+    server: Option<ServerName>,
+    line_max: usize,
+    drain: Duration,
+) -> anyhow::Result<()> {
     let principal = core
         .gate()
         .authenticate(&Presented::nothing(Peer::Stdio))
         .await
         .context("the local user is not let in")?;
     let (out, waiting) = mpsc::channel(OUT_MAX);
-    let pipe = Pipe::new(Arc::clone(core.gate()), principal, "stdio", out);
+    let visit = Visit { principal, server };
+    let pipe = Pipe::new(Arc::clone(core.gate()), visit, "stdio", out);
     let writer = write(waiting);
     tokio::pin!(writer);
     let mut terminate = signal(SignalKind::terminate())?;

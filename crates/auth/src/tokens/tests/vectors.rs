@@ -356,6 +356,35 @@ async fn no_issuer_speaks_for_another() {
     );
 }
 
+#[tokio::test]
+async fn a_token_for_a_virtual_server_is_good_there_alone_and_one_for_the_gate_everywhere() {
+    let signer = Signer::ed25519("k1");
+    let world = World::new(vec![fixed(&[&signer])]);
+    let cases: &[(Value, &[&str])] = &[
+        (json!(RESOURCE), &["-", "support", "other"]),
+        (json!([RESOURCE, format!("{RESOURCE}/support")]), &["-", "support", "other"]),
+        (json!(format!("{RESOURCE}/support")), &["support"]),
+        (json!([format!("{RESOURCE}/support"), "cli"]), &["support"]),
+        (json!([format!("{RESOURCE}/support"), format!("{RESOURCE}/other")]), &["support", "other"]),
+        (json!(format!("{RESOURCE}/Support")), &[]),
+        (json!(format!("{RESOURCE}/support/x")), &[]),
+    ];
+    for (audience, good) in cases {
+        let token = signer.token(&but(claims(), json!({ "aud": audience })));
+        let header = format!("Bearer {token}");
+        // Twice: the second time it is known already.
+        for place in ["-", "support", "other", "-", "support", "other"] {
+            let presented = Presented {
+                authorization: Some(&header),
+                server: Some(place).filter(|place| *place != "-"),
+                ..request()
+            };
+            let taken = world.auth.authenticate(&presented).await;
+            assert_eq!(taken.is_ok(), good.contains(&place), "{audience} at {place}");
+        }
+    }
+}
+
 /// Claims that make a well-signed token worthless, and why.
 #[tokio::test]
 async fn what_the_claims_must_say() {

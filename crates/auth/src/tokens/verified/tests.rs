@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 use policy::{Credential, PrincipalId};
 
 use super::*;
-use crate::tokens::claims::Binding;
+use crate::tokens::claims::{Audience, Binding};
 
 fn verified(until: u64) -> Verified {
     let id = PrincipalId::new("alice").unwrap();
@@ -16,6 +16,7 @@ fn verified(until: u64) -> Verified {
         known: Arc::new(Known {
             principal: Arc::new(principal),
             binding: Binding::default(),
+            audience: Audience::Whole,
             expires_at: UNIX_EPOCH + Duration::from_secs(1000),
         }),
         issuer: 0,

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use wire::header as mcp;
 use wire::{Era, Fault, Frame, Notification, Request, Revision, encode, method};
 
-use super::super::{EVENTS_MAX, Hello, batch, legacy};
+use super::super::{EVENTS_MAX, Hello, Visit, batch, legacy};
 use super::modern::has_token;
 use super::stream::{Driver, resumed, standing};
 use super::{Call, Form, HttpReply, Refused, TRANSPORT, USE_POST, answer, header, said_revision};
@@ -25,12 +25,12 @@ use crate::call::Asked;
 use crate::gate::{Reply, unrecorded};
 use crate::record::Opening;
 use crate::session::Session;
-use crate::{Gate, Rejection, lists};
+use crate::{Gate, Rejection};
 
 impl Gate {
     pub(super) async fn post_legacy(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: &Visit,
         headers: &HeaderMap,
         form: Form,
         frame: Frame,
@@ -38,12 +38,12 @@ impl Gate {
         if let Frame::Request(request) = &frame
             && request.method.as_str() == method::INITIALIZE.name
         {
-            return form.put(Box::pin(self.initialize(principal, request)).await);
+            return form.put(Box::pin(self.initialize(visit, request)).await);
         }
-        let session = match self.session(principal, headers) {
+        let session = match self.session(visit, headers) {
             Ok(session) => session,
             Err(rejection) => {
-                return Box::pin(self.without_session(principal, headers, &frame, rejection)).await;
+                return Box::pin(self.without_session(visit, headers, &frame, rejection)).await;
             }
         };
         match frame {
@@ -51,7 +51,7 @@ impl Gate {
                 let asked = legacy(
                     request,
                     &session,
-                    principal,
+                    &visit.principal,
                     TRANSPORT,
                     self.parts.clock.wall(),
                 );
@@ -70,7 +70,7 @@ impl Gate {
 
     async fn without_session(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         headers: &HeaderMap,
         frame: &Frame,
         rejection: Rejection,
@@ -80,12 +80,12 @@ impl Gate {
                 let spoken = said_revision(headers).ok().flatten();
                 let revision = spoken.unwrap_or(Revision::LATEST_LEGACY);
                 HttpReply::whole(
-                    self.refuse_request(principal, request, revision, &rejection)
+                    self.refuse_request(&visit.principal, request, revision, &rejection)
                         .await,
                 )
             }
             Frame::Notification(_) | Frame::Response(_) => {
-                self.refuse(principal, headers, 0, rejection).await
+                self.refuse(visit, headers, 0, rejection).await
             }
         }
     }
@@ -104,7 +104,9 @@ impl Gate {
             return HttpReply::whole(self.linger(Box::pin(call)).await);
         }
         // Most calls of most clients: nothing can come before the answer.
-        if form == Form::Either && !may_hear(&asked, self.view().catalog.logs) {
+        let view = self.view_of(session.server.as_ref());
+        let are_logs = view.is_none_or(|view| view.catalog.logs);
+        if form == Form::Either && !may_hear(&asked, are_logs) {
             let call = answer(Arc::clone(self), asked, in_session, None);
             return HttpReply::whole(self.linger(Box::pin(call)).await);
         }
@@ -146,7 +148,7 @@ impl Gate {
 
     async fn initialize(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: &Visit,
         request: &Request,
     ) -> HttpReply {
         let hello = request
@@ -160,7 +162,7 @@ impl Gate {
                 settings,
                 self.parts.clock.now(),
                 counted,
-                hello.session(principal),
+                hello.session(visit),
             )
         });
         let session = match opened {
@@ -168,32 +170,35 @@ impl Gate {
             Err(rejection) => {
                 let revision = Revision::LATEST_LEGACY;
                 return HttpReply::whole(
-                    self.refuse_request(principal, request, revision, &rejection)
+                    self.refuse_request(&visit.principal, request, revision, &rejection)
                         .await,
                 );
             }
         };
         let opening = Opening {
-            principal: Some(principal),
+            principal: Some(&visit.principal),
             client: session.client.clone(),
             transport: TRANSPORT,
             revision: session.revision.as_str(),
             method: method::INITIALIZE.name,
             bytes_in: request.bytes().len(),
         };
-        let record = match self.open_record(opening).await {
+        let mut record = match self.open_record(opening).await {
             Ok(record) => record,
             Err(full) => {
                 self.sessions.end(&session);
                 return HttpReply::whole(unrecorded(Some(request.id()), session.revision, &full));
             }
         };
-        let result = lists::initialized(
-            principal,
-            &self.facts(&session.client),
-            &self.view(),
-            session.revision,
-        );
+        record.of_server(session.server.as_ref());
+        let result = match self.greet(&visit.principal, &session) {
+            Ok(result) => result,
+            Err(gone) => {
+                self.sessions.end(&session);
+                let id = Some(request.id());
+                return HttpReply::whole(self.reject(record, id, session.revision, &gone));
+            }
+        };
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
         record.close(Outcome::Ok, 200, body.len());
         let mut reply = HttpReply::whole(Reply {
@@ -209,10 +214,10 @@ impl Gate {
     /// The session that the headers name, if it is this principal's and speaks the revision they name.
     pub(super) fn session(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         headers: &HeaderMap,
     ) -> Result<Arc<Session>, Rejection> {
-        let session = self.named_session(principal, headers)?;
+        let session = self.named_session(visit, headers)?;
         match said_revision(headers)? {
             Some(said) if said != session.revision => Err(Rejection::NotAllowed(
                 format!(
@@ -229,29 +234,30 @@ impl Gate {
     /// The same, whatever revision they name.
     pub(super) fn named_session(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         headers: &HeaderMap,
     ) -> Result<Arc<Session>, Rejection> {
         let id = header(headers, mcp::SESSION_ID).ok_or(Rejection::NoSession)?;
-        self.sessions.get(id, principal, self.parts.clock.now())
+        self.sessions.get(id, visit, self.parts.clock.now())
     }
 
     /// A batch, where the session's revision has them. Answered as one JSON array.
     pub(super) async fn post_batch(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: &Visit,
         headers: &HeaderMap,
         frames: Vec<Result<Frame, Fault>>,
     ) -> HttpReply {
-        let session = match self.session(principal, headers) {
+        let session = match self.session(visit, headers) {
             Ok(session) if session.revision.has_batches() => session,
             Ok(_) => {
                 let why = Rejection::NotAllowed("this revision has no batches".into());
-                return self.refuse(principal, headers, 0, why).await;
+                return self.refuse(visit, headers, 0, why).await;
             }
-            Err(rejection) => return self.refuse(principal, headers, 0, rejection).await,
+            Err(rejection) => return self.refuse(visit, headers, 0, rejection).await,
         };
-        let replies = answers(Arc::clone(self), Arc::clone(principal), session, frames);
+        let principal = Arc::clone(&visit.principal);
+        let replies = answers(Arc::clone(self), principal, session, frames);
         let reply = self.linger(Box::pin(replies)).await;
         if reply.body.is_empty() {
             return HttpReply::empty(202);
@@ -263,15 +269,15 @@ impl Gate {
     /// what belongs to no request.
     pub async fn get(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: &Visit,
         headers: &HeaderMap,
     ) -> HttpReply {
-        let session = match self.session_of(principal, headers) {
+        let session = match self.session_of(visit, headers) {
             Ok(session) => session,
-            Err(rejection) => return self.refuse(principal, headers, 0, rejection).await,
+            Err(rejection) => return self.refuse(visit, headers, 0, rejection).await,
         };
         let Some(last) = headers.get(mcp::LAST_EVENT_ID) else {
-            return standing(self, &session, principal);
+            return standing(self, &session, &visit.principal);
         };
         let now = self.parts.clock.now();
         let last = last.to_str().unwrap_or_default();
@@ -280,34 +286,34 @@ impl Gate {
             // Not 404: to clients that means the whole session.
             None => {
                 let why = "`Last-Event-ID` names no event that is kept in this session";
-                self.refuse(principal, headers, 0, Rejection::NotAllowed(why.into()))
+                self.refuse(visit, headers, 0, Rejection::NotAllowed(why.into()))
                     .await
             }
         }
     }
 
     /// Answers a DELETE: the end of a legacy session.
-    pub async fn delete(&self, principal: &Arc<Principal>, headers: &HeaderMap) -> HttpReply {
-        match self.session_of(principal, headers) {
+    pub async fn delete(&self, visit: &Visit, headers: &HeaderMap) -> HttpReply {
+        match self.session_of(visit, headers) {
             Ok(session) => {
                 self.sessions.end(&session);
                 HttpReply::empty(204)
             }
-            Err(rejection) => self.refuse(principal, headers, 0, rejection).await,
+            Err(rejection) => self.refuse(visit, headers, 0, rejection).await,
         }
     }
 
     /// The session of a request that only legacy revisions have.
     fn session_of(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         headers: &HeaderMap,
     ) -> Result<Arc<Session>, Rejection> {
         let said = said_revision(headers)?;
         if said.is_some_and(|revision| revision.era() == Era::Modern) {
             return Err(USE_POST);
         }
-        match self.session(principal, headers) {
+        match self.session(visit, headers) {
             // Without a session this can only be a client that knows none.
             Err(Rejection::NoSession) => Err(USE_POST),
             found => found,

@@ -20,7 +20,7 @@ use upstream::Events;
 use wire::header as mcp;
 use wire::{Body, Era, Fault, Frame, Request, Revision, sse};
 
-use super::is_modern;
+use super::{Visit, is_modern};
 use crate::call::Asked;
 use crate::gate::{Reply, error_reply, known_name, unrecorded};
 use crate::record::Opening;
@@ -189,7 +189,7 @@ impl Gate {
     /// every request.
     pub async fn post(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: &Visit,
         headers: &HeaderMap,
         body: &Bytes,
     ) -> HttpReply {
@@ -201,7 +201,7 @@ impl Gate {
                 None
             }
             Err(rejection) => {
-                let refused = self.refuse_said(principal, headers, &read, body.len(), rejection);
+                let refused = self.refuse_said(visit, headers, &read, body.len(), rejection);
                 return Box::pin(refused).await;
             }
         };
@@ -209,7 +209,7 @@ impl Gate {
         let form = Form::wished(headers);
         let refusal = match read {
             Ok(Body::One(Ok(Frame::Request(request)))) if says_modern || is_modern(&request) => {
-                return self.post_modern(principal, headers, form, request).await;
+                return self.post_modern(visit, headers, form, request).await;
             }
             Ok(Body::One(Ok(Frame::Notification(_)))) if says_modern => {
                 return HttpReply::empty(202);
@@ -218,58 +218,58 @@ impl Gate {
                 Rejection::NotAllowed("a client sends no responses in this revision".into())
             }
             Ok(Body::One(Ok(frame))) => {
-                return self.post_legacy(principal, headers, form, frame).await;
+                return self.post_legacy(visit, headers, form, frame).await;
             }
             Ok(Body::Batch(_)) if said.is_some_and(|revision| !revision.has_batches()) => {
                 Rejection::NotAllowed("this revision has no batches".into())
             }
             Ok(Body::Batch(frames)) => {
-                let reply = Box::pin(self.post_batch(principal, headers, frames)).await;
+                let reply = Box::pin(self.post_batch(visit, headers, frames)).await;
                 return form.put(reply);
             }
             Ok(Body::One(Err(fault))) | Err(fault) => Rejection::NotMcp(fault),
         };
-        Box::pin(self.refuse(principal, headers, body.len(), refusal)).await
+        Box::pin(self.refuse(visit, headers, body.len(), refusal)).await
     }
 
     /// Turns a message away for its header, with its id if it has one.
     async fn refuse_said(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         headers: &HeaderMap,
         read: &Result<Body, Fault>,
         bytes_in: usize,
         rejection: Rejection,
     ) -> HttpReply {
         let Ok(Body::One(Ok(Frame::Request(request)))) = read else {
-            return self.refuse(principal, headers, bytes_in, rejection).await;
+            return self.refuse(visit, headers, bytes_in, rejection).await;
         };
-        let revision = self.spoken(principal, headers).unwrap_or(ASSUMED);
-        let reply = self.refuse_request(principal, request, revision, &rejection);
+        let revision = self.spoken(visit, headers).unwrap_or(ASSUMED);
+        let reply = self.refuse_request(&visit.principal, request, revision, &rejection);
         HttpReply::whole(reply.await)
     }
 
     /// Turns a body or a verb away, in the revision that its headers tell.
     async fn refuse(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         headers: &HeaderMap,
         bytes_in: usize,
         rejection: Rejection,
     ) -> HttpReply {
         let refused = Refused {
             rejection,
-            principal: Some(principal),
+            principal: Some(&visit.principal),
             bytes_in,
         };
-        let spoken = self.spoken(principal, headers);
+        let spoken = self.spoken(visit, headers);
         HttpReply::whole(self.refused(refused, TRANSPORT, spoken).await)
     }
 
     /// The revision that the headers tell: by its name, or by the session's.
-    fn spoken(&self, principal: &Principal, headers: &HeaderMap) -> Option<Revision> {
+    fn spoken(&self, visit: &Visit, headers: &HeaderMap) -> Option<Revision> {
         said_revision(headers).ok().flatten().or_else(|| {
-            let session = self.named_session(principal, headers).ok()?;
+            let session = self.named_session(visit, headers).ok()?;
             Some(session.revision)
         })
     }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use policy::Principal;
 use tokio::sync::mpsc;
 use upstream::{Event, Logs};
 use wire::header as mcp;
 use wire::{MethodName, Request, Revision, encode, method, sse};
 
-use super::super::{EVENTS_MAX, Unfit, modern};
+use super::super::{EVENTS_MAX, Unfit, Visit, modern};
 use super::{Call, Form, HttpReply, KEEP_ALIVE_EVERY, TRANSPORT, answer, header};
 use crate::call::{Asked, SaidOfArguments};
 use crate::gate::Reply;
@@ -20,14 +19,14 @@ use crate::{Gate, Rejection};
 impl Gate {
     pub(super) async fn post_modern(
         self: &Arc<Self>,
-        principal: &Arc<Principal>,
+        visit: &Visit,
         headers: &HeaderMap,
         form: Form,
         request: Request,
     ) -> HttpReply {
         let said = header(headers, mcp::PROTOCOL_VERSION);
         let at = self.parts.clock.wall();
-        let checked = modern(request, principal, TRANSPORT, said, at);
+        let checked = modern(request, visit, TRANSPORT, said, at);
         let checked = checked.and_then(|mut asked| {
             asked.mirrored = Some(said_of_arguments(headers));
             match mirrored(&asked, headers) {
@@ -47,7 +46,7 @@ impl Gate {
             Err(unfit) => {
                 let Unfit { request, rejection } = *unfit;
                 HttpReply::whole(
-                    self.refuse_request(principal, &request, Revision::LATEST, &rejection)
+                    self.refuse_request(&visit.principal, &request, Revision::LATEST, &rejection)
                         .await,
                 )
             }

@@ -1,7 +1,7 @@
 //! What clients read first: which resource this is, whose tokens it takes, and what the embedded server can do.
 
 use ::http::{Request, Response, StatusCode};
-use auth::RESOURCES;
+use auth::Place;
 use auth::authority::SIGNATURES;
 use policy::Scopes;
 use serde_json::json;
@@ -14,7 +14,8 @@ use crate::http::{Body, Edge, host, text};
 pub(super) fn of_resource<B>(edge: &Edge, request: &Request<B>, path: &str) -> Response<Body> {
     let auth = edge.gate.auth();
     let path = path.strip_suffix('/').unwrap_or(path);
-    if !path.is_empty() && !RESOURCES.contains(&path) {
+    // Of a virtual server whether or not there is one: the answer would tell strangers.
+    if Place::at(path).is_none() {
         return text(StatusCode::NOT_FOUND, "text/plain", "");
     }
     let base = auth.site().base_for(host(request));
