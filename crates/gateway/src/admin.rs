@@ -1,8 +1,14 @@
 //! What administration asks of the gate: a record of each act, and the sessions that are open.
 //!
-//! Who may administer was decided before, by the route; what an act does is done by whoever offers it.
+//! Who may administer is decided here, by the same rules as calls; what an act does is done by whoever offers it.
 
-use policy::{Principal, RoleName};
+use std::collections::BTreeSet;
+
+use policy::{
+    Decision, Facts, Principal, PrincipalId, RoleName, Subject, SubjectKind, Traits, UpstreamId,
+    Verb,
+};
+use serde_json::Value;
 use store::Outcome;
 
 use crate::record::{CallRecord, Opening};
@@ -27,6 +33,23 @@ impl AdminRecord {
     /// Notes what the act is about: the id of a key, the name of a user.
     pub fn about(&mut self, subject: &str) {
         self.0.note(|row| row.entry = Some(subject.to_owned()));
+    }
+
+    /// Notes what the rules say of it.
+    pub fn decided(&mut self, decision: &Decision) {
+        let (word, rule) = match decision {
+            Decision::Allow(rule) => ("allow", Some(rule)),
+            Decision::Ask(ask) => ("ask", Some(&ask.rule)),
+            Decision::Deny(rule) => ("deny", Some(rule)),
+            Decision::Unseen => ("unseen", None),
+        };
+        self.0
+            .note(|row| (row.decision, row.rule) = (word.into(), rule.map(ToString::to_string)));
+    }
+
+    /// Notes who agreed to it: the id of a consent.
+    pub fn agreed(&mut self, consent: String) {
+        self.0.note(|row| row.consent = Some(consent));
     }
 
     /// The act is over: hands the record to the audit log. `reason` says why nothing was done, if nothing was.
@@ -93,6 +116,47 @@ impl Gate {
         Ok(AdminRecord(self.open_record(opening).await?))
     }
 
+    /// Whether the rules let `principal` do `keys.create`, say, in the admin API with some arguments; `None`: anything in
+    /// it.
+    #[must_use]
+    pub fn may_administer(&self, principal: &Principal, action: Option<&str>) -> bool {
+        let rules = &self.view().settings.rules;
+        match action.and_then(act) {
+            Some((area, name)) => rules.may_see(principal, &subject(&area, name), &self.facts("")),
+            None => rules.may_administer(principal),
+        }
+    }
+
+    /// What the rules say of an act with the arguments that it would be done with.
+    #[must_use]
+    pub fn decide_act(&self, principal: &Principal, action: &str, arguments: &Value) -> Decision {
+        let Some((area, name)) = act(action) else {
+            return Decision::Unseen;
+        };
+        let facts = Facts {
+            arguments: Some(arguments),
+            ..self.facts("")
+        };
+        let rules = &self.view().settings.rules;
+        rules.decide(principal, &subject(&area, name), &facts)
+    }
+
+    /// Whether `principal` may make somebody `to` with these roles: an owner may make anybody, others only those who can
+    /// do no more than they themselves. Otherwise a rule that lets somebody make keys would let him do everything.
+    #[must_use]
+    pub fn may_hand_out(
+        &self,
+        principal: &Principal,
+        to: &PrincipalId,
+        roles: &BTreeSet<RoleName>,
+    ) -> bool {
+        let by_config = self.view().settings.rules.roles_of(to);
+        principal.is_owner()
+            || roles
+                .union(&by_config)
+                .all(|role| principal.roles.contains(role))
+    }
+
     /// Whether the config has a role of that name.
     #[must_use]
     pub fn has_role(&self, role: &RoleName) -> bool {
@@ -108,5 +172,23 @@ impl Gate {
     /// Ends a legacy client's session, whosever it is; `false` if there is none.
     pub fn end_session(&self, id: &str) -> bool {
         self.sessions.end_by_id(id)
+    }
+}
+
+/// An action's area and its name there: `keys` and `create`.
+fn act(action: &str) -> Option<(UpstreamId, &str)> {
+    let (area, name) = action.split_once('.')?;
+    Some((UpstreamId::parse(area).ok()?, name))
+}
+
+fn subject<'a>(area: &'a UpstreamId, name: &'a str) -> Subject<'a> {
+    Subject {
+        verb: Verb::Administer,
+        kind: SubjectKind::Admin,
+        server: None,
+        upstream: area,
+        name,
+        traits: Traits::default(),
+        memo: None,
     }
 }

@@ -161,8 +161,8 @@ pub enum Rejection {
         /// What the credential has.
         held: Scopes,
     },
-    /// What only the owner may do.
-    #[error("not an owner")]
+    /// What only an owner may do, or whom a rule lets do it.
+    #[error("neither an owner nor let do this by a rule")]
     NotOwner,
     /// A Host or Origin that is not on the list.
     #[error("{what} `{value}` is not allowed")]
@@ -529,9 +529,12 @@ impl Rejection {
                 format!("The credential lacks the scope `{needed}`"),
             )
             .data(format!("\"scope\":\"{needed}\"")),
-            Self::NotOwner => {
-                Response::new(403, code::UNSCOPED, Client, "This needs the role `owner`")
-            }
+            Self::NotOwner => Response::new(
+                403,
+                code::UNSCOPED,
+                Client,
+                "This needs the role `owner`, or a role with a rule for it",
+            ),
             Self::Foreign { what, .. } => Response::new(
                 403,
                 code::INVALID_REQUEST,

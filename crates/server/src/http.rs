@@ -278,7 +278,8 @@ impl Edge {
             .await
             .map_err(|rejection| (rejection, None))?;
         if route.access == Access::Owner {
-            if !principal.is_owner() {
+            let action = v1::action(route, request.method());
+            if !self.gate.may_administer(&principal, action) {
                 return Err((Rejection::NotOwner, Some(principal)));
             }
             if !principal.scopes.contains(Scope::Admin) {

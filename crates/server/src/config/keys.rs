@@ -9,7 +9,8 @@ use policy::config::Complaints;
 use policy::{PrincipalId, RoleName, Rules};
 
 use super::check::{Checker, all};
-use super::raw::{Raw, RawKey, RawLoopback, RawRole, Time};
+use super::raw::{Raw, RawKey, RawLoopback, Time};
+use super::roles::RawRole;
 use super::shape::nearest;
 use super::tls::certificates;
 

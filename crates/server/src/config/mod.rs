@@ -7,21 +7,29 @@
 mod accounts;
 mod authority;
 mod check;
+mod consent;
 mod credential;
 mod environment;
 mod issuers;
 mod keys;
 mod layers;
+mod limits;
+mod pins;
 mod raw;
+mod roles;
 mod schema;
+mod screening;
 mod secret;
 mod secrets;
+mod servers;
 mod shape;
+mod shared;
 mod show;
 mod sign_in;
 mod source;
 mod tls;
 mod upstreams;
+mod validation;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -82,6 +90,8 @@ pub struct Loaded {
     pub auth: auth::Settings,
     /// The names of the roles that are defined, the built-in one apart.
     pub roles: BTreeSet<RoleName>,
+    /// The Redis that other gates may share; `None`: this one counts alone.
+    pub shared: Option<crate::shared::Settings>,
     /// What the stages read.
     pub gateway: gateway::Settings,
     /// What stands behind the gate, in order of alias; those that are switched off are left out.

@@ -16,7 +16,8 @@ pub(super) enum Access {
     Browser,
     /// Somebody known.
     Principal,
-    /// An owner, with a credential that is good for administration.
+    /// An owner, or whom a rule lets do this (`{ admin = "keys.create" }`: the operations of `v1` have these names), with a
+    /// credential that is good for administration.
     Owner,
 }
 

@@ -1,11 +1,14 @@
 //! The admin API, `/v1/…`: JSON in, JSON out, errors as problem details (RFC 9457).
 //!
-//! One table of operations, from which the dispatch, the audit records and the OpenAPI document come. Who may come in
-//! was decided before, by the table of routes. Every request leaves one record, opened before anything is done.
+//! One table of operations, from which the dispatch, the audit records, the names that rules know and the OpenAPI
+//! document come. Who may come in at all was decided before, by the table of routes; here the rules have their word over
+//! what will be done. Every request leaves one record, opened before anything is done.
 
+mod consents;
 mod keys;
 mod me;
 mod openapi;
+mod pins;
 mod problem;
 mod revocations;
 mod sessions;
@@ -18,12 +21,14 @@ use ::http::header::{self, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode};
 use auth::Auth;
 use bytes::Bytes;
-use policy::Principal;
+use gateway::AdminRecord;
+use policy::{Decision, Principal};
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::routes::Route;
+use super::routes::{Access, Route};
 use super::{Body, Edge, Inbound, check_media, read, text};
 use crate::config;
 use problem::Problem;
@@ -46,6 +51,16 @@ enum Action {
     SessionsEnd,
     RevocationsList,
     RevocationsCreate,
+    ApprovalsList,
+    ApprovalsShow,
+    ApprovalsAnswer,
+    ConsentsList,
+    ConsentsShow,
+    ConsentsRevoke,
+    PinsList,
+    PinsWithheld,
+    PinsApprove,
+    PinsForget,
     UsersList,
     UsersCreate,
     UsersShow,
@@ -69,7 +84,7 @@ struct Operation {
     /// As in the table of routes.
     path: &'static str,
     action: Action,
-    /// Its name in audit records.
+    /// Its name in audit records; without `admin/` the name by which rules know it.
     record: &'static str,
     /// For the OpenAPI document.
     summary: &'static str,
@@ -96,7 +111,7 @@ const OPERATIONS: &[Operation] = &[
         record: "admin/openapi",
         summary: "This document",
         input: Input::None,
-        output: Some(SchemaGenerator::subschema_for::<serde_json::Value>),
+        output: Some(SchemaGenerator::subschema_for::<Value>),
     },
     Operation {
         method: Method::GET,
@@ -172,6 +187,96 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: Method::GET,
+        path: "/v1/approvals",
+        action: Action::ApprovalsList,
+        record: "admin/approvals.list",
+        summary: "Questions that wait for a person, and those that were answered, newest first",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<consents::Approval>>),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/approvals/{id}",
+        action: Action::ApprovalsShow,
+        record: "admin/approvals.show",
+        summary: "One question",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<consents::Approval>),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/approvals/{id}",
+        action: Action::ApprovalsAnswer,
+        record: "admin/approvals.answer",
+        summary: "Answer a question, once",
+        input: Input::Needed(SchemaGenerator::subschema_for::<consents::Reply>),
+        output: Some(SchemaGenerator::subschema_for::<consents::Approval>),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/consents",
+        action: Action::ConsentsList,
+        record: "admin/consents.list",
+        summary: "What was agreed to, newest first, what is over too",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<consents::Consent>>),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/consents/{id}",
+        action: Action::ConsentsShow,
+        record: "admin/consents.show",
+        summary: "One consent",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<consents::Consent>),
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/v1/consents/{id}",
+        action: Action::ConsentsRevoke,
+        record: "admin/consents.revoke",
+        summary: "Take a consent back, from the next call on",
+        input: Input::None,
+        output: None,
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/pins",
+        action: Action::PinsList,
+        record: "admin/pins.list",
+        summary: "Entries of upstreams whose definitions are pinned",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<pins::Pin>>),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/pins/withheld",
+        action: Action::PinsWithheld,
+        record: "admin/pins.withheld",
+        summary: "Definitions that wait for approval, and how they differ from what is approved",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<pins::PinDiff>>),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/pins/approve",
+        action: Action::PinsApprove,
+        record: "admin/pins.approve",
+        summary: "Approve definitions, each by the digest of what was looked at",
+        input: Input::Needed(SchemaGenerator::subschema_for::<pins::Approve>),
+        output: Some(SchemaGenerator::subschema_for::<pins::Approved>),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/v1/pins/forget",
+        action: Action::PinsForget,
+        record: "admin/pins.forget",
+        summary: "Forget what is pinned of an upstream: what it offers is new again",
+        input: Input::Needed(SchemaGenerator::subschema_for::<pins::Forget>),
+        output: None,
+    },
+    Operation {
+        method: Method::GET,
         path: "/v1/users",
         action: Action::UsersList,
         record: "admin/users.list",
@@ -216,6 +321,27 @@ const OPERATIONS: &[Operation] = &[
         output: None,
     },
 ];
+
+/// What comes before the name of an operation in records.
+const RECORDS: &str = "admin/";
+
+impl Operation {
+    /// As rules know it.
+    fn name(&self) -> &'static str {
+        self.record.strip_prefix(RECORDS).unwrap_or(self.record)
+    }
+}
+
+/// The name of what a request for this route asks for, as rules know it; `None` if the route has no such verb.
+pub(super) fn action(route: &Route, method: &Method) -> Option<&'static str> {
+    find(route, method).map(Operation::name)
+}
+
+fn find(route: &Route, method: &Method) -> Option<&'static Operation> {
+    OPERATIONS
+        .iter()
+        .find(|one| one.path == route.path && one.method == *method)
+}
 
 /// What an operation has to go by.
 struct Asked<'a> {
@@ -280,10 +406,7 @@ pub(super) async fn serve(
     route: &Route,
     request: Request<Inbound>,
 ) -> Response<Body> {
-    let Some(operation) = OPERATIONS
-        .iter()
-        .find(|one| one.path == route.path && one.method == *request.method())
-    else {
+    let Some(operation) = find(route, request.method()) else {
         // No route says so, and a test sees to it.
         return Problem::missing("no such operation").response();
     };
@@ -314,7 +437,15 @@ pub(super) async fn serve(
                 body,
                 subject: (!id.is_empty()).then(|| id.clone()),
             };
-            let done = Box::pin(run(operation.action, &mut asked)).await;
+            let permitted = match route.access {
+                Access::Owner => permit(operation, &asked, &mut record).await,
+                // What is here looks for itself at what is whose.
+                Access::Public | Access::Browser | Access::Principal => Ok(()),
+            };
+            let done = match permitted {
+                Ok(()) => Box::pin(run(operation.action, &mut asked)).await,
+                Err(problem) => Err(problem),
+            };
             if let Some(subject) = &asked.subject {
                 record.about(subject);
             }
@@ -335,6 +466,44 @@ pub(super) async fn serve(
     response
 }
 
+/// The rules' word over exactly what will be done; where they ask, somebody has to have agreed to it.
+///
+/// Conditions find the members of the body in `context.args`, and there as `id` what the path leaves open.
+async fn permit(
+    operation: &Operation,
+    asked: &Asked<'_>,
+    record: &mut AdminRecord,
+) -> Result<(), Problem> {
+    let body: &[u8] = if asked.body.is_empty() {
+        b"{}"
+    } else {
+        &asked.body
+    };
+    let arguments = wire::json::strict_value(body).map_err(|error| Problem::bad(error.to_string()));
+    let Value::Object(mut arguments) = arguments? else {
+        return Err(Problem::bad("the body is not an object".to_owned()));
+    };
+    if !asked.id.is_empty() {
+        arguments.insert("id".to_owned(), asked.id.into());
+    }
+    let (gate, name) = (&asked.edge.gate, operation.name());
+    let arguments = Value::Object(arguments);
+    let decision = gate.decide_act(asked.principal, name, &arguments);
+    record.decided(&decision);
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Ask(ask) => {
+            let agreed = gate.agree_to_act(asked.principal, &ask, name, &arguments).await;
+            record.agreed(agreed.map_err(|rejection| Problem::of(&rejection))?);
+            Ok(())
+        }
+        Decision::Deny(_) | Decision::Unseen => {
+            let detail = "The rules do not let you do that, with what you sent";
+            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        }
+    }
+}
+
 async fn run(action: Action, asked: &mut Asked<'_>) -> Result<Answer, Problem> {
     match action {
         Action::Me => me::show(asked),
@@ -347,6 +516,16 @@ async fn run(action: Action, asked: &mut Asked<'_>) -> Result<Answer, Problem> {
         Action::SessionsEnd => sessions::end(asked).await,
         Action::RevocationsList => revocations::list(asked),
         Action::RevocationsCreate => revocations::create(asked).await,
+        Action::ApprovalsList => consents::list_approvals(asked),
+        Action::ApprovalsShow => consents::show_approval(asked),
+        Action::ApprovalsAnswer => consents::answer(asked).await,
+        Action::ConsentsList => consents::list(asked),
+        Action::ConsentsShow => consents::show(asked),
+        Action::ConsentsRevoke => consents::revoke(asked).await,
+        Action::PinsList => pins::list(asked),
+        Action::PinsWithheld => pins::withheld(asked),
+        Action::PinsApprove => pins::approve(asked).await,
+        Action::PinsForget => pins::forget(asked).await,
         Action::UsersList => users::list(asked),
         Action::UsersCreate => users::create(asked).await,
         Action::UsersShow => users::show(asked),

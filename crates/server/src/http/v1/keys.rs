@@ -1,5 +1,6 @@
 //! API keys: listed, created, rotated, revoked.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use ::http::StatusCode;
@@ -122,9 +123,12 @@ pub(super) async fn create(asked: &mut Asked<'_>) -> Result<Answer, Problem> {
         None if held == Scopes::EVERY => None,
         wanted => Some(wanted.unwrap_or(Scopes::EVERY).intersection(held)),
     };
+    let principal = PrincipalId::new(&wanted.principal).map_err(|error| bad(&error))?;
+    let roles = roles(asked, &wanted.roles)?;
+    check_hand_out(asked, &principal, &roles)?;
     let draft = KeyDraft {
-        principal: PrincipalId::new(&wanted.principal).map_err(|error| bad(&error))?,
-        roles: roles(asked, &wanted.roles)?,
+        principal,
+        roles,
         scopes,
         good_for: wanted.expires_in.as_deref().map(duration).transpose()?,
         note: wanted.note,
@@ -137,6 +141,19 @@ pub(super) async fn rotate(asked: &mut Asked<'_>) -> Result<Answer, Problem> {
     let wanted: Rotate = asked.read()?;
     let overlap = wanted.overlap.as_deref().map(duration).transpose()?;
     let overlap = overlap.unwrap_or(keyring::OVERLAP);
+    let rows = asked.auth().keyring().list()?;
+    if let Some(row) = rows.into_iter().find(|row| row.id == asked.id) {
+        let names = PrincipalId::new(&row.principal).ok().zip(
+            row.roles
+                .iter()
+                .map(|name| RoleName::new(name).ok())
+                .collect::<Option<Vec<_>>>(),
+        );
+        // What is no name any more holds nothing that could be handed out; the keyring says so.
+        if let Some((principal, roles)) = names {
+            check_hand_out(asked, &principal, &roles)?;
+        }
+    }
     let new = asked.auth().keyring().rotate(asked.id, overlap).await?;
     created(asked, new)
 }
@@ -165,6 +182,20 @@ fn created(asked: &mut Asked<'_>, new: NewKey) -> Result<Answer, Problem> {
         secret: new.text.expose().to_owned(),
     };
     Answer::json(StatusCode::CREATED, &created)
+}
+
+/// Whether the caller may make somebody who can do as much as that.
+pub(super) fn check_hand_out(
+    asked: &Asked<'_>,
+    to: &PrincipalId,
+    roles: &[RoleName],
+) -> Result<(), Problem> {
+    let roles: BTreeSet<RoleName> = roles.iter().cloned().collect();
+    if asked.edge.gate.may_hand_out(asked.principal, to, &roles) {
+        return Ok(());
+    }
+    let detail = "Only an owner can give somebody roles that the giver does not have";
+    Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
 /// Roles that there are.

@@ -5,7 +5,7 @@ use std::error::Error;
 use ::http::header::{self, HeaderValue};
 use ::http::{Response, StatusCode};
 use bytes::Bytes;
-use gateway::Rejection;
+use gateway::{Rejection, Unagreed};
 use http_body_util::{Either, Full};
 use serde_json::json;
 use wire::Revision;
@@ -14,6 +14,9 @@ use super::super::{Body, text, whole_seconds};
 use super::private;
 
 const MEDIA: &str = "application/problem+json";
+/// The type of the problem that somebody has to agree first; the same request goes through once somebody did. Its member
+/// `approval` is the question, at `/v1/approvals/{id}`.
+const APPROVAL_REQUIRED: &str = "urn:portcullis:approval-required";
 
 /// Why something was not done.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(super) struct Problem {
     /// For the audit log, if there is more to say than the client hears.
     cause: Option<String>,
     retry_after: Option<std::time::Duration>,
+    /// What waits for somebody's yes: the id of the question.
+    approval: Option<String>,
 }
 
 impl Problem {
@@ -33,6 +38,7 @@ impl Problem {
             detail: detail.into(),
             cause: None,
             retry_after: None,
+            approval: None,
         }
     }
 
@@ -73,7 +79,18 @@ impl Problem {
     pub(super) fn of(rejection: &Rejection) -> Self {
         let said = rejection.response(Revision::LATEST);
         let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::BAD_REQUEST);
+        // What is no error of HTTP to an MCP client is one here: nothing was done.
+        let status = if status.is_success() {
+            StatusCode::FORBIDDEN
+        } else {
+            status
+        };
+        let approval = match rejection {
+            Rejection::Unconsented(Unagreed::Waiting(request)) => Some(request.clone()),
+            _ => None,
+        };
         Self {
+            approval,
             cause: Some(rejection.to_string()),
             retry_after: said.retry_after,
             ..Self::new(status, said.message)
@@ -86,7 +103,7 @@ impl Problem {
     }
 
     pub(super) fn body(&self) -> Bytes {
-        body(self.status, &self.detail)
+        body(self.status, &self.detail, self.approval.as_deref())
     }
 
     pub(super) fn response(&self) -> Response<Body> {
@@ -101,19 +118,24 @@ impl Problem {
 }
 
 /// A problem without a type of its own is what its status says (RFC 9457 section 4.2.1).
-fn body(status: StatusCode, detail: &str) -> Bytes {
-    let problem = json!({
+fn body(status: StatusCode, detail: &str, approval: Option<&str>) -> Bytes {
+    let mut problem = json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("Error"),
         "status": status.as_u16(),
         "detail": detail,
     });
+    if let Some(approval) = approval {
+        problem["type"] = json!(APPROVAL_REQUIRED);
+        problem["title"] = json!("Approval required");
+        problem["approval"] = json!(approval);
+    }
     problem.to_string().into()
 }
 
 /// The same refusal in this API's words; what its headers say stays.
 pub(in crate::http) fn worded(mut response: Response<Body>, detail: &str) -> Response<Body> {
-    let body = body(response.status(), detail);
+    let body = body(response.status(), detail, None);
     *response.body_mut() = Either::Left(Full::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA));

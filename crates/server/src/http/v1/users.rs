@@ -2,11 +2,12 @@
 
 use ::http::StatusCode;
 use auth::accounts::{Account, AccountError, NewAccount};
+use policy::{PrincipalId, RoleName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::keys::roles;
+use super::keys::{check_hand_out, roles};
 use super::problem::Problem;
 use super::shape::{page, time};
 use super::{Answer, Asked};
@@ -106,10 +107,12 @@ pub(super) fn show(asked: &Asked<'_>) -> Result<Answer, Problem> {
 pub(super) async fn create(asked: &mut Asked<'_>) -> Result<Answer, Problem> {
     let wanted: Create = asked.read()?;
     asked.subject = Some(wanted.name.clone());
+    let roles = roles(asked, &wanted.roles)?;
+    check_name_and_roles(asked, &wanted.name, &roles)?;
     let new = NewAccount {
         name: &wanted.name,
         email: wanted.email.as_deref(),
-        roles: roles(asked, &wanted.roles)?.into_iter().collect(),
+        roles: roles.into_iter().collect(),
         password: None,
     };
     let accounts = asked.auth().accounts();
@@ -129,6 +132,9 @@ pub(super) async fn change(asked: &mut Asked<'_>) -> Result<Answer, Problem> {
     let wanted: Change = asked.read()?;
     let roles = wanted.roles.as_deref().map(|names| roles(asked, names));
     let roles = roles.transpose()?;
+    if let Some(roles) = &roles {
+        check_name_and_roles(asked, asked.id, roles)?;
+    }
     let (accounts, by) = (asked.auth().accounts(), asked.principal.id.as_str());
     if let Some(roles) = roles {
         let roles = roles.into_iter().collect();
@@ -148,6 +154,14 @@ pub(super) async fn change(asked: &mut Asked<'_>) -> Result<Answer, Problem> {
 pub(super) async fn delete(asked: &Asked<'_>) -> Result<Answer, Problem> {
     asked.auth().accounts().delete(asked.id).await?;
     Ok(Answer::nothing())
+}
+
+/// Whether the caller may make somebody of that name with these roles; whether it is a name is for the accounts to say.
+fn check_name_and_roles(asked: &Asked<'_>, name: &str, roles: &[RoleName]) -> Result<(), Problem> {
+    match PrincipalId::new(name) {
+        Ok(name) => check_hand_out(asked, &name, roles),
+        Err(_) => Ok(()),
+    }
 }
 
 fn user(asked: &Asked<'_>, name: &str) -> Result<User, Problem> {
