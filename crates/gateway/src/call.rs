@@ -6,6 +6,7 @@
 mod authorize;
 mod consent;
 mod dispatch;
+mod flow;
 mod limit;
 mod resolve;
 mod screen;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use policy::screen::Screen;
 use policy::{Ask, Facts, Principal, ServerName};
 use serde_json::Value;
 use upstream::{Caller, Events};
@@ -24,10 +26,15 @@ use wire::{Method, Params, Request, Revision};
 
 use crate::catalog::{Catalog, Entry};
 use crate::connecting::ask_to_connect;
+use crate::consents::{Agreed, Consents};
 use crate::exchange::Desk;
+use crate::flows::Flows;
 use crate::limits::Counters;
 use crate::record::CallRecord;
+use crate::schemas::Schemas;
+use crate::search::{self, Meant};
 use crate::session::Session;
+use crate::settings::{CatalogSettings, SearchSettings, VirtualServer};
 use crate::tasks::{self, Task};
 use crate::{Rejection, Settings, lists};
 use consent::Consented;
@@ -35,7 +42,7 @@ use consent::Consented;
 pub(crate) use authorize::{may_read, may_see, readable};
 
 /// A request and all that is known about who sent it, in modern form whatever the client speaks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) request: Request,
     pub(crate) principal: Arc<Principal>,
@@ -77,11 +84,41 @@ pub(crate) struct View {
     pub(crate) server: Option<ServerName>,
 }
 
+impl View {
+    /// The virtual server whose view this is.
+    pub(crate) fn virtual_server(&self) -> Option<&VirtualServer> {
+        let server = self.settings.servers.get(self.server.as_ref()?);
+        server.map(|server| &**server)
+    }
+
+    /// How names and schemas are written here.
+    pub(crate) fn naming(&self) -> &CatalogSettings {
+        self.virtual_server()
+            .map_or(&self.settings.catalog, |server| &server.catalog)
+    }
+
+    /// What is looked for in what passes here.
+    pub(crate) fn screen(&self) -> &Screen {
+        &self.naming().screen
+    }
+
+    /// Whether there is tool search here.
+    pub(crate) fn search(&self) -> SearchSettings {
+        self.virtual_server()
+            .map_or(self.settings.search, |server| server.search)
+    }
+}
+
 /// What the stages work with, besides the call: all of it lives as long as the gate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Means<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) desk: &'a Desk,
+    pub(crate) consents: &'a Consents,
+    pub(crate) schemas: &'a Schemas,
+    pub(crate) flows: &'a Flows,
+    /// Where the console is.
+    pub(crate) console: &'a str,
 }
 
 /// What a call yields.
@@ -120,6 +157,8 @@ struct Decided<'a> {
 /// A call the rules allow, and a person where they say so. Made in `consent` alone: nothing else can be dispatched, so nothing unchecked can be.
 struct Authorized<'a> {
     call: Call<'a>,
+    /// The person's word, where one was wanted.
+    agreed: Option<Agreed>,
 }
 
 /// One request in, one yield out; `record` learns on the way what became known.
@@ -131,6 +170,12 @@ pub(crate) async fn run(
     record: &mut CallRecord,
 ) -> Result<Yield, Rejection> {
     let desk = means.desk;
+    let meant = match search::meant(asked, view)? {
+        Meant::Itself => None,
+        Meant::Call(call) => Some(call),
+        Meant::Told(told) => return Ok(told),
+    };
+    let asked = meant.as_deref().unwrap_or(asked);
     let method = resolve::find_method(asked, view)?;
     let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
     resolve::within_scope(asked, method, params)?;
@@ -138,6 +183,9 @@ pub(crate) async fn run(
         // Who has tasks may still be on its way; a task that is not found is looked for again then.
         let are_offered = view.catalog.tasks || view.catalog.is_settling;
         tasks::may_ask(asked.revision, &asked.caller, are_offered, method.name)?;
+    }
+    if method.subject == Subject::Gate && method.name != wire::method::PING.name {
+        limit::count(asked, method, view, means, record).await?;
     }
     if method.name == wire::method::TASKS_LIST.name {
         return Box::pin(desk.list_tasks(asked, params, view))
@@ -151,21 +199,30 @@ pub(crate) async fn run(
         limit::count(asked, method, view, means, record).await?;
         return Ok(result(whole));
     }
+    if search::is_one(method, params, view) {
+        limit::count(asked, method, view, means, record).await?;
+        return search::answer(asked, method, params, view, record);
+    }
     let mut call = resolve::resolve(asked, method, params, view, desk, record)?;
     let permit = limit::limit(&call, view, means, record).await?;
-    if let Some(told) = validate::validate(&mut call, record)? {
+    if let Some(told) = validate::validate(&mut call, view, means, record).await? {
         return Ok(told);
     }
-    let decided = authorize::authorize(call, view, record)?;
+    screen::arguments(&mut call, view, record)?;
+    let mut decided = authorize::authorize(call, view, record)?;
+    flow::judge(&mut decided, view, means, record);
     let authorized = match consent::consent(decided, view, means, events, record).await? {
         Consented::Yes(authorized) => authorized,
         Consented::Told(told) => return Ok(told),
     };
+    flow::note(&authorized, view, means, record);
     let now = record.opened();
     let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);
     let answer = Box::pin(answer).await;
+    consent::note_next(&authorized, &answer, means);
     let answer = answer.or_else(|rejection| ask_to_connect(asked, method, rejection))?;
-    let screened = screen::screen(&authorized, answer)?;
+    validate::result(&authorized.call, &answer, view, means, record).await?;
+    let screened = screen::screen(&authorized, answer, view, record)?;
     Ok(screen::shorten(screened, &authorized, view, desk, now))
 }
 

@@ -1,6 +1,5 @@
 //! The gate itself: what lives from start to drain, and the frame around every call: open a record, run, reply.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +9,9 @@ use auth::{Auth, Presented};
 use bytes::Bytes;
 use observe::{AuditLog, Metrics};
 use parking_lot::Mutex;
-use policy::{Clock, Facts, Principal, ServerName};
+use policy::{Clock, Facts, Principal, PrincipalId, ServerName};
 use serde_json::{Value, json};
+use store::shared::Shared;
 use store::{Outcome, Store};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,14 +21,19 @@ use wire::{MethodName, Revision, encode};
 
 use crate::call::{self, Asked, Means, View, Yield};
 use crate::catalog::Catalog;
+use crate::consents::Consents;
 use crate::credentials::Obtained;
 use crate::exchange::Desk;
-use crate::limits::{Counters, Permit};
+use crate::flows::Flows;
+use crate::limits::{Counters, Place};
+use crate::pins::{Known, Pins};
 use crate::record::{CallRecord, Opening};
+use crate::schemas::Schemas;
 use crate::rejection::Challenge;
 use crate::seal::Seal;
 use crate::session::Sessions;
 use crate::tasks::Tasks;
+use crate::views::Views;
 use crate::{Rejection, Settings, translate};
 
 /// How long an upstream that was taken out of the config may go on with the calls it is at.
@@ -45,6 +50,8 @@ pub struct Parts {
     pub client: net::Client,
     /// Durable state.
     pub store: Store,
+    /// Counters that other gates may share.
+    pub shared: Arc<dyn Shared>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Counters and gauges.
@@ -73,6 +80,9 @@ pub enum StartError {
     /// The system gives no random bytes, without which nothing can be sealed.
     #[error("the system gives no random bytes")]
     NoRandomness,
+    /// What is pinned is not known.
+    #[error("pins cannot be read")]
+    Pins(#[source] store::Error),
 }
 
 /// One guarded gate.
@@ -83,8 +93,12 @@ pub struct Gate {
     audit: AuditLog,
     counters: Counters,
     pub(crate) desk: Desk,
+    pub(crate) consents: Consents,
+    flows: Flows,
+    schemas: Schemas,
     pub(crate) sessions: Sessions,
-    links: Mutex<Vec<Running>>,
+    pub(crate) links: Mutex<Vec<Running>>,
+    pub(crate) pins: Pins,
     /// Another number, another catalog.
     changes: watch::Sender<u64>,
     /// What upstreams tell of principals' affairs outside of calls.
@@ -98,33 +112,23 @@ pub struct Gate {
     pub(crate) stopping: CancellationToken,
 }
 
-/// What calls see of the world, one for each way in: made together, so that all of them are of the same moment.
+/// An upstream and what is known of it.
 #[derive(Debug)]
-struct Views {
-    whole: Arc<View>,
-    servers: BTreeMap<ServerName, Arc<View>>,
-}
-
-impl Views {
-    fn new(settings: Arc<Settings>, catalog: Arc<Catalog>) -> Self {
-        Self {
-            whole: Arc::new(View {
-                settings,
-                catalog,
-                server: None,
-            }),
-            servers: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Running {
-    link: Arc<Link>,
+pub(crate) struct Running {
+    pub(crate) link: Arc<Link>,
     stop: CancellationToken,
+    /// What lists are merged of.
+    pub(crate) known: Known,
+    /// What it says now, if that is not pinned yet.
+    pub(crate) unlearned: Option<Known>,
 }
 
 impl Running {
+    /// Has its definitions judged anew, as if it had just listed them.
+    fn look_again(&mut self) {
+        self.unlearned.get_or_insert_with(|| self.known.clone());
+    }
+
     /// Ends an upstream that the config no longer has, once the calls that it is at are answered.
     async fn retire(self) {
         let quiet = tokio::time::timeout(RETIRE_MAX, self.link.quiet());
@@ -155,16 +159,26 @@ impl Gate {
     /// # Errors
     /// If a built-in pack cannot be set up, or the system gives no random bytes.
     pub fn start(parts: Parts, loaded: Loaded) -> Result<Arc<Self>, StartError> {
-        let counters = Counters::new(loaded.settings.limits.in_flight_max);
+        let counters = Counters::new(
+            &loaded.settings.limits,
+            Arc::clone(&parts.shared),
+            parts.store.clone(),
+            Arc::clone(&parts.clock),
+        );
+        let pins = Pins::open(parts.store.clone()).map_err(StartError::Pins)?;
         let gate = Arc::new(Self {
+            pins,
             audit: AuditLog::new(parts.store.clone()),
-            views: ArcSwap::from_pointee(Views::new(Arc::new(loaded.settings), Arc::default())),
+            views: ArcSwap::from_pointee(Views::first(loaded.settings)),
             counters,
             desk: Desk::new(
                 Seal::ephemeral().map_err(|_unspecified| StartError::NoRandomness)?,
                 Tasks::new(parts.store.node_key())
                     .map_err(|_unspecified| StartError::NoRandomness)?,
             ),
+            schemas: Schemas::new(),
+            flows: Flows::default(),
+            consents: Consents::new(parts.store.clone(), Arc::clone(&parts.clock)),
             sessions: Sessions::default(),
             links: Mutex::default(),
             changes: watch::channel(0).0,
@@ -178,11 +192,23 @@ impl Gate {
         gate.set_upstreams(gate.links_of(loaded.upstreams)?);
         let sweeper = Arc::clone(&gate);
         gate.tasks.spawn(async move { sweeper.sweep().await });
+        let pinner = Arc::clone(&gate);
+        gate.tasks.spawn(async move { pinner.keep_pins().await });
         let guard = Arc::clone(&gate);
         gate.tasks.spawn(async move { guard.sever().await });
+        let herald = Arc::clone(&gate);
+        gate.tasks.spawn(async move {
+            let client = &herald.parts.client;
+            herald.consents.send_announcements(client, &herald.stopping).await;
+        });
         let keeper = Arc::clone(&gate);
         gate.tasks
             .spawn(async move { keeper.parts.auth.upkeep(&keeper.stopping).await });
+        let counting = Arc::clone(&gate);
+        gate.tasks.spawn(async move {
+            let (metrics, stop) = (&counting.parts.metrics, &counting.stopping);
+            counting.counters.keep(metrics, stop).await;
+        });
         Ok(gate)
     }
 
@@ -194,13 +220,20 @@ impl Gate {
     pub fn reload(self: &Arc<Self>, loaded: Loaded) -> Result<(), upstream::Error> {
         // First what can fail, then what changes something.
         let links = self.links_of(loaded.upstreams)?;
-        self.counters.resize(loaded.settings.limits.in_flight_max);
+        self.counters.resize(&loaded.settings.limits);
         {
             // Under the mergers' lock: none of them may put the old settings back.
-            let _turn = self.links.lock();
-            let catalog = Arc::clone(&self.views.load().whole.catalog);
+            let mut links = self.links.lock();
+            let before = self.view();
+            if before.settings.pins != loaded.settings.pins {
+                links.iter_mut().for_each(Running::look_again);
+                self.pins.told.notify_one();
+            }
+            let catalog = Arc::clone(&before.catalog);
             let settings = Arc::new(loaded.settings);
-            self.views.store(Arc::new(Views::new(settings, catalog)));
+            let known: Vec<Known> = links.iter().map(|running| running.known.clone()).collect();
+            let views = self.views.load().next(settings, catalog, &known);
+            self.views.store(Arc::new(views));
         }
         self.set_upstreams(links);
         Ok(())
@@ -221,6 +254,7 @@ impl Gate {
 
     fn set_upstreams(self: &Arc<Self>, wanted: Vec<Arc<Link>>) {
         let mut fresh = Vec::new();
+        let metrics = &self.parts.metrics;
         {
             let mut links = self.links.lock();
             let mut next = Vec::with_capacity(wanted.len());
@@ -233,10 +267,16 @@ impl Gate {
                 } else {
                     let stop = self.stopping.child_token();
                     fresh.push((Arc::clone(&link), stop.clone()));
-                    next.push(Running { link, stop });
+                    next.push(Running {
+                        known: Known::first(&link),
+                        unlearned: None,
+                        link,
+                        stop,
+                    });
                 }
             }
             for gone in std::mem::replace(&mut *links, next) {
+                metrics.pins_withheld(gone.link.id(), 0);
                 self.tasks.spawn(async move { gone.retire().await });
             }
         }
@@ -277,8 +317,9 @@ impl Gate {
                     metrics.upstream_restarted(link.id());
                 }
                 restarts = snapshot.restarts;
-                self.merge();
-                if snapshot.state == State::Stopped || known.changed().await.is_err() {
+                let has_ended = snapshot.state == State::Stopped;
+                self.see(&link, snapshot);
+                if has_ended || known.changed().await.is_err() {
                     return;
                 }
             }
@@ -286,17 +327,20 @@ impl Gate {
         tokio::join!(link.run(stop), merge);
     }
 
-    fn merge(&self) {
+    pub(crate) fn merge(&self) {
         // The lock makes mergers take turns, so that no older list overwrites a newer one.
         let links = self.links.lock();
-        let list: Vec<Arc<Link>> = links
-            .iter()
-            .map(|running| Arc::clone(&running.link))
-            .collect();
+        let known: Vec<Known> = links.iter().map(|running| running.known.clone()).collect();
+        let pinned = self.pins.snapshot();
+        for one in &known {
+            let withheld = pinned.withheld(one);
+            self.parts.metrics.pins_withheld(one.link.id(), withheld);
+        }
         let view = self.view();
-        let catalog = Catalog::merge(&list, &view.settings.catalog, &view.catalog);
         let settings = Arc::clone(&view.settings);
-        let views = Views::new(settings, Arc::new(catalog));
+        let catalog = Catalog::merge(&known, &settings, &pinned, &view.catalog);
+        self.parts.metrics.screened(&catalog.found);
+        let views = self.views.load().next(settings, Arc::new(catalog), &known);
         self.views.store(Arc::new(views));
         self.changes.send_modify(|count| *count += 1);
     }
@@ -309,6 +353,8 @@ impl Gate {
             let now = self.parts.clock.now();
             self.sessions.sweep(&self.view().settings.sessions, now);
             self.desk.sweep(now);
+            self.flows.sweep(now);
+            self.consents.sweep().await;
         }
         self.desk.end().await;
     }
@@ -346,6 +392,7 @@ impl Gate {
         if tokio::time::timeout(within, end).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
+        self.counters.flush().await;
         if let Err(error) = self.parts.store.flush().await {
             tracing::error!(%error, "the audit log could not be flushed");
         }
@@ -379,11 +426,7 @@ impl Gate {
 
     /// The same for a virtual server; `None` if there is none of that name any more.
     pub(crate) fn view_of(&self, server: Option<&ServerName>) -> Option<Arc<View>> {
-        let views = self.views.load();
-        match server {
-            None => Some(Arc::clone(&views.whole)),
-            Some(server) => views.servers.get(server).map(Arc::clone),
-        }
+        self.views.load().of(server)
     }
 
     /// What rules may ask about outside of a call: nothing is known of arguments.
@@ -400,9 +443,9 @@ impl Gate {
         self.changes.subscribe()
     }
 
-    /// A place for something that has upstreams asked.
-    pub(crate) fn enter(&self) -> Result<Permit, Rejection> {
-        self.counters.enter()
+    /// A place for something of a principal's that has upstreams asked.
+    pub(crate) async fn enter(&self, principal: &PrincipalId) -> Result<Place, Rejection> {
+        self.counters.enter(principal).await
     }
 
     /// Tells of what upstreams say of principals' affairs outside of calls.
@@ -418,8 +461,8 @@ impl Gate {
         }
         let now = self.parts.clock.now();
         let deadline = self.view().settings.catalog.list_deadline;
-        let left = |link: &Link| {
-            let snapshot = link.snapshot();
+        let left = |running: &Running| {
+            let snapshot = &running.known.snapshot;
             (snapshot.state == State::Starting)
                 .then(|| deadline.saturating_sub(now.since(snapshot.since)))
         };
@@ -427,7 +470,7 @@ impl Gate {
             .links
             .lock()
             .iter()
-            .filter_map(|running| left(&running.link))
+            .filter_map(left)
             .max();
         let mut changes = self.changes();
         let settled = changes.wait_for(|_| !self.view().catalog.is_settling);
@@ -457,6 +500,7 @@ impl Gate {
             Ok(record) => record,
             Err(rejection) => return unrecorded(id, asked.revision, &rejection),
         };
+        record.of_server(asked.server.as_ref());
         let _in_flight = self.parts.metrics.call_in_flight();
         let yielded = async {
             if is_list(asked) {
@@ -467,6 +511,10 @@ impl Gate {
             let means = Means {
                 counters: &self.counters,
                 desk: &self.desk,
+                consents: &self.consents,
+                schemas: &self.schemas,
+                flows: &self.flows,
+                console: self.parts.auth.site().base(),
             };
             match call::run(asked, &view, &means, events, &mut record).await {
                 // What is unknown so soon after the start may be on its way.
@@ -571,6 +619,12 @@ impl Gate {
             {
                 upstream.remove("last_error");
             }
+            if let Some(catalog) = status["catalog"].as_object_mut() {
+                catalog.remove("look_alikes");
+            }
+            if let Some(shared) = status["calls"]["shared"].as_object_mut() {
+                shared.remove("last_error");
+            }
         }
         status
     }
@@ -580,6 +634,7 @@ impl Gate {
     pub fn status(&self) -> Value {
         let now = self.parts.clock.now();
         let links = self.links.lock();
+        let pinned = self.pins.snapshot();
         let upstreams: Vec<Value> = links
             .iter()
             .map(|running| {
@@ -594,6 +649,7 @@ impl Gate {
                     "prompts": snapshot.listing.prompts.len(),
                     "resources": snapshot.listing.resources.len(),
                     "resource_templates": snapshot.listing.templates.len(),
+                    "withheld": pinned.withheld(&running.known),
                     "restarts": snapshot.restarts,
                     "last_error": snapshot.last_error,
                 })
@@ -606,11 +662,13 @@ impl Gate {
             "ready": self.is_ready(),
             "audit_log": if self.parts.store.is_writable() { "ok" } else { "not writable" },
             "sessions": self.sessions.len(),
+            "calls": self.counters.status(),
             "catalog": {
                 "tools": view.catalog.tools.len(),
                 "prompts": view.catalog.prompts.len(),
                 "resources": view.catalog.resources.len(),
                 "resource_templates": view.catalog.templates.len(),
+                "look_alikes": look_alikes(&view),
             },
             "upstreams": upstreams,
         })
@@ -627,6 +685,20 @@ impl Gate {
     pub fn is_ready(&self) -> bool {
         !self.draining.is_cancelled() && self.parts.store.is_writable()
     }
+}
+
+/// What is withheld because its name looks like another's.
+fn look_alikes(view: &View) -> Vec<Value> {
+    let catalog = &view.catalog;
+    let all = catalog.tools.look_alikes.iter().chain(&catalog.prompts.look_alikes);
+    all.map(|one| {
+        json!({
+            "upstream": one.entry.link.id().as_str(),
+            "name": one.entry.key,
+            "looks_like": one.like,
+        })
+    })
+    .collect()
 }
 
 /// Whether a request is for one of the merged lists.

@@ -5,11 +5,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use observe::{AuditLog, Metrics, OpenRecord};
-use policy::{Clock, Credential, Instant, Principal};
+use policy::screen::Found;
+use policy::{Clock, Credential, Instant, Principal, ServerName};
 use store::{AuditRow, Outcome};
 use uuid::Uuid;
 
 use crate::Rejection;
+use crate::flows::Taint;
 
 /// The status by which metrics know a call that its client gave up (nginx's word for it; no client sees it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -22,6 +24,9 @@ pub(crate) struct CallRecord {
     call_id: String,
     opened: Instant,
     status: u16,
+    /// What screening found in what was sent and what came back.
+    found: Found,
+    taint: Taint,
     method: &'static str,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
@@ -93,10 +98,19 @@ impl CallRecord {
             call_id,
             opened,
             status: CLIENT_CLOSED_REQUEST,
+            found: Found::default(),
+            taint: Taint::default(),
             method: opening.method,
             metrics: metrics.clone(),
             clock: Arc::clone(clock),
         })
+    }
+
+    /// Notes to which virtual server it came.
+    pub(crate) fn of_server(&mut self, server: Option<&ServerName>) {
+        if let Some(server) = server {
+            self.note(|row| row.server = Some(server.to_string()));
+        }
     }
 
     /// The id under which the audit log has the call.
@@ -116,6 +130,17 @@ impl CallRecord {
         }
     }
 
+    /// Notes what screening found.
+    pub(crate) fn note_found(&mut self, found: &Found) {
+        self.metrics.screened(found);
+        self.found.merge(found);
+    }
+
+    /// Notes what the principal has seen before this call.
+    pub(crate) fn note_taint(&mut self, taint: Taint) {
+        self.taint = taint;
+    }
+
     /// The reply is ready: hands the record to the audit log.
     pub(crate) fn close(mut self, outcome: Outcome, status: u16, bytes_out: usize) {
         self.note(|row| (row.outcome, row.bytes_out) = (outcome, bytes_out as u64));
@@ -128,6 +153,7 @@ impl CallRecord {
             return;
         };
         let taken = self.clock.now().since(self.opened);
+        row.screened = screened(&self.found, self.taint);
         row.duration_us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
         self.metrics.request(self.method, self.status, taken);
         place.close(row);
@@ -139,6 +165,16 @@ impl Drop for CallRecord {
         self.note(|row| row.reason = Some("abandoned by the client".to_owned()));
         self.finish();
     }
+}
+
+/// What screening found and what the principal had seen, in words from closed sets with counts.
+fn screened(found: &Found, taint: Taint) -> Option<String> {
+    let found = (!found.is_empty()).then(|| found.to_string());
+    let words: Vec<String> = found
+        .into_iter()
+        .chain(taint.words().map(str::to_owned))
+        .collect();
+    (!words.is_empty()).then(|| words.join(","))
 }
 
 /// A credential in records: its kind and its public id.

@@ -190,7 +190,7 @@ impl Refusal {
 }
 
 /// Looks through texts, as its settings say.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Screen {
     settings: Settings,
 }
@@ -206,6 +206,13 @@ impl Screen {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether anything is looked for in a place.
+    #[must_use]
+    pub fn looks_at(&self, place: Place) -> bool {
+        let treatment = self.treatment(place);
+        *treatment != Treatment::default()
     }
 
     /// Looks through JSON text that stands in some place.

@@ -76,6 +76,16 @@ impl Item {
         &self.text
     }
 
+    /// The same entry with another definition; `None` if that does not have its key where it was.
+    #[must_use]
+    pub fn with_text(&self, text: Bytes) -> Option<Self> {
+        let members = json::members(&self.text).ok()?;
+        let (key_name, _) = members
+            .iter()
+            .find(|(_, raw)| Span::of(raw.get().as_bytes(), &self.text) == Some(self.key_at))?;
+        Self::read(text, key_name).filter(|item| item.key == self.key)
+    }
+
     /// The definition under another key, everything else byte for byte.
     #[must_use]
     pub fn renamed(&self, key: &str) -> Bytes {

@@ -107,6 +107,7 @@ impl Entry {
         if added.is_empty() {
             return Ok(None);
         }
+        let text = if text.is_empty() { b"{}" } else { text };
         Ok(Some(json::with_members(text, &added.join(",")).into()))
     }
 }

@@ -189,9 +189,7 @@ static FORMS: &[Form] = &[
             "<|eot_id|>",
             "<|start_header_id|>",
             "[INST]",
-            "[/INST]",
             "<<SYS>>",
-            "<</SYS>>",
             "<start_of_turn>",
         ],
     ),
@@ -200,10 +198,8 @@ static FORMS: &[Form] = &[
         2,
         &[
             "<system>",
-            "</system>",
             "<system_prompt>",
             "<important>",
-            "</important>",
             "<instructions>",
             "<assistant>",
             "<|channel|>",
@@ -275,18 +271,7 @@ static FORMS: &[Form] = &[
         &["must", "always", "immediately"],
         &[(2, &["call", "invoke", "execute", "use"]), (4, TOOL)],
     ),
-    mark(
-        Kind::ToolOrder,
-        1,
-        &[
-            "id_rsa",
-            "id_ed25519",
-            "~/.ssh",
-            ".aws/credentials",
-            "mcp.json",
-            "/etc/passwd",
-        ],
-    ),
+    mark(Kind::ToolOrder, 1, &["id_rsa", "id_ed25519", "mcp.json"]),
     phrase(
         Kind::Exfiltration,
         2,
@@ -340,7 +325,7 @@ static FORMS: &[Form] = &[
     Form {
         kind: Kind::Exfiltration,
         weight: 3,
-        words: &["](ht", "](//"],
+        words: &["](ht"],
         shape: Shape::Image,
     },
     phrase(

@@ -35,8 +35,15 @@ pub(super) fn suspects(json: &[u8], range: Range<usize>, any_code: bool) -> bool
             _near_the_end => false,
         };
         let end = json.len().min(at + BLOCK);
-        if !is_plain && (at..end).any(|at| begins(json, at, any_code)) {
-            return true;
+        if !is_plain {
+            let block = json.get(at..end).unwrap_or_default();
+            let mut looks = block
+                .iter()
+                .zip(at..)
+                .filter(|(byte, _)| LOOKS[usize::from(**byte)]);
+            if looks.any(|(_, at)| begins(json, at, any_code)) {
+                return true;
+            }
         }
         at = end;
     }
@@ -64,7 +71,7 @@ fn begins(json: &[u8], at: usize, any_code: bool) -> bool {
         [0..0x20 | 0x7f, ..] => true,
         [b'\\', b'b' | b'f', ..] => is_escape(json, at),
         [b'\\', b'u', digits @ ..] => is_escape(json, at) && (any_code || is_odd_escape(digits)),
-        [first, ..] if LEADS[usize::from(*first)] => is_odd_sequence(rest),
+        [0x80..=0xff, ..] => is_odd_sequence(rest),
         _harmless => false,
     }
 }
@@ -94,18 +101,24 @@ fn is_odd_escape(digits: &[u8]) -> bool {
     }
 }
 
-/// Bytes that a UTF-8 sequence of something invisible may begin with.
-static LEADS: [bool; 256] = {
-    let mut leads = [false; 256];
-    let odd = [
-        0xc2, 0xcd, 0xd8, 0xe1, 0xe2, 0xe3, 0xee, 0xef, 0xf0, 0xf3, 0xf4,
+/// Bytes that something to look at may begin with: control characters, escapes, and the first bytes of the UTF-8
+/// sequences of what is invisible.
+static LOOKS: [bool; 256] = {
+    let mut looks = [false; 256];
+    let leads = [
+        b'\\', 0x7f, 0xc2, 0xcd, 0xd8, 0xe1, 0xe2, 0xe3, 0xee, 0xef, 0xf0, 0xf3, 0xf4,
     ];
     let mut at = 0;
-    while at < odd.len() {
-        leads[odd[at]] = true;
+    while at < leads.len() {
+        looks[leads[at] as usize] = true;
         at += 1;
     }
-    leads
+    at = 0;
+    while at < 0x20 {
+        looks[at] = true;
+        at += 1;
+    }
+    looks
 };
 
 fn is_odd_sequence(text: &[u8]) -> bool {

@@ -68,7 +68,7 @@ kinds! {
     SlackToken Secrets "slack_token"
     /// Keys of Stripe.
     StripeKey Secrets "stripe_key"
-    /// Keys of OpenAI, and of those who write theirs alike.
+    /// Keys of `OpenAI`, and of those who write theirs alike.
     OpenaiKey Secrets "openai_key"
     /// Keys of Anthropic.
     AnthropicKey Secrets "anthropic_key"
@@ -125,6 +125,8 @@ pub struct Kinds(u64);
 impl Kinds {
     /// None.
     pub const NONE: Self = Self(0);
+    /// All.
+    pub const ALL: Self = Self((1 << Kind::ALL.len()) - 1);
 
     /// Whether a kind is in it.
     #[must_use]
@@ -169,9 +171,7 @@ impl Kinds {
 impl Default for Kinds {
     /// All but IP addresses, which are what many tools are about.
     fn default() -> Self {
-        let all = Kind::ALL.iter();
-        all.fold(Self::NONE, |kinds, kind| kinds.with(*kind))
-            .without(Kind::Ip)
+        Self::ALL.without(Kind::Ip)
     }
 }
 

@@ -13,6 +13,11 @@ const DOMAIN_MAX: usize = 253;
 /// Letters and digits of an IBAN, at most, and with a space after every four.
 const IBAN_MAX: usize = 34;
 const IBAN_SPACED_MAX: usize = 42;
+/// Digits of a payment card's number, at most.
+const CARD_MAX: usize = 19;
+/// Digits of a telephone number (E.164).
+const PHONE_MIN: usize = 8;
+const PHONE_MAX: usize = 15;
 /// Bytes of an IP address written out.
 const IP_MAX: usize = 39;
 
@@ -110,18 +115,15 @@ pub(super) fn search(
         .start
         .checked_sub(1)
         .and_then(|at| text.get(at))
-        .copied();
+        .copied()
+        .unwrap_or_default();
     for (at, byte) in range.clone().zip(text_at(text, range)) {
-        let starts = byte.is_ascii_digit() && !before.is_some_and(|b| b.is_ascii_digit());
-        before = Some(*byte);
-        if *byte != b'@' && !starts {
+        let begins = byte.is_ascii_digit() && !before.is_ascii_digit();
+        before = *byte;
+        if !begins && *byte != b'@' {
             continue;
         }
-        let found = Kind::ALL
-            .iter()
-            .filter(|kind| kinds.has(**kind))
-            .find_map(|kind| find(text, at, *kind).map(|found| (found, *kind)));
-        if let Some((found, kind)) = found
+        if let Some((found, kind)) = find(text, at, kinds)
             && on(found, kind)
         {
             return true;
@@ -130,19 +132,24 @@ pub(super) fn search(
     false
 }
 
-/// What is of that kind and has its `@` or its first digit here.
-fn find(text: &[u8], at: usize, kind: Kind) -> Option<Range<usize>> {
-    let is_email = text.get(at) == Some(&b'@');
-    match kind {
-        Kind::Email if is_email => email(text, at),
-        _other if is_email => None,
-        Kind::Iban => iban(text, at),
-        Kind::Card => card(text, at),
-        Kind::Phone => phone(text, at),
-        Kind::Ssn => ssn(text, at),
-        Kind::Ip => ip(text, at),
-        _other => None,
+/// What has its `@` or its first digit here.
+fn find(text: &[u8], at: usize, kinds: Kinds) -> Option<(Range<usize>, Kind)> {
+    type Finder = fn(&[u8], usize) -> Option<Range<usize>>;
+    const BY_DIGIT: [(Kind, Finder); 5] = [
+        (Kind::Iban, iban),
+        (Kind::Card, card),
+        (Kind::Phone, phone),
+        (Kind::Ssn, ssn),
+        (Kind::Ip, ip),
+    ];
+    if text.get(at) == Some(&b'@') {
+        let found = kinds.has(Kind::Email).then(|| email(text, at))?;
+        return found.map(|found| (found, Kind::Email));
     }
+    BY_DIGIT
+        .iter()
+        .filter(|(kind, _)| kinds.has(*kind))
+        .find_map(|(kind, find)| find(text, at).map(|found| (found, *kind)))
 }
 
 fn email(text: &[u8], at: usize) -> Option<Range<usize>> {
@@ -166,6 +173,9 @@ fn email(text: &[u8], at: usize) -> Option<Range<usize>> {
 fn iban(text: &[u8], at: usize) -> Option<Range<usize>> {
     let start = at.checked_sub(2)?;
     let country = text_at(text, start..at);
+    if !country.iter().all(u8::is_ascii_uppercase) {
+        return None;
+    }
     let (_, len) = IBANS.iter().find(|(code, _)| code.as_bytes() == country)?;
     if is_word(text, start.checked_sub(1)) && !is_escaped(text, start) {
         return None;
@@ -198,9 +208,13 @@ fn mod_97(account: &[u8]) -> u32 {
 }
 
 fn card(text: &[u8], at: usize) -> Option<Range<usize>> {
-    let (digits, end) = digits(text, at, b" -", 19)?;
+    // No issuer's numbers begin with anything else, and a year is not worth a closer look.
+    if !matches!(text.get(at), Some(b'2'..=b'6')) {
+        return None;
+    }
+    let (digits, end) = Digits::read(text, at, b" -", CARD_MAX)?;
     let follows_word = is_word(text, at.checked_sub(1)) && !is_escaped(text, at);
-    (!follows_word && is_card(&digits)).then_some(at..end)
+    (!follows_word && is_card(digits.all())).then_some(at..end)
 }
 
 /// Whether a number, as JSON has it, is a card's.
@@ -252,13 +266,16 @@ fn phone(text: &[u8], at: usize) -> Option<Range<usize>> {
     if !is_begin || (is_word(text, plus.checked_sub(1)) && !is_escaped(text, plus)) {
         return None;
     }
-    let (digits, end) = digits(text, at, b" -./()", 15)?;
-    (digits.len() >= 8).then_some(plus..end)
+    let (digits, end) = Digits::read(text, at, b" -./()", PHONE_MAX)?;
+    (digits.len >= PHONE_MIN).then_some(plus..end)
 }
 
 /// `AAA-GG-SSSS`, of numbers that are given out.
 fn ssn(text: &[u8], at: usize) -> Option<Range<usize>> {
     let number = text_at(text, at..at + 11);
+    if number.get(3) != Some(&b'-') {
+        return None;
+    }
     let number = std::str::from_utf8(number)
         .ok()
         .filter(|number| number.len() == 11)?;
@@ -283,6 +300,16 @@ fn ssn(text: &[u8], at: usize) -> Option<Range<usize>> {
 /// An address that has its first digit at `at`.
 fn ip(text: &[u8], at: usize) -> Option<Range<usize>> {
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || b".:".contains(byte);
+    let rest = text_at(text, at..at + 5);
+    let of_four = rest.iter().any(|byte| *byte == b'.');
+    let of_six = rest.contains(&b':')
+        || at
+            .checked_sub(1)
+            .and_then(|at| text.get(at))
+            .is_some_and(|byte| is_part(&byte));
+    if !of_four && !of_six {
+        return None;
+    }
     let before = text_at(text, at.saturating_sub(IP_MAX)..at);
     let start = at - before.iter().rev().take_while(is_part).count();
     let after = text_at(text, start..start + IP_MAX + 1);
@@ -294,27 +321,39 @@ fn ip(text: &[u8], at: usize) -> Option<Range<usize>> {
     (is_one && !is_word(text, Some(start + len))).then_some(start..start + address.len())
 }
 
-/// Up to `max` digits from `at` on, single separators of `between` among them, and where they end. `None` if more
-/// follow, or letters do.
-fn digits(text: &[u8], at: usize, between: &[u8], max: usize) -> Option<(Vec<u8>, usize)> {
-    let mut digits = Vec::with_capacity(max);
-    let mut end = at;
-    let mut separators = 0;
-    for (offset, byte) in text.get(at..)?.iter().enumerate() {
-        if byte.is_ascii_digit() {
-            if digits.len() == max {
-                return None;
+/// The digits of a number.
+struct Digits {
+    digits: [u8; CARD_MAX],
+    len: usize,
+}
+
+impl Digits {
+    /// Up to `max` digits from `at` on, one or two separators of `between` among them, and where they end. `None` if
+    /// more follow, or letters do.
+    fn read(text: &[u8], at: usize, between: &[u8], max: usize) -> Option<(Self, usize)> {
+        let mut digits = [0; CARD_MAX];
+        let (mut len, mut end, mut separators) = (0, at, 0);
+        for (offset, byte) in text.get(at..)?.iter().enumerate() {
+            if byte.is_ascii_digit() {
+                if len == max {
+                    return None;
+                }
+                *digits.get_mut(len)? = byte - b'0';
+                len += 1;
+                end = at + offset + 1;
+                separators = 0;
+            } else if between.contains(byte) && separators < 2 {
+                separators += 1;
+            } else {
+                break;
             }
-            digits.push(byte - b'0');
-            end = at + offset + 1;
-            separators = 0;
-        } else if between.contains(byte) && separators < 2 {
-            separators += 1;
-        } else {
-            break;
         }
+        (!is_word(text, Some(end))).then_some((Self { digits, len }, end))
     }
-    (!is_word(text, Some(end))).then_some((digits, end))
+
+    fn all(&self) -> &[u8] {
+        self.digits.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// Whether a letter, digit or underscore stands there.

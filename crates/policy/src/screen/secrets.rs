@@ -98,7 +98,7 @@ static FORMS: &[Form] = &[
     form(SlackToken, "xoxr-", Run(Url64, 10)),
     form(SlackToken, "xoxs-", Run(Url64, 10)),
     form(SlackToken, "xapp-", Run(Url64, 10)),
-    form(SlackToken, "hooks.slack.com/services/", Run(Path, 20)),
+    form(SlackToken, "hooks.slack.com", Run(Path, 30)),
     form(StripeKey, "sk_live_", Run(Alnum, 16)),
     form(StripeKey, "sk_test_", Run(Alnum, 16)),
     form(StripeKey, "rk_live_", Run(Alnum, 16)),
@@ -215,7 +215,7 @@ impl Form {
                 let found = rest.iter().take_while(|byte| class.has(**byte)).count();
                 (found == len).then_some(at..behind + len)
             }
-            Shape::Jwt => jwt(text, at),
+            Shape::Jwt => begins_word(text, at, is_raw).then(|| jwt(text, at))?,
             Shape::Pem => pem(text, at, behind),
             Shape::Url => url_password(text, behind),
             Shape::Named => named(text, at, is_raw),
@@ -320,8 +320,10 @@ fn named(text: &[u8], at: usize, is_raw: bool) -> Option<Range<usize>> {
     }
     let after = text_at(text, at..at + NAME_MAX);
     let end = at + after.iter().take_while(|byte| is_name(byte)).count();
-    let name = Name::read(text_at(text, start..end))?;
-    let value = value_at(text, end, name.is_bearer)?;
+    // Most often it is just a word of a sentence.
+    let name = text_at(text, start..end);
+    let value = value_at(text, end, name.eq_ignore_ascii_case(b"bearer"))?;
+    let name = Name::read(name)?;
     if is_raw {
         return Some(value..value + 1);
     }
@@ -363,7 +365,6 @@ fn value_at(text: &[u8], mut at: usize, is_bearer: bool) -> Option<usize> {
 struct Name {
     /// A person may have chosen the value, so it may be short.
     is_password: bool,
-    is_bearer: bool,
 }
 
 impl Name {
@@ -383,7 +384,6 @@ impl Name {
             is_password: ["passw", "passphrase", "pwd"]
                 .iter()
                 .any(|part| name.contains(part)),
-            is_bearer: name.ends_with("bearer"),
         })
     }
 

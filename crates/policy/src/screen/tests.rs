@@ -321,17 +321,6 @@ proptest! {
         }
     }
 
-    /// What passed once passes again: nothing is redacted twice, nothing hides behind what was taken out.
-    #[test]
-    fn what_was_mended_needs_no_more(text in fragments()) {
-        let mut settings = strict();
-        settings.results.injection = Action::Flag;
-        let screen = Screen::new(settings);
-        let (told, _) = screen.screen_text(Place::Result, &text).unwrap();
-        let (again, _) = screen.screen_text(Place::Result, &told).unwrap();
-        prop_assert_eq!(&again, &told);
-    }
-
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let screen = Screen::new(strict());

@@ -224,13 +224,17 @@ impl<'s> Walk<'s> {
     fn spans(&self, text: &str, beside: Option<&str>) -> Spans {
         let (bytes, all) = (text.as_bytes(), 0..text.len());
         let mut spans = Spans::new();
+        let mut known_to = 0;
         let _all = grams::search(bytes, all.clone(), |at, anchor| {
             if let grams::Form::Secret(form) = anchor.form
                 && self.kinds.has(anchor.kind)
                 // What begins within the last one is part of it; looking again would take for ever.
-                && spans.last().is_none_or(|(last, _): &(Range<usize>, _)| last.end <= at)
+                && at >= known_to
                 && let Some(span) = form.find(bytes, at, false)
             {
+                if !form.is_name() {
+                    known_to = span.end;
+                }
                 spans.push((span, anchor.kind));
             }
             ControlFlow::Continue(())
@@ -284,7 +288,7 @@ impl<'s> Walk<'s> {
 
     /// Weighs the orders in a text; whether there are any.
     fn weigh(&mut self, text: &str) -> bool {
-        let mut gives_orders = false;
+        let mut last = None;
         if self.kinds.of(Group::Injection).is_empty() {
             return false;
         }
@@ -296,12 +300,15 @@ impl<'s> Walk<'s> {
             {
                 let (weight, count) = self.orders.entry(anchor.kind).or_default();
                 *weight = form.weight.max(*weight);
-                *count = count.saturating_add(1);
-                gives_orders = true;
+                // Two forms may begin with the same word.
+                if last != Some((at, anchor.kind)) {
+                    *count = count.saturating_add(1);
+                }
+                last = Some((at, anchor.kind));
             }
             ControlFlow::Continue(())
         });
-        gives_orders
+        last.is_some()
     }
 }
 

@@ -3,24 +3,25 @@
 //! Pure but for the environment it was given, and for secrets and folders that the config points at.
 //! Upstreams have their own file, [`super::upstreams`].
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use policy::config::{Complaints, duration, size};
-use policy::{Limit, Pattern, PrincipalId, Role, RoleName, Rules};
+use policy::screen::{Screen, Settings as Screening};
+use policy::RoleName;
 use toml::Table;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::layers::Origins;
+use super::limits::limits;
 use super::raw::{
-    Listen, Raw, RawFamily, RawHttp, RawLimit, RawLog, RawLogFormat, RawNames, RawPrefix, RawRole,
-    RawSeparator, Size, SizeOrOff, Span, SpanOrOff,
+    Listen, Raw, RawFamily, RawHttp, RawLog, RawLogFormat, RawNames, RawPrefix, RawSeparator, Size, SizeOrOff, Span, SpanOrOff,
 };
 use super::secrets::Lookup;
+use super::servers::servers;
 use super::shape::nearest;
 use super::tls::RawTls;
 use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat};
@@ -81,7 +82,10 @@ impl Checker<'_> {
         let drain = complaints.at("drain", |complaints| {
             span(&raw.drain.timeout, "timeout", complaints)
         });
-        let rules = complaints.at("roles", |complaints| rules(&raw.roles, complaints));
+        let rules = complaints.at("roles", |complaints| {
+            let servers = raw.virtual_servers.keys().cloned().collect();
+            super::roles::rules(&raw.roles, &servers, complaints)
+        });
         let auth = self.auth(&raw, complaints);
         let tls = self.tls(raw.tls.as_ref(), complaints);
         let exposure = Exposure {
@@ -92,24 +96,34 @@ impl Checker<'_> {
             listen(&raw.listen, exposure, complaints)
         });
         let (upstreams, prefix_of) = self.upstreams(&raw.upstreams, &raw.builtins, complaints);
-        let limits = complaints.at("limits", |complaints| {
-            let tool_call = complaints.at("tool_call", |complaints| {
-                limit(&raw.limits.tool_call, complaints)
-            });
-            let resource_access = complaints.at("resource_access", |complaints| {
-                limit(&raw.limits.resource_access, complaints)
-            });
-            Some(gateway::Limits {
-                tool_call: tool_call?,
-                resource_access: resource_access?,
-                in_flight_max: count(raw.limits.in_flight_max),
-            })
-        });
+        let limits = complaints.at("limits", |complaints| limits(&raw, complaints));
+        let shared = self.shared(&raw.shared, complaints);
         let list_deadline = complaints.at("catalog", |complaints| {
             span(&raw.catalog.list_deadline, "list_deadline", complaints)
         });
+        let screening = complaints.at("screening", |complaints| {
+            raw.screening.settings(&Screening::default(), complaints)
+        });
+        let flows = complaints.at("flows", |complaints| raw.flows.settings(complaints));
+        let catalog = list_deadline.zip(screening);
+        let catalog = catalog.map(|(list_deadline, screening)| gateway::CatalogSettings {
+            prefix: prefix(raw.catalog.prefix),
+            prefix_of,
+            separator: separator(raw.catalog.separator),
+            page_size: count(raw.catalog.page_size),
+            list_deadline,
+            dialect: gateway::Dialect {
+                schemas: family(raw.catalog.schemas),
+                names: names(raw.catalog.names),
+            },
+            screen: Arc::new(Screen::new(screening)),
+        });
+        let servers = servers(&raw, catalog.as_ref(), complaints);
         let idle = complaints.at("sessions", |complaints| {
             wait(&raw.sessions.idle, "idle", complaints)
+        });
+        let consent = complaints.at("consent", |complaints| {
+            self.consent(&raw.consent, complaints)
         });
         let calls = complaints.at("calls", |complaints| {
             let heartbeat = heartbeat(&raw.calls.heartbeat, complaints);
@@ -142,31 +156,17 @@ impl Checker<'_> {
                 .keys()
                 .filter_map(|name| RoleName::new(name).ok())
                 .collect(),
+            shared: shared?,
             gateway: gateway::Settings {
                 rules: rules?,
                 limits: limits?,
-                catalog: gateway::CatalogSettings {
-                    prefix: prefix(raw.catalog.prefix),
-                    prefix_of,
-                    separator: match raw.catalog.separator {
-                        RawSeparator::Dot => ".",
-                        RawSeparator::Underscores => "__",
-                    },
-                    page_size: count(raw.catalog.page_size),
-                    list_deadline: list_deadline?,
-                    dialect: gateway::Dialect {
-                        schemas: match raw.catalog.schemas {
-                            RawFamily::Faithful => gateway::Family::Faithful,
-                            RawFamily::OpenAi => gateway::Family::OpenAi,
-                            RawFamily::Gemini => gateway::Family::Gemini,
-                            RawFamily::Plain => gateway::Family::Plain,
-                        },
-                        names: match raw.catalog.names {
-                            RawNames::Full => gateway::Names::Full,
-                            RawNames::Short => gateway::Names::Short,
-                        },
-                    },
-                },
+                catalog: catalog?,
+                flows: flows?,
+                consent: consent?,
+                servers: servers?,
+                search: raw.tool_search.settings(),
+                pins: raw.pins.settings(&raw.upstreams),
+                validation: raw.validation.settings(&raw.upstreams),
                 sessions: gateway::SessionSettings {
                     max: count(raw.sessions.max),
                     per_principal: count(raw.sessions.per_principal),
@@ -200,7 +200,7 @@ pub(super) fn wait(raw: &Span, key: &str, complaints: &mut Complaints) -> Option
     Some(long)
 }
 
-fn span(raw: &Span, key: &str, complaints: &mut Complaints) -> Option<Duration> {
+pub(super) fn span(raw: &Span, key: &str, complaints: &mut Complaints) -> Option<Duration> {
     complaints.at(key, |complaints| complaints.keep(duration(&raw.0), ""))
 }
 
@@ -240,16 +240,32 @@ pub(super) fn prefix(raw: RawPrefix) -> gateway::Prefix {
     }
 }
 
-// The schema bounds these numbers far below what any machine's usize holds.
-fn count(raw: u32) -> usize {
-    usize::try_from(raw).unwrap_or(usize::MAX)
+pub(super) fn separator(raw: RawSeparator) -> &'static str {
+    match raw {
+        RawSeparator::Dot => ".",
+        RawSeparator::Underscores => "__",
+    }
 }
 
-fn limit(raw: &RawLimit, complaints: &mut Complaints) -> Option<Limit> {
-    Some(Limit {
-        per: wait(&raw.per, "per", complaints)?,
-        max: NonZeroU32::new(raw.max)?,
-    })
+pub(super) fn family(raw: RawFamily) -> gateway::Family {
+    match raw {
+        RawFamily::Faithful => gateway::Family::Faithful,
+        RawFamily::OpenAi => gateway::Family::OpenAi,
+        RawFamily::Gemini => gateway::Family::Gemini,
+        RawFamily::Plain => gateway::Family::Plain,
+    }
+}
+
+pub(super) fn names(raw: RawNames) -> gateway::Names {
+    match raw {
+        RawNames::Full => gateway::Names::Full,
+        RawNames::Short => gateway::Names::Short,
+    }
+}
+
+// The schema bounds these numbers far below what any machine's usize holds.
+pub(super) fn count(raw: u32) -> usize {
+    usize::try_from(raw).unwrap_or(usize::MAX)
 }
 
 /// What stands between the gate and other machines.
@@ -440,50 +456,6 @@ fn body(raw: &Size, complaints: &mut Complaints) -> Option<usize> {
         return None;
     }
     usize::try_from(bytes).ok()
-}
-
-fn rules(raw: &BTreeMap<String, RawRole>, complaints: &mut Complaints) -> Option<Rules> {
-    let mut roles = Vec::new();
-    let mut whole = true;
-    for (name, raw) in raw {
-        let role = complaints.at(name, |complaints| {
-            let is_empty = raw.allow.is_empty() && raw.ask.is_empty() && raw.deny.is_empty();
-            if name == Rules::OWNER && !is_empty {
-                complaints.add(
-                    "is built in and allows everything",
-                    "leave out its `allow`, `ask` and `deny`; it can have members",
-                );
-                return None;
-            }
-            let name = complaints.keep(RoleName::new(name), "");
-            let member = |text: &String, complaints: &mut Complaints| {
-                complaints.keep(PrincipalId::new(text), "")
-            };
-            let pattern = |text: &String, complaints: &mut Complaints| {
-                complaints.keep(Pattern::parse(text), "")
-            };
-            let members = complaints.at("members", |complaints| {
-                all(&raw.members, complaints, member)
-            });
-            let allow = complaints.at("allow", |complaints| all(&raw.allow, complaints, pattern));
-            let ask = complaints.at("ask", |complaints| all(&raw.ask, complaints, pattern));
-            let deny = complaints.at("deny", |complaints| all(&raw.deny, complaints, pattern));
-            Some(Role {
-                name: name?,
-                members: members?.into_iter().collect(),
-                allow: allow?,
-                ask: ask?,
-                deny: deny?,
-            })
-        });
-        whole &= role.is_some();
-        roles.extend(role);
-    }
-    if whole {
-        complaints.keep(Rules::new(roles), "")
-    } else {
-        None
-    }
 }
 
 // Checks each element under its index, so that all bad ones are told.

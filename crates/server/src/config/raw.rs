@@ -13,11 +13,19 @@ use serde::{Deserialize, Deserializer};
 
 use super::accounts::{RawAccounts, RawMail};
 use super::authority::RawServer;
+use super::consent::RawConsent;
 use super::credential::RawCredential;
 use super::issuers::RawIssuer;
+use super::limits::RawLimits;
+use super::pins::{RawPins, RawUpstreamPins};
+use super::roles::RawRole;
+use super::screening::{RawFlows, RawScreening};
 use super::secrets::RawSecrets;
+use super::servers::{RawSearch, RawServer as RawVirtualServer};
+use super::shared::RawShared;
 use super::sign_in::RawSignIn;
 use super::tls::{RawCertificate, RawTls, RawUpstreamTls};
+use super::validation::{RawUpstreamValidation, RawValidation};
 
 /// The settings of one gate.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,14 +59,32 @@ pub(super) struct Raw {
     /// What the members of a role may do, by name.
     #[serde(default)]
     pub roles: BTreeMap<String, RawRole>,
-    /// How often a principal may do what.
+    /// How often a principal may do what, how much of it, and how many calls go on at once.
     pub limits: RawLimits,
+    /// What several gates have in common.
+    #[serde(default)]
+    pub shared: RawShared,
     /// How the upstreams' entries become one catalog.
     pub catalog: RawCatalog,
     /// Bounds on the sessions of clients older than revision 2026-07-28.
     pub sessions: RawSessions,
     /// Calls that take long or yield much.
     pub calls: RawCalls,
+    /// Asking people before something is done.
+    pub consent: RawConsent,
+    /// Slices of the catalog with a path of their own, `/mcp/NAME`, by name.
+    #[serde(default)]
+    pub virtual_servers: BTreeMap<String, RawVirtualServer>,
+    /// Tools to search, describe and call tools, in the place of a long list.
+    pub tool_search: RawSearch,
+    /// What is looked for in what passes the gate, and what is done about it.
+    pub screening: RawScreening,
+    /// Which data may flow where.
+    pub flows: RawFlows,
+    /// What becomes of definitions that nobody has looked at, and of those that change.
+    pub pins: RawPins,
+    /// How arguments and results are checked.
+    pub validation: RawValidation,
     /// What stands behind the gate, by alias; each has exactly one of `stdio`, `url` and `native`.
     #[serde(default)]
     pub upstreams: BTreeMap<String, RawUpstream>,
@@ -159,48 +185,6 @@ pub(super) struct RawKey {
     pub roles: Vec<String>,
     /// When the key stops working, as `2027-01-01T00:00:00Z`.
     pub expires: Option<Time>,
-}
-
-/// One role.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawRole {
-    /// Principals that have the role.
-    #[serde(default)]
-    pub members: Vec<String>,
-    /// Entries they may see and use, as patterns such as `files.read_*`.
-    #[serde(default)]
-    pub allow: Vec<String>,
-    /// Entries they may use once a person has said yes.
-    #[serde(default)]
-    pub ask: Vec<String>,
-    /// Entries they may not, whatever any role allows.
-    #[serde(default)]
-    pub deny: Vec<String>,
-}
-
-/// How often a principal may do what.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLimits {
-    /// Tool calls.
-    pub tool_call: RawLimit,
-    /// Reads of resources.
-    pub resource_access: RawLimit,
-    /// Calls at once, over all principals.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub in_flight_max: u32,
-}
-
-/// So many per so long.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLimit {
-    /// How many.
-    #[schemars(range(min = 1))]
-    pub max: u32,
-    /// In how long.
-    pub per: Span,
 }
 
 /// How the upstreams' entries become one catalog.
@@ -315,6 +299,10 @@ pub(super) struct RawUpstream {
     pub connect_timeout: Span,
     /// Replaces `catalog.prefix` for this upstream.
     pub prefix: Option<RawPrefix>,
+    /// With `stdio` or `url`: replaces `pins` for this upstream. What is built in is pinned by this program.
+    pub pins: Option<RawUpstreamPins>,
+    /// Replaces `validation` for this upstream.
+    pub validation: Option<RawUpstreamValidation>,
     /// Who shares a conversation with a server of a revision before 2026-07-28, which is told once what its client can
     /// do: `shared` (one process or session for all; the default with `stdio`) or `per-client` (one for all clients of
     /// a principal that can do the same; the default with `url`).
@@ -370,6 +358,18 @@ pub(super) enum Builtin {
     Time,
     Notes,
     Status,
+}
+
+impl Builtin {
+    /// Its alias as an upstream.
+    pub(super) fn alias(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Time => "time",
+            Self::Notes => "notes",
+            Self::Status => "status",
+        }
+    }
 }
 
 /// A duration with its unit.

@@ -40,9 +40,9 @@ fn random(len: usize) -> String {
 
 #[test]
 fn what_an_issuer_marks_is_known() {
-    let upper = random(50).to_uppercase();
+    let upper = random(16).to_uppercase();
     for (secret, kind) in [
-        (format!("AKIA{}", &upper[..16]), "aws_key"),
+        (format!("AKIA{upper}"), "aws_key"),
         (format!("AIza{}", random(35)), "google_key"),
         (format!("ghp_{}", random(36)), "github_token"),
         (format!("github_pat_{}", random(82)), "github_token"),
@@ -155,19 +155,21 @@ fn a_member_with_a_telling_name_is_read_as_one() {
 
 #[test]
 fn rows_of_beginnings_cost_what_they_are_long() {
+    // Were the work more than the length times a constant, this would not end.
     for word in [
         "sk-",
         "ghp_",
         "glpat-",
         "eyJ",
+        "eyJ.",
         "-----BEGIN PRIVATE KEY-----",
+        "PRIVATE KEY",
         "://a:",
         "password=",
         "SG.",
+        "bearer ",
+        "token ",
     ] {
-        let text = word.repeat(1_000_000 / word.len());
-        let started = std::hint::black_box(text.len());
-        let _left = redacted(&text);
-        assert!(started > 0);
+        let _left = redacted(&word.repeat(200_000 / word.len()));
     }
 }
