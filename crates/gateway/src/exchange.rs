@@ -46,7 +46,7 @@ const GATHER: Duration = Duration::from_millis(100);
 const EVENTS_MAX: usize = 64;
 
 const PURPOSE: &str = "requestState";
-const INPUT_REQUIRED: &str = "input_required";
+pub(crate) const INPUT_REQUIRED: &str = "input_required";
 
 type Answer = Result<Reply, Rejection>;
 

@@ -10,7 +10,7 @@ use streams::Budget;
 pub(crate) use streams::{RETRY, Reader, Streams, Writer};
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use upstream::Logs;
 use wire::{Abilities, Revision};
 
+use crate::door::Visit;
 use crate::settings::SessionSettings;
 use crate::subscriptions::Subscriptions;
 use crate::{Rejection, SessionEntry};
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) streams: Arc<Streams>,
     /// Ends what hangs on the session.
     pub(crate) over: CancellationToken,
+    /// What consents for this session alone name it by.
+    conversation: OnceLock<Option<String>>,
     last_used: Mutex<Instant>,
     counted: Option<observe::Counted>,
 }
@@ -73,9 +76,15 @@ impl Session {
             subscriptions: Subscriptions::default(),
             streams: Arc::default(),
             over: CancellationToken::new(),
+            conversation: OnceLock::new(),
             last_used: Mutex::default(),
             counted: None,
         }
+    }
+
+    /// A name for the conversation that is nothing else's, on a pipe too, and tells nobody the session's id.
+    pub(crate) fn conversation(&self) -> Option<String> {
+        self.conversation.get_or_init(random_id).clone()
     }
 }
 
@@ -215,12 +224,12 @@ impl Sessions {
         Ok(())
     }
 
-    /// The session of that id, if it is this principal's, by the same client and kind of credential; somebody else's
-    /// looks unknown.
+    /// The session of that id, if it is this principal's, by the same client and kind of credential, and with this
+    /// server; somebody else's, or another server's, looks unknown.
     pub(crate) fn get(
         &self,
         id: &str,
-        principal: &Principal,
+        visit: &Visit,
         now: Instant,
     ) -> Result<Arc<Session>, Rejection> {
         let session = self
@@ -228,7 +237,9 @@ impl Sessions {
             .lock()
             .get(id)
             .cloned()
-            .filter(|session| session.principal.continues(principal));
+            .filter(|session| {
+                session.principal.continues(&visit.principal) && session.server == visit.server
+            });
         let session = session.ok_or(Rejection::UnknownSession)?;
         *session.last_used.lock() = now;
         Ok(session)

@@ -6,6 +6,7 @@
 mod account;
 mod connect;
 mod consent;
+mod consents;
 mod login;
 mod page;
 mod provider;
@@ -48,6 +49,7 @@ pub(super) async fn serve(
         ["logout"] => login::leave(edge, request).await,
         ["reset"] => reset::serve(edge, facts, request).await,
         ["account"] => account::serve(edge, request).await,
+        ["consents"] => consents::serve(edge, request).await,
         ["connect"] => connect::list(edge, request).await,
         ["connect", upstream] => connect::serve(edge, upstream, request).await,
         ["sign-in", name] => provider::begin(edge, name, &request).await,
