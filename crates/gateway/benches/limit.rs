@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
@@ -60,6 +61,7 @@ fn count(bencher: Bencher<'_, '_>, rules: &[LimitRule]) {
         client: None,
         scopes: Scopes::CALLS,
         expires_at: None,
+        claims: Arc::default(),
     };
     let upstream = UpstreamId::parse("tickets").expect("a name");
     let names = ["create_comment"];

@@ -93,6 +93,7 @@ impl Gate {
             client: None,
             scopes: Scopes::CALLS,
             expires_at: None,
+            claims: Arc::default(),
         };
         let upstream = UpstreamId::parse(upstream).unwrap();
         let counted = Counted {

@@ -13,7 +13,7 @@ pub struct Limits {
     pub tool_call: LimitRule,
     /// Counts each `resources/read`.
     pub resource_access: LimitRule,
-    /// Count every call that is about an entry, of those that they choose.
+    /// Count every request but pings, of those that they choose.
     pub rules: Vec<LimitRule>,
     /// How much of it in a day or a month.
     pub quotas: Vec<QuotaRule>,

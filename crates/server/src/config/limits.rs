@@ -71,7 +71,7 @@ pub(super) struct RawLimit {
 pub(super) struct RawRule {
     /// What has a counter of its own: each `principal`, `role`, `entry` (tool, prompt, resource or template), `upstream` or `server` (virtual server); or `global`, one counter for all.
     pub per: RawPer,
-    /// Only calls of entries that one of these patterns matches, such as `tickets.*`; all calls unless said.
+    /// Only calls of entries that one of these patterns matches, such as `tickets.*`; all calls unless said, and with them lists and whatever else the gate answers by itself.
     #[serde(default)]
     pub of: Vec<String>,
     /// Only calls of principals who hold one of these roles; of everybody unless said.

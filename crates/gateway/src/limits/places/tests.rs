@@ -229,8 +229,12 @@ async fn a_full_queue_is_shared_too() {
     ));
     assert_eq!(waiting(&places), 3);
     drop(place);
-    while refused.join_next().await.is_some() {}
-    assert!(tasks.join_next().await.is_some());
+    let (name, place) = tasks.join_next().await.unwrap().unwrap();
+    assert_eq!(name, "b");
+    drop(place);
+    while let Some(waited) = refused.join_next().await {
+        assert!(waited.unwrap().is_ok());
+    }
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ fn charge(
         client: None,
         scopes: Scopes::CALLS,
         expires_at: None,
+        claims: Arc::default(),
     };
     let upstream = UpstreamId::parse(upstream).unwrap();
     let counted = Counted {
