@@ -115,7 +115,10 @@ impl Catalog {
         let Some(server) = &self.scope else {
             return true;
         };
-        let is_listed = self.resources.named(uri).any(|entry| entry.link.id() == upstream);
+        let is_listed = self
+            .resources
+            .named(uri)
+            .any(|entry| entry.link.id() == upstream);
         is_listed || (server.is_about(upstream) && self.leads_to(upstream, uri))
     }
 

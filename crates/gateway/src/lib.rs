@@ -38,7 +38,7 @@ pub use dialect::{Dialect, Family, Names};
 pub use door::{AskError, Conversation, EventStream, HttpBody, HttpReply, Pipe, Refused, Visit};
 pub use gate::{Gate, Loaded, Parts, Reply, StartError};
 pub use rejection::{Challenge, Rejection, Response};
-pub use search::fitting;
+pub use search::Searchable;
 pub use settings::{
     CallSettings, CatalogSettings, ConsentSettings, ChangedEntry, Concurrency, Edit, EntryId, EntryKind, FlowSettings, Limits, NewEntry, OutputCheck, Pick, PinPolicy, PinSettings, Prefix, SearchSettings, ServerSettings, SessionSettings, Settings, Validation, ValidationSettings, VirtualServer, Webhook,
 };

@@ -91,7 +91,9 @@ fn list(
 ) -> Result<Bytes, Rejection> {
     let after = params.cursor.as_deref();
     let after = after.map(|cursor| cursors.read(cursor)).transpose()?;
-    let after = after.as_ref().map(|(order, key)| Position { order: *order, key });
+    let after = after
+        .as_ref()
+        .map(|(order, key)| Position { order: *order, key });
     let mut out = String::with_capacity(4096);
     out.push('{');
     if asked.revision.era() == Era::Modern {
@@ -105,7 +107,7 @@ fn list(
     let page_size = view.settings.catalog.page_size;
     let facts = asked.facts(None);
     let may = |entry: &Entry| may_see(&asked.principal, entry, &entry.item.key, &facts, view);
-    // The shell ranks the list itself; see `search::fitting`.
+    // The shell ranks the list itself; see `search::Searchable`.
     let is_searched = method.name == method::TOOLS_LIST.name
         && asked.transport != LOCAL
         && search::replaces_list(view, may);

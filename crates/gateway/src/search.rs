@@ -131,7 +131,9 @@ fn unfold(params: &Params) -> Result<String, String> {
         .filter(|(key, _)| !is_own(key))
         .map(|(key, raw)| (key.as_ref(), raw.get()));
     Ok(text::object(
-        [("name", name), ("arguments", own)].into_iter().chain(outer),
+        [("name", name), ("arguments", own)]
+            .into_iter()
+            .chain(outer),
     ))
 }
 
@@ -222,17 +224,12 @@ fn search(asked: &Asked, arguments: &[u8], view: &View) -> Result<Value, String>
         .after(None)
         .iter()
         .filter_map(|entry| tools.visible(entry, may));
-    let found = rank::rank(
-        &question.query,
-        visible.map(|entry| (entry, entry.words())),
-    );
+    let found = rank::rank(&question.query, visible.map(|entry| (entry, entry.words())));
     let named: Vec<Value> = found
         .iter()
         .skip(offset)
         .take(limit)
-        .map(|entry| {
-            json!({ "name": entry.key, "description": summary(&entry.text) })
-        })
+        .map(|entry| json!({ "name": entry.key, "description": summary(&entry.text) }))
         .collect();
     let mut answer = json!({ "tools": named, "total": found.len() });
     let next = offset.saturating_add(limit);
@@ -271,17 +268,26 @@ fn summary(definition: &[u8]) -> String {
         .collect()
 }
 
-/// Which of these tools, as a client sees them, fit a question: their places in the list, best first, at most `limit`.
-#[must_use]
-pub fn fitting(question: &str, tools: &[Value], limit: usize) -> Vec<usize> {
-    let words: Vec<Words> = tools
-        .iter()
-        .map(|tool| {
+/// A list of tools that can be searched, for callers that have one in hand.
+#[derive(Debug)]
+pub struct Searchable(Vec<Words>);
+
+impl Searchable {
+    /// Tools as a client sees them.
+    #[must_use]
+    pub fn of(tools: &[Value]) -> Self {
+        let words = |tool: &Value| {
             let name = tool.get("name").and_then(Value::as_str);
             Words::of(name.unwrap_or_default(), tool.to_string().as_bytes())
-        })
-        .collect();
-    let mut found = rank::rank(question, words.iter().enumerate());
-    found.truncate(limit);
-    found
+        };
+        Self(tools.iter().map(words).collect())
+    }
+
+    /// Which of them fit a question: their places in the list, best first, at most `limit`.
+    #[must_use]
+    pub fn fitting(&self, question: &str, limit: usize) -> Vec<usize> {
+        let mut found = rank::rank(question, self.0.iter().enumerate());
+        found.truncate(limit);
+        found
+    }
 }

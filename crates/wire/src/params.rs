@@ -153,6 +153,27 @@ impl Params {
         self.arguments.map(|span| self.text.slice(span.range()))
     }
 
+    /// The same with other arguments, everything else byte for byte.
+    ///
+    /// # Errors
+    /// If `arguments` is no object.
+    pub fn with_arguments(&self, arguments: &[u8]) -> Result<Self, String> {
+        let text = match self.arguments {
+            Some(at) => {
+                let mut splice = Splice::new(&self.text);
+                splice.replace(at, arguments);
+                splice.finish()
+            }
+            None => {
+                let added = [b"\"arguments\":", arguments].concat();
+                let added = String::from_utf8(added).map_err(|error| error.to_string())?;
+                let without = json::without(&self.text, "arguments");
+                json::with_members(&without, &added)
+            }
+        };
+        Self::read(text.into())
+    }
+
     /// `inputResponses` as it was written: an object, answers by the keys of what was asked.
     #[must_use]
     pub fn input_responses(&self) -> Option<Bytes> {

@@ -112,10 +112,13 @@ impl Reader<'_> {
             None => name(claims, "azp")?,
             client => client,
         };
+        let kept = &self.issuer.claims.kept;
+        let kept = claims.iter().filter(|(name, _)| kept.contains(*name));
         let known = Principal {
             client,
             scopes: self.scopes(claims)?,
             expires_at: Some(expires_at),
+            claims: Arc::new(kept.map(|(name, value)| (name.clone(), value.clone())).collect()),
             ..principal(
                 id,
                 self.roles(claims),

@@ -110,6 +110,8 @@ pub struct Claims {
     pub scopes: BTreeMap<String, Scopes>,
     /// Whether scopes narrow what the token may be used for. If not, only `mcp:admin` must still be said.
     pub check_scopes: bool,
+    /// Claims that are kept of a token, by name: conditions of rules may look at these and no others.
+    pub kept: BTreeSet<String>,
 }
 
 /// How roles are read.
@@ -171,6 +173,7 @@ impl Issuer {
                 permissions: None,
                 scopes: BTreeMap::new(),
                 check_scopes: true,
+                kept: BTreeSet::new(),
             },
             dpop: Dpop::default(),
             introspection: None,

@@ -25,13 +25,19 @@ pub(super) async fn validate(
     record: &mut CallRecord,
 ) -> Result<Option<Yield>, Rejection> {
     let arguments = call.params.arguments();
-    if let Some(arguments) = &arguments {
-        let digest = hex(digest(&SHA256, arguments).as_ref());
-        record.note(|row| row.arguments_digest = Some(digest));
-    }
+    note_digest(call, record);
     // Read strictly even without a schema: what two readers could understand differently is not passed on.
     call.arguments = json::strict_value(arguments.as_deref().unwrap_or(b"{}"))
         .map_err(|error| Rejection::BadParams(format!("`arguments`: {error}")))?;
+    if call.method.subject == Subject::Tool {
+        // What the client wrote: what is added below it cannot repeat.
+        agrees_with_headers(call)?;
+    }
+    let refused = fill(call)?;
+    note_digest(call, record);
+    if !refused.is_empty() {
+        return tell(call, &refused, record);
+    }
     let is_strict = view.settings.validation.of(call.entry.link.id()).strict;
     match call.method.subject {
         Subject::Tool => tool(call, is_strict, means, record).await,
@@ -50,7 +56,6 @@ async fn tool(
     means: &Means<'_>,
     record: &mut CallRecord,
 ) -> Result<Option<Yield>, Rejection> {
-    agrees_with_headers(call)?;
     let schema = call.entry.schema(SchemaOf::Arguments, means.schemas).await;
     let schema = schema.map_err(|reason| Rejection::BadSchema {
         tool: call.entry.key.clone(),
@@ -63,8 +68,51 @@ async fn tool(
     if faults.is_empty() {
         return Ok(None);
     }
-    let why = policy::schema::explain(&faults);
-    if !call.asked.revision.tells_bad_arguments_to_the_model() {
+    tell(call, &faults, record)
+}
+
+/// Notes the arguments as they are so far: what is sent in the end, or what was refused.
+fn note_digest(call: &Call<'_>, record: &mut CallRecord) {
+    if let Some(arguments) = call.params.arguments() {
+        let digest = hex(digest(&SHA256, &arguments).as_ref());
+        record.note(|row| row.arguments_digest = Some(digest));
+    }
+}
+
+/// Adds the arguments that a virtual server gives; what of the client's is wrong with that.
+fn fill(call: &mut Call<'_>) -> Result<Vec<Fault>, Rejection> {
+    if !matches!(call.method.subject, Subject::Tool | Subject::Prompt) {
+        return Ok(Vec::new());
+    }
+    let given = call.params.arguments().unwrap_or_default();
+    let whole = match call.entry.with_defaults(&given, &call.arguments) {
+        Ok(None) => return Ok(Vec::new()),
+        Ok(Some(whole)) => whole,
+        // Clients do not see these arguments: they are told what they are told of any other that there is not.
+        Err(refused) => {
+            let fault = |name: String| Fault {
+                path: String::new(),
+                message: format!("unknown property `{name}`"),
+            };
+            return Ok(refused.into_iter().map(fault).collect());
+        }
+    };
+    let bad = |error: String| Rejection::BadParams(format!("`arguments`: {error}"));
+    call.arguments = json::strict_value(&whole).map_err(|error| bad(error.to_string()))?;
+    call.params = Cow::Owned(call.params.with_arguments(&whole).map_err(bad)?);
+    Ok(Vec::new())
+}
+
+/// What is wrong with the arguments, for the model where its revision has it so.
+fn tell(
+    call: &Call<'_>,
+    faults: &[Fault],
+    record: &mut CallRecord,
+) -> Result<Option<Yield>, Rejection> {
+    let why = policy::schema::explain(faults);
+    if call.method.subject != Subject::Tool
+        || !call.asked.revision.tells_bad_arguments_to_the_model()
+    {
         return Err(Rejection::BadArguments(why));
     }
     // What is wrong is for the model; the words of the client are not for the record.

@@ -76,9 +76,9 @@ impl Entry {
 
     /// Whether it was made of that one in that way.
     pub(super) fn is_slice_of(&self, base: &Arc<Self>, edit: Option<&Arc<Edit>>) -> bool {
-        self.origin.as_ref().is_some_and(|origin| {
-            Arc::ptr_eq(&origin.base, base) && origin.edit.as_ref() == edit
-        })
+        self.origin
+            .as_ref()
+            .is_some_and(|origin| Arc::ptr_eq(&origin.base, base) && origin.edit.as_ref() == edit)
     }
 
     /// The arguments of a call with those that the virtual server gives; `None`: they are sent as they are. `given` is

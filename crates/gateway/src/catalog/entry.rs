@@ -123,8 +123,11 @@ impl Entry {
 
     /// What its name looks like; `None` where it has a URI, which nobody knows by its looks.
     pub(super) fn looks(&self) -> Option<&str> {
-        matches!(self.kind, SubjectKind::Tool | SubjectKind::Prompt)
-            .then(|| self.looks.get_or_init(|| confusable::skeleton(&self.key)).as_str())
+        matches!(self.kind, SubjectKind::Tool | SubjectKind::Prompt).then(|| {
+            self.looks
+                .get_or_init(|| confusable::skeleton(&self.key))
+                .as_str()
+        })
     }
 
     /// What it is found by: the words that clients see.

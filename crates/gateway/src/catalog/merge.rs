@@ -69,12 +69,7 @@ pub(super) const METHODS: Source = Source {
 
 impl Catalog {
     /// Merges what the upstreams offer, in their order. What did not change since `old` is taken over from it.
-    pub(crate) fn merge(
-        known: &[Known],
-        settings: &Settings,
-        pinned: &Pinned,
-        old: &Self,
-    ) -> Self {
+    pub(crate) fn merge(known: &[Known], settings: &Settings, pinned: &Pinned, old: &Self) -> Self {
         let known: Vec<&Known> = known
             .iter()
             .filter(|one| one.snapshot.state != State::Stopped)
@@ -115,7 +110,12 @@ impl Catalog {
                 .any(|one| one.snapshot.listing.logs || one.link.is_provider()),
             is_settling: snapshots().any(|snapshot| snapshot.state == State::Starting),
         };
-        for section in [&catalog.tools, &catalog.prompts, &catalog.resources, &catalog.templates] {
+        for section in [
+            &catalog.tools,
+            &catalog.prompts,
+            &catalog.resources,
+            &catalog.templates,
+        ] {
             catalog.found.merge(&section.found);
         }
         catalog.prepare(settings.search);
@@ -296,7 +296,10 @@ impl Section {
                     if *is_new {
                         tracing::warn!(key, first = %first.link.id(), second = %upstream, "two upstreams offer the same; the second's is for those who may not see the first's");
                     }
-                    others.entry(key.to_owned()).or_default().push(Arc::clone(entry));
+                    others
+                        .entry(key.to_owned())
+                        .or_default()
+                        .push(Arc::clone(entry));
                 }
             }
         }

@@ -125,13 +125,11 @@ impl Slicer<'_> {
                 || naming.key(entry.link.id(), &entry.item.key),
                 str::to_owned,
             );
-            let unchanged = old
-                .named(&key)
-                .find(|old| {
-                    old.family == family
-                        && old.shown.is_by(&settings.screen)
-                        && old.is_slice_of(entry, edit)
-                });
+            let unchanged = old.named(&key).find(|old| {
+                old.family == family
+                    && old.shown.is_by(&settings.screen)
+                    && old.is_slice_of(entry, edit)
+            });
             Candidate {
                 is_new: unchanged.is_none(),
                 entry: unchanged.map_or_else(

@@ -18,7 +18,7 @@ use upstream::{Notice, Told, Update};
 use wire::method::{self, notification};
 use wire::{Revision, encode, json, meta};
 
-use crate::call::{Asked, readable};
+use crate::call::{Asked, is_asked_about, readable};
 use crate::gate::{Reply, unrecorded};
 use crate::record::Opening;
 use crate::session::Session;
@@ -109,10 +109,14 @@ impl Listener {
             stream::iter(&filter.uris)
                 .for_each_concurrent(SUBSCRIBED_AT_ONCE, |uri| async {
                     // What the principal may not read looks like what cannot be subscribed to.
-                    let Some(entry) = readable(&asked.principal, uri, &asked.facts(None), &view)
-                    else {
+                    let (who, facts) = (&asked.principal, asked.facts(None));
+                    let Some(entry) = readable(who, uri, &facts, &view) else {
                         return;
                     };
+                    // There is nobody to ask here, and untouched means untouched.
+                    if is_asked_about(who, entry, uri, &facts, &view) {
+                        return;
+                    }
                     if let Err(error) = subscriptions.add(&entry.link, uri).await {
                         tracing::debug!(%error, "a subscription is not honoured");
                     }

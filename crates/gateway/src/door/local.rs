@@ -74,15 +74,14 @@ impl Gate {
             return Err(AskError::broken("the request cannot be read"));
         };
         let visit = Arc::clone(principal).into();
-        let asked = modern(request, &visit, LOCAL, None, self.parts.clock.wall()).map_err(
-            |unfit| {
+        let asked =
+            modern(request, &visit, LOCAL, None, self.parts.clock.wall()).map_err(|unfit| {
                 let response = Rejection::response(&unfit.rejection, Revision::LATEST);
                 AskError {
                     code: response.code,
                     message: response.message,
                 }
-            },
-        )?;
+            })?;
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let answer = self.answer(&asked, Some(&sender), None);
         tokio::pin!(answer);

@@ -279,8 +279,7 @@ impl Gate {
         let may = |entry: &Entry| may_see(principal, entry, &entry.item.key, &facts, &view);
         let rules = &view.settings.rules;
         let mut missing = view.catalog.missing.iter();
-        missing.any(|upstream| rules.names(principal, upstream))
-            || view.catalog.any_visible(may)
+        missing.any(|upstream| rules.names(principal, upstream)) || view.catalog.any_visible(may)
     }
 }
 

@@ -13,10 +13,7 @@ const SATURATION: f32 = 1.2;
 const LENGTH: f32 = 0.75;
 
 /// Tools that have some word of `question`, best first; ties stay in the order in which they came.
-pub(super) fn rank<'a, T>(
-    question: &str,
-    tools: impl Iterator<Item = (T, &'a Words)>,
-) -> Vec<T> {
+pub(super) fn rank<'a, T>(question: &str, tools: impl Iterator<Item = (T, &'a Words)>) -> Vec<T> {
     let terms = asked(question, ASKED_MAX);
     let (mut count, mut length) = (0.0_f32, 0.0_f32);
     let mut having = vec![0.0_f32; terms.len()];

@@ -71,7 +71,9 @@ struct Bag {
 impl Bag {
     fn add(&mut self, text: &str, weight: f32) {
         let left = TEXT_BYTES_MAX.saturating_sub(self.bytes);
-        let text = text.get(..text.floor_char_boundary(left)).unwrap_or_default();
+        let text = text
+            .get(..text.floor_char_boundary(left))
+            .unwrap_or_default();
         self.bytes += text.len();
         each(text, |word| {
             *self.weights.entry(hash(word)).or_default() += weight;
@@ -137,9 +139,9 @@ fn each(text: &str, mut found: impl FnMut(&str)) {
             (_, Kind::Ideograph) | (Kind::Ideograph | Kind::Other, _) => true,
             (Kind::Lower, Kind::Upper) => true,
             // The last letter of `HTTPServer`'s first word belongs to its second.
-            (Kind::Upper, Kind::Upper) => {
-                chars.peek().is_some_and(|next| Kind::of(*next) == Kind::Lower)
-            }
+            (Kind::Upper, Kind::Upper) => chars
+                .peek()
+                .is_some_and(|next| Kind::of(*next) == Kind::Lower),
             (Kind::Upper | Kind::Lower, Kind::Lower) => false,
         };
         if starts || kind == Kind::Other {

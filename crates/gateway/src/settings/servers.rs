@@ -92,12 +92,7 @@ impl Pick {
 
 impl VirtualServer {
     /// Whether an entry is in the slice.
-    pub(crate) fn takes(
-        &self,
-        kind: Option<EntryKind>,
-        upstream: &UpstreamId,
-        name: &str,
-    ) -> bool {
+    pub(crate) fn takes(&self, kind: Option<EntryKind>, upstream: &UpstreamId, name: &str) -> bool {
         let takes = |picks: &[Pick]| picks.iter().any(|pick| pick.takes(kind, upstream, name));
         takes(&self.include) && !takes(&self.exclude)
     }

@@ -7,11 +7,14 @@ mod arguments;
 mod audit;
 mod clients;
 mod config;
+mod consent;
 mod edit;
 mod import;
 mod install;
 mod key;
 pub mod output;
+mod pin;
+mod policy;
 mod record;
 mod secret;
 mod session;
@@ -23,10 +26,11 @@ use std::time::SystemTime;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use policy::Clock as _;
+use ::policy::Clock as _;
 
 use crate::config::{Environment, Fetch, Invalid, Loaded, Sources, load, load_with};
 use crate::{SystemClock, run};
+pub use self::policy::{Explain, PolicyCommand, Simulate, What};
 pub use clients::Client;
 
 /// How a command ended, for scripts.
@@ -179,6 +183,15 @@ pub enum Command {
     /// List and revoke sessions, grants and tokens.
     #[command(subcommand)]
     Session(Session),
+    /// List, compare and approve the definitions that upstreams' entries are held to.
+    #[command(subcommand)]
+    Pin(Pin),
+    /// See what waits for a person, answer it, and take back what was agreed to.
+    #[command(subcommand)]
+    Consent(Consent),
+    /// Test the rules, explain what they say, and hold them against recorded calls.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Keep, list and remove secrets, and rotate the keys they are sealed with.
     #[command(subcommand)]
     Secret(Secret),
@@ -210,6 +223,9 @@ pub struct Stdio {
     /// Be a bridge to the gate at this endpoint.
     #[arg(long, value_name = "URL")]
     pub connect: Option<url::Url>,
+    /// Serve this virtual server, and not the whole catalog.
+    #[arg(long, value_name = "NAME", conflicts_with = "connect")]
+    pub server: Option<String>,
 }
 
 /// `portcullis import`.
@@ -262,6 +278,16 @@ pub enum Tools {
     /// List the tools on offer.
     #[command(after_help = "Examples:\n  portcullis tools list\n  portcullis tools list --json")]
     List,
+    /// Find tools by what they do, best first.
+    #[command(after_help = "Examples:\n  portcullis tools search create calendar event")]
+    Search {
+        /// What the tool should do, in a few words.
+        #[arg(required = true)]
+        words: Vec<String>,
+        /// How many tools to name.
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+    },
     /// Call a tool and print its answer.
     #[command(
         after_help = "Examples:\n  portcullis tools call time.now timezone=Europe/Berlin\n  \
@@ -524,6 +550,158 @@ pub struct Revoke {
     pub reason: String,
 }
 
+/// `portcullis pin`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Pin {
+    /// List what is pinned: entries, and the digests of their definitions.
+    #[command(
+        after_help = "Examples:\n  portcullis pin list\n  portcullis pin list --withheld\n  portcullis pin list --withheld --json"
+    )]
+    List {
+        /// Only what waits for approval.
+        #[arg(long)]
+        withheld: bool,
+    },
+    /// Show how what an upstream offers differs from what was approved, member by member.
+    #[command(
+        after_help = "Examples:\n  portcullis pin diff files.read\n  portcullis pin diff files --kind instructions\n\n\
+                            What cannot be seen is shown escaped, as \\u{202e}."
+    )]
+    Diff {
+        /// Alias and the upstream's own name, as `pin list` shows them: files.read.
+        entry: String,
+        /// Of which kind, where several have that name.
+        #[arg(long, value_enum)]
+        kind: Option<PinnedKind>,
+    },
+    /// Approve what waits: exactly the definition that was looked at.
+    #[command(
+        after_help = "Examples:\n  portcullis pin approve files.read                      shows it and asks\n  \
+                            portcullis pin approve files.read --hash 5b1f0c9e22aa  as `pin diff` showed it\n  \
+                            portcullis pin approve --upstream files --yes\n  portcullis pin approve --all\n\n\
+                            What has changed since is not approved. A running gate notices within a second."
+    )]
+    Approve(ApprovePin),
+    /// Forget all that is pinned of an upstream: what it offers is new again.
+    #[command(
+        after_help = "Examples:\n  portcullis pin forget files\n\n\
+                            With `pins.new = \"approve\"`, which is the default, it is then approved as it is."
+    )]
+    Forget {
+        /// Its alias.
+        upstream: String,
+    },
+}
+
+/// What `portcullis pin approve` approves.
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true))]
+pub struct ApprovePin {
+    /// Alias and the upstream's own name, as `pin list` shows them: files.read.
+    #[arg(group = "which")]
+    pub entry: Option<String>,
+    /// All that waits of this upstream.
+    #[arg(long, group = "which", value_name = "ALIAS")]
+    pub upstream: Option<String>,
+    /// All that waits.
+    #[arg(long, group = "which")]
+    pub all: bool,
+    /// Of which kind, where several have that name.
+    #[arg(long, value_enum, requires = "entry")]
+    pub kind: Option<PinnedKind>,
+    /// The digest of what was looked at, or its first twelve digits.
+    #[arg(long, value_name = "DIGEST", requires = "entry")]
+    pub hash: Option<String>,
+    /// Do not ask: approve what waits at this moment.
+    #[arg(long, conflicts_with = "hash")]
+    pub yes: bool,
+}
+
+/// What is pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PinnedKind {
+    /// By which name and title an upstream's server goes.
+    Server,
+    /// What it tells models about itself.
+    Instructions,
+    /// A tool.
+    Tool,
+    /// A prompt.
+    Prompt,
+    /// A resource.
+    Resource,
+    /// A resource template.
+    Template,
+}
+
+impl From<PinnedKind> for gateway::pins::PinKind {
+    fn from(kind: PinnedKind) -> Self {
+        match kind {
+            PinnedKind::Server => Self::Server,
+            PinnedKind::Instructions => Self::Instructions,
+            PinnedKind::Tool => Self::Tool,
+            PinnedKind::Prompt => Self::Prompt,
+            PinnedKind::Resource => Self::Resource,
+            PinnedKind::Template => Self::Template,
+        }
+    }
+}
+
+/// `portcullis consent`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Consent {
+    /// List the requests that wait for an answer, and the consents in force.
+    #[command(
+        after_help = "Examples:\n  portcullis consent list\n  portcullis consent list --all --json | jq .requests"
+    )]
+    List {
+        /// Those too that were answered or are over.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show all that is known of a request, and of the consent that came of it.
+    #[command(after_help = "Examples:\n  portcullis consent show 3f9c01d2a4b7")]
+    Show {
+        /// Its id, as `consent list` shows it.
+        id: String,
+    },
+    /// Say yes to a request: for one call, unless told otherwise.
+    #[command(
+        after_help = "Examples:\n  portcullis consent approve 3f9c01d2a4b7\n  \
+                            portcullis consent approve 3f9c01d2a4b7 --for 8h --any-arguments\n\n\
+                            A call that waits goes on at once; otherwise the same call, made again, goes through."
+    )]
+    Approve(ApproveConsent),
+    /// Say no to a request.
+    #[command(after_help = "Examples:\n  portcullis consent deny 3f9c01d2a4b7")]
+    Deny {
+        /// Its id, as `consent list` shows it.
+        id: String,
+    },
+    /// Take a consent back, from the next call on.
+    #[command(after_help = "Examples:\n  portcullis consent revoke 3f9c01d2a4b7")]
+    Revoke {
+        /// Its id, as `consent list` shows it.
+        id: String,
+    },
+}
+
+/// `portcullis consent approve`.
+#[derive(Debug, Clone, Args)]
+pub struct ApproveConsent {
+    /// The request's id, as `consent list` shows it.
+    pub id: String,
+    /// For the rest of the session that it was asked in.
+    #[arg(long, conflicts_with = "span")]
+    pub session: bool,
+    /// For so long: 8h, 30d.
+    #[arg(id = "span", long = "for", value_name = "DURATION")]
+    pub span: Option<String>,
+    /// For other arguments too.
+    #[arg(long)]
+    pub any_arguments: bool,
+}
+
 /// `portcullis audit`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Audit {
@@ -598,6 +776,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Stdio(stdio)) => run::stdio(&common, &stdio),
         Some(Command::Check) => run::check(&common),
         Some(Command::Tools(Tools::List)) => run::entries(&common, &run::Ask::List(Kind::Tools)),
+        Some(Command::Tools(Tools::Search { words, limit })) => {
+            let words = words.join(" ");
+            run::entries(&common, &run::Ask::Search { words, limit })
+        }
         Some(Command::Tools(Tools::Call { name, arguments })) => {
             let arguments = arguments::object(&arguments, &mut std::io::stdin().lock())?;
             run::entries(&common, &run::Ask::Call { name, arguments })
@@ -622,6 +804,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Key(key)) => key::key(&common, key),
         Some(Command::User(user)) => user::user(&common, user),
         Some(Command::Session(session)) => session::session(&common, session),
+        Some(Command::Consent(asked)) => consent::consent(&common, asked),
+        Some(Command::Pin(pin)) => pin::pin(&common, pin),
+        Some(Command::Policy(command)) => self::policy::policy(&common, &command),
         Some(Command::Secret(secret)) => secret::secret(&common, secret),
         Some(Command::Audit(Audit::Tail {
             lines,

@@ -288,10 +288,7 @@ pub(super) fn servers(
 }
 
 /// Complains if two names pass for one another: whoever reads a path, a rule or a prefix must not be led astray.
-fn look_alikes<'a>(
-    names: impl IntoIterator<Item = &'a str>,
-    complaints: &mut Complaints,
-) {
+fn look_alikes<'a>(names: impl IntoIterator<Item = &'a str>, complaints: &mut Complaints) {
     if let Some((first, second)) = confusable::first_pair(names) {
         complaints.at(second, |complaints| {
             complaints.add(format!("looks like `{first}`"), "rename one of them");
@@ -420,11 +417,7 @@ fn entry_id(
     })
 }
 
-fn callable(
-    kind: EntryKind,
-    raw: &RawCallable,
-    complaints: &mut Complaints,
-) -> Option<Arc<Edit>> {
+fn callable(kind: EntryKind, raw: &RawCallable, complaints: &mut Complaints) -> Option<Arc<Edit>> {
     if let Some(name) = &raw.name {
         let is_fine = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
         let chars = name.chars().count();
@@ -493,10 +486,7 @@ fn same_names(raw: &BTreeMap<String, RawCallable>, complaints: &mut Complaints) 
     {
         complaints.at(*entry, |complaints| {
             complaints.at("name", |complaints| {
-                complaints.add(
-                    format!("`{second}` looks like `{first}`"),
-                    "choose another",
-                );
+                complaints.add(format!("`{second}` looks like `{first}`"), "choose another");
             });
         });
     }

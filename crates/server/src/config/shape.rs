@@ -56,6 +56,9 @@ fn fit_table(node: &Json, table: &mut Table, complaints: &mut Complaints) -> boo
 }
 
 fn fit_value(node: &Json, value: &mut Value, complaints: &mut Complaints) -> bool {
+    if kind(node) == Some("anything") {
+        return true;
+    }
     if let Some(variants) = node.get("anyOf").and_then(Json::as_array) {
         return match variants.iter().find(|variant| is_of_type(variant, value)) {
             Some(variant) => fit_value(variant, value, complaints),

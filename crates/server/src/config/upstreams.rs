@@ -82,11 +82,12 @@ impl Checker<'_> {
             });
         }
         for builtin in builtins {
-            let (alias, kind) = match builtin {
-                Builtin::Fetch => ("fetch", native::Spec::Fetch { private: false }),
-                Builtin::Time => ("time", native::Spec::Time),
-                Builtin::Notes => ("notes", native::Spec::Notes),
-                Builtin::Status => ("status", native::Spec::Status),
+            let alias = builtin.alias();
+            let kind = match builtin {
+                Builtin::Fetch => native::Spec::Fetch { private: false },
+                Builtin::Time => native::Spec::Time,
+                Builtin::Notes => native::Spec::Notes,
+                Builtin::Status => native::Spec::Status,
             };
             if !raw.contains_key(alias) {
                 let id = UpstreamId::parse(alias).expect("the aliases above are letters");
@@ -424,6 +425,12 @@ fn foreign_keys(raw: &RawUpstream, complaints: &mut Complaints) {
             raw.transport.is_some(),
             raw.url.is_some(),
             "`url`",
+        ),
+        (
+            "pins",
+            raw.pins.is_some(),
+            raw.native.is_none(),
+            "`stdio` and `url`",
         ),
         ("roots", raw.roots.is_some(), files, "`native = \"files\"`"),
         ("write", raw.write.is_some(), files, "`native = \"files\"`"),

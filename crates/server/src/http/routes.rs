@@ -110,12 +110,7 @@ pub(super) const ROUTES: &[Route] = &[
     row("/v1/sessions/{id}", DELETE, Access::Owner, Target::Admin),
     row("/v1/revocations", FORM, Access::Owner, Target::Admin),
     row("/v1/approvals", GET, Access::Principal, Target::Admin),
-    row(
-        "/v1/approvals/{id}",
-        FORM,
-        Access::Principal,
-        Target::Admin,
-    ),
+    row("/v1/approvals/{id}", FORM, Access::Principal, Target::Admin),
     row("/v1/consents", GET, Access::Principal, Target::Admin),
     row(
         "/v1/consents/{id}",

@@ -54,7 +54,9 @@ impl Edge {
         let conversation = self.gate.converse(visit.clone(), TRANSPORT, out)?;
         let id = &conversation.id;
         let server = visit.server.as_ref();
-        let server = server.map(|server| format!("/{server}")).unwrap_or_default();
+        let server = server
+            .map(|server| format!("/{server}"))
+            .unwrap_or_default();
         let endpoint = format!("event: endpoint\ndata: {MESSAGES}{server}?session={id}\n\n");
         let gone = CancellationToken::new();
         let reply = HttpReply {

@@ -226,7 +226,7 @@ impl<'a> Shell<'a> {
     /// The list, ranked as `search_tools` would.
     async fn search(&self, words: &str, limit: usize) -> anyhow::Result<Exit> {
         let all = self.all("tools/list", "tools").await?;
-        let places = gateway::fitting(words, &all, limit);
+        let places = gateway::Searchable::of(&all).fitting(words, limit);
         let found: Vec<Value> = places
             .into_iter()
             .filter_map(|at| all.get(at).cloned())

@@ -85,3 +85,24 @@ fn wrong_types_are_told_by_name() {
         assert!(error.contains(expect), "{error}");
     }
 }
+
+#[test]
+fn other_arguments_change_nothing_else() {
+    for (text, expect) in [
+        (
+            r#"{"name":"x", "arguments":{"a" : 1},"_meta":{"k":1.50}}"#,
+            r#"{"name":"x", "arguments":{"b":2},"_meta":{"k":1.50}}"#,
+        ),
+        (r#"{"name":"x"}"#, r#"{"arguments":{"b":2},"name":"x"}"#),
+        (
+            r#"{"name":"x","arguments":null}"#,
+            r#"{"arguments":{"b":2},"name":"x"}"#,
+        ),
+    ] {
+        let changed = read(text).with_arguments(br#"{"b":2}"#).unwrap();
+        assert_eq!(changed.text(), expect);
+        assert_eq!(changed.arguments().unwrap(), r#"{"b":2}"#);
+        assert_eq!(changed.name.as_deref(), Some("x"));
+    }
+    assert!(read("{}").with_arguments(b"[]").is_err());
+}

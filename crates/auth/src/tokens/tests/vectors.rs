@@ -362,10 +362,16 @@ async fn a_token_for_a_virtual_server_is_good_there_alone_and_one_for_the_gate_e
     let world = World::new(vec![fixed(&[&signer])]);
     let cases: &[(Value, &[&str])] = &[
         (json!(RESOURCE), &["-", "support", "other"]),
-        (json!([RESOURCE, format!("{RESOURCE}/support")]), &["-", "support", "other"]),
+        (
+            json!([RESOURCE, format!("{RESOURCE}/support")]),
+            &["-", "support", "other"],
+        ),
         (json!(format!("{RESOURCE}/support")), &["support"]),
         (json!([format!("{RESOURCE}/support"), "cli"]), &["support"]),
-        (json!([format!("{RESOURCE}/support"), format!("{RESOURCE}/other")]), &["support", "other"]),
+        (
+            json!([format!("{RESOURCE}/support"), format!("{RESOURCE}/other")]),
+            &["support", "other"],
+        ),
         (json!(format!("{RESOURCE}/Support")), &[]),
         (json!(format!("{RESOURCE}/support/x")), &[]),
     ];
@@ -380,7 +386,11 @@ async fn a_token_for_a_virtual_server_is_good_there_alone_and_one_for_the_gate_e
                 ..request()
             };
             let taken = world.auth.authenticate(&presented).await;
-            assert_eq!(taken.is_ok(), good.contains(&place), "{audience} at {place}");
+            assert_eq!(
+                taken.is_ok(),
+                good.contains(&place),
+                "{audience} at {place}"
+            );
         }
     }
 }
@@ -622,4 +632,19 @@ async fn a_reload_takes_an_issuer_and_its_tokens_away() {
     world.auth.reload(settings(Vec::new()));
     assert!(world.bearer(&token).await.is_err());
     assert!(!world.auth.is_current(&principal));
+}
+
+#[tokio::test]
+async fn of_a_tokens_claims_those_are_kept_that_the_config_names() {
+    let signer = Signer::p256("k1");
+    let mut issuer = fixed(&[&signer]);
+    issuer.claims.kept = BTreeSet::from(["department".to_owned(), "level".to_owned()]);
+    let world = World::new(vec![issuer]);
+    let said = json!({ "department": "finance", "salary": 100 });
+    let principal = world
+        .bearer(&signer.token(&but(claims(), said)))
+        .await
+        .unwrap();
+    let kept = Value::Object((*principal.claims).clone());
+    assert_eq!(kept, json!({ "department": "finance" }));
 }

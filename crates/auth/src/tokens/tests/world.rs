@@ -167,6 +167,7 @@ pub(super) fn corp(keys: KeySource) -> Issuer {
             permissions: None,
             scopes: BTreeMap::new(),
             check_scopes: true,
+            kept: BTreeSet::new(),
         },
         dpop: Dpop::default(),
         introspection: None,

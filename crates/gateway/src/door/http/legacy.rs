@@ -146,11 +146,7 @@ impl Gate {
         }
     }
 
-    async fn initialize(
-        self: &Arc<Self>,
-        visit: &Visit,
-        request: &Request,
-    ) -> HttpReply {
+    async fn initialize(self: &Arc<Self>, visit: &Visit, request: &Request) -> HttpReply {
         let hello = request
             .read_params()
             .map_err(Rejection::NotMcp)
@@ -267,11 +263,7 @@ impl Gate {
 
     /// Answers a GET: the rest of the stream to which `Last-Event-ID` belongs, or the one on which a session hears of
     /// what belongs to no request.
-    pub async fn get(
-        self: &Arc<Self>,
-        visit: &Visit,
-        headers: &HeaderMap,
-    ) -> HttpReply {
+    pub async fn get(self: &Arc<Self>, visit: &Visit, headers: &HeaderMap) -> HttpReply {
         let session = match self.session_of(visit, headers) {
             Ok(session) => session,
             Err(rejection) => return self.refuse(visit, headers, 0, rejection).await,
@@ -304,11 +296,7 @@ impl Gate {
     }
 
     /// The session of a request that only legacy revisions have.
-    fn session_of(
-        &self,
-        visit: &Visit,
-        headers: &HeaderMap,
-    ) -> Result<Arc<Session>, Rejection> {
+    fn session_of(&self, visit: &Visit, headers: &HeaderMap) -> Result<Arc<Session>, Rejection> {
         let said = said_revision(headers)?;
         if said.is_some_and(|revision| revision.era() == Era::Modern) {
             return Err(USE_POST);

@@ -28,7 +28,10 @@ fn a_name_says_more_than_a_description() {
 
 #[test]
 fn a_rare_word_says_more_than_a_common_one() {
-    assert_eq!(best("file forecast", &TOOLS).first(), Some(&"weather.forecast"));
+    assert_eq!(
+        best("file forecast", &TOOLS).first(),
+        Some(&"weather.forecast")
+    );
 }
 
 #[test]
@@ -40,7 +43,11 @@ fn what_has_no_word_of_the_question_is_not_found() {
 
 #[test]
 fn ties_stay_in_the_order_of_the_list() {
-    let twins = [("a.same", "Same."), ("b.same", "Same."), ("c.same", "Same.")];
+    let twins = [
+        ("a.same", "Same."),
+        ("b.same", "Same."),
+        ("c.same", "Same."),
+    ];
     assert_eq!(best("same", &twins), ["a.same", "b.same", "c.same"]);
 }
 
@@ -52,9 +59,15 @@ fn what_is_not_ranked_changes_nothing() {
     let hidden: Vec<(&'static str, &str)> = vec![("secret.file", "file file file"); 50];
     let with: Vec<(&'static str, &str)> = two.into_iter().chain(hidden).collect();
     let visible = |found: Vec<&'static str>| -> Vec<&'static str> {
-        found.into_iter().filter(|name| *name != "secret.file").collect()
+        found
+            .into_iter()
+            .filter(|name| *name != "secret.file")
+            .collect()
     };
     // Counted, they would make `file` a common word, and the message the better answer.
-    assert_eq!(visible(best("file message", &with)), ["mail.send", "files.read"]);
+    assert_eq!(
+        visible(best("file message", &with)),
+        ["mail.send", "files.read"]
+    );
     assert_eq!(best("file message", &two), ["files.read", "mail.send"]);
 }

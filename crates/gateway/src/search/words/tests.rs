@@ -16,7 +16,10 @@ fn names_fall_apart_where_their_writers_meant_it() {
         ("getHTTPStatus", "get http status"),
         ("s3.listBuckets", "s3 list bucket"),
         ("status class this", "status class this"),
-        ("\u{c4}rzte f\u{fc}r Caf\u{e9}s", "\u{e4}rzte f\u{fc}r caf\u{e9}"),
+        (
+            "\u{c4}rzte f\u{fc}r Caf\u{e9}s",
+            "\u{e4}rzte f\u{fc}r caf\u{e9}",
+        ),
         ("\u{5929}\u{6c17} api", "\u{5929} \u{6c17} api"),
         ("", ""),
         ("--", ""),
@@ -37,7 +40,10 @@ fn a_word_counts_where_it_stands() {
     assert!(weight("city") > weight("where"));
     assert!(weight("hour") > 0.0);
     assert!(weight("nothing").abs() < f32::EPSILON);
-    assert!(weight("x").abs() < f32::EPSILON, "the upstream's own name is not the public one");
+    assert!(
+        weight("x").abs() < f32::EPSILON,
+        "the upstream's own name is not the public one"
+    );
 }
 
 #[test]
