@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use policy::screen::Screen;
+use parking_lot::Mutex;
+use policy::screen::{Found, Screen};
 use policy::{Ask, Facts, Principal, ServerName};
 use serde_json::Value;
 use upstream::{Caller, Events};
@@ -40,6 +41,7 @@ use crate::{Rejection, Settings, lists};
 use consent::Consented;
 
 pub(crate) use authorize::{may_read, may_see, readable};
+pub(crate) use consent::is_asked_about;
 
 /// A request and all that is known about who sent it, in modern form whatever the client speaks.
 #[derive(Debug, Clone)]
@@ -146,6 +148,8 @@ struct Call<'a> {
     entry: Arc<Entry>,
     /// Which task, if it is about one.
     task: Option<Task>,
+    /// What screening found in what was told before the answer.
+    heard: Mutex<Found>,
 }
 
 /// A call that the rules do not deny, and what they want of a person first.
@@ -159,6 +163,8 @@ struct Authorized<'a> {
     call: Call<'a>,
     /// The person's word, where one was wanted.
     agreed: Option<Agreed>,
+    /// Whether its upstream may have the client's model asked.
+    samples: bool,
 }
 
 /// One request in, one yield out; `record` learns on the way what became known.
@@ -219,6 +225,7 @@ pub(crate) async fn run(
     let now = record.opened();
     let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);
     let answer = Box::pin(answer).await;
+    record.note_found(&authorized.call.heard.lock());
     consent::note_next(&authorized, &answer, means);
     let answer = answer.or_else(|rejection| ask_to_connect(asked, method, rejection))?;
     validate::result(&authorized.call, &answer, view, means, record).await?;

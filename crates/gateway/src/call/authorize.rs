@@ -13,6 +13,9 @@ use crate::catalog::Entry;
 use crate::record::CallRecord;
 use crate::{Rejection, uri};
 
+/// What the rules know the client's model as.
+pub(super) const SAMPLING: &str = "sampling";
+
 /// What the rules know the subject as: the upstream's own name, or the very URI that is asked for.
 pub(super) fn subject_name<'a>(method: &Method, params: &'a Params, entry: &'a Entry) -> &'a str {
     match (method.subject, &params.uri) {
@@ -159,7 +162,9 @@ pub(crate) fn readable<'v>(
     view: &'v View,
 ) -> Option<&'v Arc<Entry>> {
     let may = |entry: &Entry| sees(principal, Verb::Subscribe, entry, uri, facts, view);
-    view.catalog.serving(uri, may).filter(|entry| may(entry))
+    view.catalog
+        .serving(uri, may)
+        .filter(|entry| may(entry) && entry.withheld.is_none())
 }
 
 /// Whether the rules let a principal read a resource of an upstream, listed or not.
@@ -180,6 +185,37 @@ pub(crate) fn may_read(
         memo: None,
     };
     sees_it(principal, subject, facts, view)
+}
+
+/// Whether an upstream may have the client's model asked in the course of a principal's call.
+pub(super) fn sampling(
+    principal: &Principal,
+    upstream: &UpstreamId,
+    facts: &Facts<'_>,
+    view: &View,
+) -> Decision {
+    let subject = RuleSubject {
+        verb: Verb::Sample,
+        kind: SubjectKind::Sampling,
+        server: view.server.as_ref(),
+        upstream,
+        name: SAMPLING,
+        traits: policy::Traits::default(),
+        memo: None,
+    };
+    view.settings.rules.decide(principal, &subject, facts)
+}
+
+/// Whether the rules want a person's word before a principal may be told of a resource's changes.
+pub(super) fn is_asked(
+    principal: &Principal,
+    entry: &Entry,
+    uri: &str,
+    facts: &Facts<'_>,
+    view: &View,
+) -> bool {
+    let decision = decide(principal, Verb::Subscribe, entry, uri, facts, view);
+    matches!(decision, Decision::Ask(_))
 }
 
 /// The last word, over exactly what will be sent.

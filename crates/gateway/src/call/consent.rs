@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use policy::{Ask, RuleId, SubjectKind, Verb};
+use policy::{Ask, Decision, Facts, Principal, RuleId, SubjectKind, Verb};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::RequestState;
@@ -21,8 +21,9 @@ use upstream::{Event, Events, Notice};
 use wire::method::{self, Subject, notification};
 use wire::{Era, Outcome, Params, json};
 
-use super::authorize::{note_ask, subject_name, verb};
+use super::authorize::{SAMPLING, is_asked, note_ask, sampling, subject_name, verb};
 use super::{Authorized, Call, Decided, Means, View, Yield};
+use crate::catalog::Entry;
 use crate::consents::{
     Agreed, Asking, Deed, Question, Said, Unagreed, asks_requester, form, inexact_number, said,
     unavailable,
@@ -70,8 +71,7 @@ pub(super) async fn consent<'a>(
     let Decided { mut call, ask } = decided;
     let state = take_state(&mut call, means)?;
     let Some(ask) = ask.or_else(|| own_rule(&call, view)) else {
-        let agreed = None;
-        return Ok(Consented::Yes(Authorized { call, agreed }));
+        return authorized(call, None, view, means).await;
     };
     note_ask(&ask, record);
     match verb(call.method) {
@@ -82,8 +82,7 @@ pub(super) async fn consent<'a>(
             if let Some(agreed) = origin {
                 // Whoever agreed to the call agreed to what it came to.
                 record.note(|row| row.consent = Some(agreed.consent.clone()));
-                let agreed = Some(agreed);
-                return Ok(Consented::Yes(Authorized { call, agreed }));
+                return authorized(call, Some(agreed), view, means).await;
             }
         }
         // Nobody is asked what a word could be completed to.
@@ -92,6 +91,87 @@ pub(super) async fn consent<'a>(
         }
     }
     Box::pin(agree(call, &ask, state, view, means, events, record)).await
+}
+
+/// The call may be sent. Whether its upstream may have the client's model asked meanwhile is decided here as well.
+async fn authorized<'a>(
+    call: Call<'a>,
+    agreed: Option<Agreed>,
+    view: &View,
+    means: &Means<'_>,
+) -> Result<Consented<'a>, Rejection> {
+    let asked = call.asked;
+    let samples = asked.caller.abilities.sampling && {
+        let (upstream, facts) = (call.entry.link.id(), asked.facts(None));
+        match sampling(&asked.principal, upstream, &facts, view) {
+            Decision::Allow(_) => true,
+            Decision::Deny(_) | Decision::Unseen => false,
+            Decision::Ask(ask) => Box::pin(may_sample(&call, &ask, view, means)).await?,
+        }
+    };
+    Ok(Consented::Yes(Authorized {
+        call,
+        agreed,
+        samples,
+    }))
+}
+
+/// Whether somebody agreed that this upstream has this client's model asked. If nobody did, somebody is asked, and the
+/// call goes on without.
+async fn may_sample(
+    call: &Call<'_>,
+    ask: &Ask,
+    view: &View,
+    means: &Means<'_>,
+) -> Result<bool, Rejection> {
+    let asked = call.asked;
+    let deed = Deed {
+        principal: &asked.principal,
+        server: view.server.as_ref(),
+        method: method::ask::SAMPLING,
+        upstream: call.entry.link.id().as_str(),
+        entry: SAMPLING,
+        definition: SAMPLING.as_bytes(),
+        sent: &Value::Null,
+    };
+    let question = Question::new(deed, ask, &asked.client, None);
+    let consents = means.consents;
+    if consents
+        .find(&question)
+        .await
+        .map_err(unavailable)?
+        .is_some()
+    {
+        return Ok(true);
+    }
+    let settings = &view.settings.consent;
+    let asking = consents.ask(&question, settings).await;
+    if let Asking::Open { id, is_new: true } = asking.map_err(unavailable)? {
+        consents.announce(&id, settings, means.console);
+    }
+    Ok(false)
+}
+
+/// Whether a person has to agree before a principal is told of a resource's changes.
+pub(crate) fn is_asked_about(
+    principal: &Principal,
+    entry: &Entry,
+    uri: &str,
+    facts: &Facts<'_>,
+    view: &View,
+) -> bool {
+    is_private(entry, uri, view) || is_asked(principal, entry, uri, facts, view)
+}
+
+/// Whether the config marks a resource as private, in any reading of its URI.
+fn is_private(entry: &Entry, uri: &str, view: &View) -> bool {
+    let readings = crate::uri::readings(uri);
+    let mut names = readings
+        .iter()
+        .map(String::as_str)
+        .chain([uri, &entry.item.key]);
+    let (upstream, private) = (entry.link.id(), &view.settings.consent.private);
+    names.any(|name| private.iter().any(|one| one.matches(upstream, name)))
 }
 
 /// The gate's own rules: what upstreams call destructive, and private data.
@@ -109,19 +189,8 @@ fn own_rule(call: &Call<'_>, view: &View) -> Option<Ask> {
             (destroys && settings.asks_destructive).then_some("consent: destructive")
         }
         SubjectKind::Resource => {
-            let name = subject_name(call.method, &call.params, entry);
-            let names = crate::uri::readings(name);
-            let names = std::iter::once(name).chain(names.iter().map(String::as_str));
-            let mut names = names.chain([entry.item.key.as_str()]);
-            let upstream = entry.link.id();
-            names
-                .any(|name| {
-                    settings
-                        .private
-                        .iter()
-                        .any(|one| one.matches(upstream, name))
-                })
-                .then_some("consent: private")
+            let uri = subject_name(call.method, &call.params, entry);
+            is_private(entry, uri, view).then_some("consent: private")
         }
         SubjectKind::Prompt | SubjectKind::Method | SubjectKind::Sampling | SubjectKind::Admin => {
             None
@@ -168,8 +237,7 @@ async fn agree<'a>(
     match agreed {
         Ok(agreed) => {
             record.note(|row| row.consent = Some(agreed.consent.clone()));
-            let agreed = Some(agreed);
-            Ok(Consented::Yes(Authorized { call, agreed }))
+            authorized(call, Some(agreed), view, means).await
         }
         Err(why) => told(&call, why, means, record),
     }

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use bytes::Bytes;
 use futures_util::future::Either;
 use policy::Instant;
-use upstream::Events;
+use upstream::{Caller, Events};
 use wire::method::Subject;
 use wire::{Era, Outcome, Params, Reference, json};
 
@@ -13,6 +13,7 @@ use super::{Authorized, Call, View};
 use crate::catalog::Entry;
 use crate::exchange::{Desk, Exchange};
 use crate::limits::Permit;
+use crate::screening::Sieve;
 use crate::{Rejection, heartbeat};
 
 /// Has the upstream do it. The permit is held until the answer is here, and told of it.
@@ -80,8 +81,13 @@ async fn ask(
     if let Some(task) = task {
         task.direct(&mut request.caller);
     }
+    if !authorized.samples {
+        without_sampling(&mut request.caller);
+    }
     let calls = &view.settings.calls;
-    let (events, heartbeat) = heartbeat::between(calls.heartbeat, request.progress_token(), events);
+    let sieve = Sieve::new(view.screen(), &authorized.call.heard);
+    let token = request.progress_token();
+    let (events, heartbeat) = heartbeat::between(calls.heartbeat, token, events, sieve);
     let exchange = Exchange {
         link: &entry.link,
         request,
@@ -95,7 +101,9 @@ async fn ask(
     let may_be_task = view.catalog.tasks
         && method.name == wire::method::TOOLS_CALL.name
         && entry.link.snapshot().listing.tasks;
-    let abilities = asked.caller.abilities;
+    let mut abilities = asked.caller.abilities;
+    abilities.sampling &= authorized.samples;
+    abilities.sampling_tools &= authorized.samples;
     // Tasks are rare: only the way of all other calls is not behind a box.
     let answer: Either<Pin<Box<dyn Future<Output = _> + Send + '_>>, _> = match task {
         Some(task) => Either::Left(Box::pin(desk.follow(exchange, task, abilities))),
@@ -120,6 +128,19 @@ async fn ask(
                 cause: upstream::Error::Silent { waited },
             })
         })
+}
+
+/// To the upstream, the client is one that has no model.
+fn without_sampling(caller: &mut Caller) {
+    if !caller.abilities.sampling {
+        return;
+    }
+    (caller.abilities.sampling, caller.abilities.sampling_tools) = (false, false);
+    let told = caller.capabilities.take();
+    caller.capabilities = told.and_then(|told| {
+        let without = json::without(told.as_bytes(), "sampling");
+        String::from_utf8(without).ok()
+    });
 }
 
 /// The headers that repeat arguments, for a modern upstream over HTTP.
