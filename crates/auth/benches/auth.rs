@@ -151,6 +151,7 @@ fn issuer(keys: &[Value]) -> Issuer {
             permissions: None,
             scopes: BTreeMap::new(),
             check_scopes: true,
+            kept: BTreeSet::new(),
         },
         dpop: Dpop::default(),
         introspection: None,

@@ -152,18 +152,29 @@ fn arguments() -> Value {
     })
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 200)]
 fn without_condition(bencher: Bencher<'_, '_>) {
     one_by_one(bencher, None, &arguments());
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 200)]
 fn with_a_condition_on_arguments(bencher: Bencher<'_, '_>) {
     let when = "context.args.priority == \"p0\" && !(context.args.assignee like \"bob*\")";
     one_by_one(bencher, Some(when), &arguments());
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 200)]
+fn with_a_condition_on_the_principal(bencher: Bencher<'_, '_>) {
+    one_by_one(bencher, Some("principal.id == \"root\""), &arguments());
+}
+
+#[divan::bench(sample_size = 200)]
+fn with_a_condition_on_the_time(bencher: Bencher<'_, '_>) {
+    let when = "context.now < datetime(\"2026-01-01\")";
+    one_by_one(bencher, Some(when), &arguments());
+}
+
+#[divan::bench(sample_size = 200)]
 fn with_a_condition_on_everything(bencher: Bencher<'_, '_>) {
     let when = "context.args.estimate.greaterThan(decimal(\"8.0\")) && principal.id != \"root\" \
                 && context.now > datetime(\"2026-01-01\") && context.client like \"cursor*\"";

@@ -26,7 +26,7 @@ use memo::{Holder, Uris};
 use verdict::{Law, Verdict};
 
 pub use cedar::{Condition, ConditionError, Uncompiled, Why};
-pub use explain::{Explanation, Said, Spoken};
+pub use explain::{Explanation, Said, Spoken, Unrecorded};
 pub use memo::Memo;
 pub use rule::{About, Effect, Rule, Target, TargetError};
 pub use verdict::Elsewhere;

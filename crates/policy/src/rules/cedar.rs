@@ -15,8 +15,8 @@ mod condition;
 mod value;
 mod words;
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, iter};
 
 use cedar_policy::pst::{
     self, ActionConstraint, BinaryOp, Clause, EntityOrSlot, EntityType, EntityUID, Expr, Literal,
@@ -108,6 +108,16 @@ impl Compiled {
         self.without_arguments
             .as_ref()
             .is_some_and(|policy| !policy.has_non_scope_constraint())
+    }
+
+    /// Whether it looks at claims.
+    pub(super) fn needs_claims(&self) -> bool {
+        self.needs.principal.contains(words::CLAIMS)
+    }
+
+    /// Whether it looks at what the entry's server says of it.
+    pub(super) fn needs_hints(&self) -> bool {
+        self.needs.hints
     }
 
     /// The text of its policy, for people.
@@ -214,9 +224,13 @@ impl Set {
         Self::of(rules, false)
     }
 
-    fn of<'c>(rules: impl Iterator<Item = (&'c Policy, &'c Needs)>, is_personal: bool) -> Self {
+    fn of<'c>(rules: impl Iterator<Item = (&'c Policy, &'c Needs)>, has_scopes: bool) -> Self {
         let mut set = Self::default();
-        set.needs.is_personal = is_personal;
+        if has_scopes {
+            // Scopes ask which roles the principal is in, and which patterns match the entry.
+            let needs = &mut set.needs;
+            (needs.is_personal, needs.roles, needs.entry) = (true, true, true);
+        }
         for (policy, needs) in rules {
             // Refused only where a number is there twice, and each rule has its own.
             if set.policies.add(policy.clone()).is_ok() {
@@ -258,7 +272,8 @@ impl Set {
         let context = value::context(subject, facts, &self.needs, nulls).map_err(too_much)?;
         let (who, known) = if self.needs.is_personal {
             let who = value::principal(principal, &self.needs).map_err(too_much)?;
-            let known = Entities::from_entities([who.clone(), case.entry.clone()], None);
+            let entry = self.needs.entry.then(|| case.entry.clone());
+            let known = Entities::from_entities(iter::once(who.clone()).chain(entry), None);
             (who.uid(), &known.map_err(|_error| Why::Other)?)
         } else {
             (case.anybody.clone(), &case.known)

@@ -62,7 +62,33 @@ impl fmt::Display for Said {
     }
 }
 
+/// What a decision depends on that records do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unrecorded {
+    /// Some rule that may matter looks at the arguments.
+    pub arguments: bool,
+    /// At the claims of a token.
+    pub claims: bool,
+    /// At what the entry's server says of it.
+    pub hints: bool,
+}
+
 impl Rules {
+    /// What a decision about a subject depends on besides roles, time and client.
+    #[must_use]
+    pub fn unrecorded(&self, principal: &Principal, subject: &Subject<'_>) -> Unrecorded {
+        let verdict = self.verdict(principal, subject);
+        let open = verdict.open_laws();
+        let mut speaking = self
+            .held(principal, subject)
+            .filter(|law| law.speaks_of(subject).is_ok());
+        Unrecorded {
+            arguments: open.iter().any(|law| law.compiled.needs_arguments()),
+            claims: open.iter().any(|law| law.compiled.needs_claims()),
+            hints: speaking.any(|law| law.compiled.needs_hints()),
+        }
+    }
+
     /// Which rules spoke, which won, and why the others did not.
     #[must_use]
     pub fn explain(

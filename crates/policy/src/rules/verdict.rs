@@ -295,6 +295,14 @@ impl Verdict {
         }
     }
 
+    /// The rules that must be asked anew in each call.
+    pub(super) fn open_laws(&self) -> &[Arc<Law>] {
+        match &self.decided {
+            Decided::Always(_) => &[],
+            Decided::Depends(open) => &open.laws,
+        }
+    }
+
     /// Whether it may be reached with these facts.
     pub(super) fn decide(
         &self,

@@ -806,7 +806,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Session(session)) => session::session(&common, session),
         Some(Command::Consent(asked)) => consent::consent(&common, asked),
         Some(Command::Pin(pin)) => pin::pin(&common, pin),
-        Some(Command::Policy(command)) => self::policy::policy(&common, &command),
+        Some(Command::Policy(command)) => policy::policy(&common, &command),
         Some(Command::Secret(secret)) => secret::secret(&common, secret),
         Some(Command::Audit(Audit::Tail {
             lines,

@@ -83,6 +83,9 @@ pub(super) struct RawIssuer {
     /// Whether scopes narrow what a token may be used for; `true` unless said. With `false` roles alone decide, and only
     /// `mcp:admin` must still be granted.
     pub check_scopes: Option<bool>,
+    /// Claims that conditions of rules may look at, as `principal.claims.department`: `["department"]`.
+    #[serde(default)]
+    pub claims: Vec<String>,
     /// Where the issuer answers what a token is (RFC 7662), for tokens that say nothing themselves.
     pub introspection: Option<RawIntrospection>,
     /// `required`: tokens that are bound to no key are refused (RFC 9449). `optional` unless said; a token that is bound
@@ -570,6 +573,7 @@ fn claims(
         permissions: permissions?,
         scopes: scopes?,
         check_scopes: raw.check_scopes != Some(false),
+        kept: raw.claims.iter().cloned().collect(),
     })
 }
 

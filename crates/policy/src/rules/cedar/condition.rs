@@ -199,6 +199,12 @@ pub(super) struct Needs {
     pub(super) is_personal: bool,
     /// Members of `principal`.
     pub(super) principal: BTreeSet<&'static str>,
+    /// Whether it asks which roles the principal is in, or who it is as a whole.
+    pub(super) roles: bool,
+    /// Whether it looks at the entry at all.
+    pub(super) entry: bool,
+    /// Whether it looks at what the entry's server says of it.
+    pub(super) hints: bool,
 }
 
 /// Which arguments an expression looks at.
@@ -249,6 +255,9 @@ impl Needs {
         self.context.extend(&other.context);
         self.principal.extend(&other.principal);
         self.is_personal |= other.is_personal;
+        self.roles |= other.roles;
+        self.entry |= other.entry;
+        self.hints |= other.hints;
     }
 
     fn add(&mut self, expr: &Expr) {
@@ -273,7 +282,8 @@ impl Needs {
                     };
                 }
             }
-            Expr::Var(Var::Principal) => self.is_personal = true,
+            Expr::Var(Var::Principal) => (self.is_personal, self.roles) = (true, true),
+            Expr::Var(Var::Resource) => self.entry = true,
             _ => {}
         }
         for child in children(expr) {
@@ -289,7 +299,11 @@ impl Needs {
                 self.is_personal = true;
                 self.principal.extend(known(words::PRINCIPAL));
             }
-            Var::Action | Var::Resource => {}
+            Var::Resource => {
+                self.entry = true;
+                self.hints |= words::HINTS.contains(&attr);
+            }
+            Var::Action => {}
         }
     }
 }

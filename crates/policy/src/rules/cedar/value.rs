@@ -135,9 +135,10 @@ pub(super) fn principal(principal: &Principal, needs: &Needs) -> Result<Entity, 
         };
         members.insert((*name).to_owned(), value);
     }
-    let roles: HashSet<EntityUid> = principal
-        .roles
-        .iter()
+    let roles = needs.roles.then_some(&principal.roles);
+    let roles: HashSet<EntityUid> = roles
+        .into_iter()
+        .flatten()
         .map(|role| uid(words::ROLE, role.as_str()))
         .collect();
     let id = uid(words::PRINCIPALS, principal.id.as_str());

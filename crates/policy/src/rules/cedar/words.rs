@@ -24,6 +24,15 @@ pub(super) const RESOURCE: &[&str] = &[
     "private",
 ];
 
+/// Those of them that its server and the config say of it.
+pub(super) const HINTS: &[&str] = &[
+    "read_only",
+    "destructive",
+    "idempotent",
+    "open_world",
+    "private",
+];
+
 pub(super) const PRINCIPALS: &str = "Principal";
 pub(super) const ROLE: &str = "Role";
 /// A group of all entries that a pattern matches.
