@@ -39,7 +39,11 @@ impl AskError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self.code,
-            code::LIMITED | code::UNAUTHENTICATED | code::DENIED | code::UNCONSENTED
+            code::LIMITED
+                | code::UNAUTHENTICATED
+                | code::DENIED
+                | code::UNCONSENTED
+                | code::WITHHELD
         )
     }
 }

@@ -49,7 +49,8 @@ impl Gate {
             if known.is_exempt() || !known.is_listed() {
                 running.known = known;
             } else {
-                if withholds {
+                // Of what was never listed nothing is served yet: then all of it comes at once.
+                if withholds && running.known.is_listed() {
                     running.known = known.clone();
                 }
                 running.unlearned = Some(known);
