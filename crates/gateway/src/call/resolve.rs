@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use policy::{Decision, Scope};
 use serde_json::Value;
 use wire::method::{Area, Subject};
@@ -161,7 +162,18 @@ pub(super) fn resolve<'a>(
         // Unknown, not forbidden: "forbidden" would confirm to a stranger that it exists.
         return Err(unknown(key));
     };
-    record.note(|row| (row.upstream, row.entry) = (Some(entry.link.id().to_string()), Some(key)));
+    record.note(|row| {
+        (row.upstream, row.entry) = (Some(entry.link.id().to_string()), Some(key));
+        row.definition = Some(entry.definition.to_string());
+    });
+    // A task that was begun before may still be ended.
+    if let Some(why) = entry.withheld
+        && method.name != wire::method::TASKS_CANCEL.name
+    {
+        record.note(|row| row.decision = "withheld".into());
+        let entry = entry.key.clone();
+        return Err(Rejection::Withheld { entry, why });
+    }
     let entry = Arc::clone(entry);
     Ok(Call {
         asked,
@@ -170,5 +182,6 @@ pub(super) fn resolve<'a>(
         arguments: Value::Null,
         entry,
         task,
+        heard: Mutex::default(),
     })
 }
