@@ -8,7 +8,7 @@ use std::fs;
 use policy::Schema;
 use serde::Deserialize;
 use serde_json::Value;
-use testkit::Peers;
+use testkit::fixtures::Peers;
 
 #[derive(Deserialize)]
 struct Group {
