@@ -1,7 +1,7 @@
 //! Tells a client that its call is still under way while the upstream says nothing of it.
 //!
 //! Only who gave a progress token is told, and only until the upstream reports progress of its own. The events of the
-//! call pass through here unchanged on their way to the door.
+//! call pass through here on their way to the door, and are screened as its answer is.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use upstream::{Event, Events, Notice};
 use wire::json;
 use wire::method::notification;
 
+use crate::screening::Sieve;
+
 /// Events of one call that wait here.
 const EVENTS_MAX: usize = 16;
 /// So many beats fit below one: of any length that makes sense, enough for weeks.
@@ -20,27 +22,34 @@ const BEATS_MAX: u32 = 999_999;
 
 /// What passes a call's events on, and fills the pauses between them.
 #[derive(Debug)]
-pub(crate) struct Heartbeat {
-    pulse: Pulse,
+pub(crate) struct Heartbeat<'a> {
+    pulse: Option<Pulse>,
     every: Duration,
+    sieve: Sieve<'a>,
     events: mpsc::Receiver<Event>,
     client: Events,
 }
 
-/// Puts a heartbeat between a call and its client, if that wants to hear of progress: the call is given the first as
-/// its events, and runs within [`over`].
-pub(crate) fn between(
+/// Puts a heartbeat between a call and its client, if that wants to hear of progress, and the sieve, if anything is
+/// looked for: the call is given the first as its events, and runs within [`over`].
+pub(crate) fn between<'a>(
     every: Option<Duration>,
     token: Option<String>,
     client: Option<&Events>,
-) -> (Option<Events>, Option<Heartbeat>) {
-    let (Some(every), Some(token), Some(client)) = (every, token, client) else {
-        return (client.cloned(), None);
+    sieve: Sieve<'a>,
+) -> (Option<Events>, Option<Heartbeat<'a>>) {
+    let Some(client) = client else {
+        return (None, None);
     };
+    let pulse = every.and(token).map(Pulse::new);
+    if pulse.is_none() && !sieve.is_on() {
+        return (Some(client.clone()), None);
+    }
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let heartbeat = Heartbeat {
-        pulse: Pulse::new(token),
-        every,
+        pulse,
+        every: every.unwrap_or_default(),
+        sieve,
         events,
         client: client.clone(),
     };
@@ -49,7 +58,7 @@ pub(crate) fn between(
 
 /// Waits for the call. What it told before its end has been passed on when it is over.
 pub(crate) async fn over<T>(
-    heartbeat: Option<Heartbeat>,
+    heartbeat: Option<Heartbeat<'_>>,
     mut call: Pin<&mut impl Future<Output = T>>,
 ) -> T {
     let Some(heartbeat) = heartbeat else {
@@ -58,6 +67,7 @@ pub(crate) async fn over<T>(
     let Heartbeat {
         mut pulse,
         every,
+        sieve,
         mut events,
         client,
     } = heartbeat;
@@ -73,21 +83,41 @@ pub(crate) async fn over<T>(
                 }
             }
             Some(event) = events.recv(), if held.is_none() => {
-                held = pulse.pass(event, &client);
+                held = pass(&mut pulse, &sieve, event, &client);
                 quiet.as_mut().reset(Instant::now() + every);
             }
-            () = &mut quiet => {
+            () = &mut quiet, if pulse.is_some() => {
                 // A client that has so much left to read knows that the call is alive.
-                drop(pulse.beat().map(|notice| client.try_send(Event::Told(notice))));
+                let beat = pulse.as_mut().and_then(Pulse::beat);
+                drop(beat.map(|notice| client.try_send(Event::Told(notice))));
                 quiet.as_mut().reset(Instant::now() + every);
             }
             answer = &mut call => break answer,
         }
     };
     while let Ok(event) = events.try_recv() {
-        drop(pulse.pass(event, &client));
+        drop(pass(&mut pulse, &sieve, event, &client));
     }
     answer
+}
+
+/// Passes an event on. A question that finds no place comes back; a notification is lost, as everywhere.
+fn pass(
+    pulse: &mut Option<Pulse>,
+    sieve: &Sieve<'_>,
+    event: Event,
+    client: &Events,
+) -> Option<Event> {
+    let is_question = match &event {
+        Event::Told(notice) if !pulse.as_mut().is_none_or(|pulse| pulse.lets_pass(notice)) => {
+            return None;
+        }
+        Event::Told(_) => false,
+        Event::Asked(_) => true,
+    };
+    let event = sieve.pass(event)?;
+    let back = client.try_send(event).err()?.into_inner();
+    is_question.then_some(back)
 }
 
 /// What a client was told of progress, which must grow with each telling.
@@ -123,17 +153,6 @@ impl Pulse {
             ("progress", format!("0.{:06}", self.beats).as_str()),
         ]);
         Some(Notice::new(notification::PROGRESS, params.into()))
-    }
-
-    /// Passes an event on. A question that finds no place comes back; a notification is lost, as everywhere.
-    fn pass(&mut self, event: Event, client: &Events) -> Option<Event> {
-        let is_question = match &event {
-            Event::Told(notice) if !self.lets_pass(notice) => return None,
-            Event::Told(_) => false,
-            Event::Asked(_) => true,
-        };
-        let back = client.try_send(event).err()?.into_inner();
-        is_question.then_some(back)
     }
 
     /// Whether the client may hear this of the upstream.

@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use policy::screen::{Found, Place, Refusal, Screen, Screened};
 use policy::{SubjectKind, UpstreamId};
-use upstream::Item;
+use upstream::{Event, Item};
 
 use crate::pins::Withheld;
 
@@ -108,3 +109,47 @@ pub(crate) fn result(screen: &Screen, text: Bytes) -> Result<(Bytes, Found), Ref
     };
     Ok((changed.unwrap_or(text), found))
 }
+
+/// Screens what a call tells and asks before its answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sieve<'a> {
+    screen: &'a Screen,
+    found: &'a Mutex<Found>,
+}
+
+impl<'a> Sieve<'a> {
+    /// What is found is added to `found`.
+    pub(crate) fn new(screen: &'a Screen, found: &'a Mutex<Found>) -> Self {
+        Self { screen, found }
+    }
+
+    /// Whether anything is looked for.
+    pub(crate) fn is_on(&self) -> bool {
+        self.screen.looks_at(Place::Result)
+    }
+
+    /// What is left of an event; `None`: the client may not hear of it. A question that is dropped is answered by that.
+    pub(crate) fn pass(&self, mut event: Event) -> Option<Event> {
+        let params = match &mut event {
+            Event::Told(notice) => &mut notice.params,
+            Event::Asked(ask) => &mut ask.params,
+        };
+        match result(self.screen, params.clone()) {
+            Ok((screened, found)) => {
+                *params = screened;
+                self.found.lock().merge(&found);
+                Some(event)
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, "an event is left out: screening refuses it");
+                if let Some(found) = refusal.found() {
+                    self.found.lock().merge(found);
+                }
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,20 @@
 //! What a client hears while its call takes long.
 
+use parking_lot::Mutex;
+use policy::screen::{Screen, Settings, Treatment};
 use tokio::sync::oneshot;
 use upstream::Ask;
 use wire::Outcome;
 
 use super::*;
+
+/// Looks for nothing.
+fn off() -> Screen {
+    Screen::new(Settings {
+        results: Treatment::default(),
+        ..Settings::default()
+    })
+}
 
 fn report(progress: &str) -> Notice {
     let params = format!("{{\"progressToken\":\"t\",\"progress\":{progress}}}");
@@ -46,8 +56,10 @@ fn what_would_not_grow_is_not_told() {
 #[tokio::test]
 async fn a_silent_call_is_told_of_until_it_ends() {
     let (client, mut door) = mpsc::channel(4);
+    let (screen, found) = (off(), Mutex::default());
+    let sieve = Sieve::new(&screen, &found);
     let every = Some(Duration::from_millis(1));
-    let (events, heartbeat) = between(every, Some("7".to_owned()), Some(&client));
+    let (events, heartbeat) = between(every, Some("7".to_owned()), Some(&client), sieve);
     let events = events.unwrap();
     let (finish, finished) = oneshot::channel();
     let call = pin!(async move {
@@ -84,9 +96,11 @@ async fn a_silent_call_is_told_of_until_it_ends() {
 #[tokio::test]
 async fn a_question_waits_for_a_client_that_has_much_to_read() {
     let (client, mut door) = mpsc::channel(1);
+    let (screen, found) = (off(), Mutex::default());
+    let sieve = Sieve::new(&screen, &found);
     client.try_send(Event::Told(report("1"))).unwrap();
     let every = Some(Duration::from_secs(60));
-    let (events, heartbeat) = between(every, Some("7".to_owned()), Some(&client));
+    let (events, heartbeat) = between(every, Some("7".to_owned()), Some(&client), sieve);
     let events = events.unwrap();
     let call = pin!(async move {
         let (ask, answer) = Ask::new("roots/list", "{}".into());
@@ -107,9 +121,34 @@ async fn a_question_waits_for_a_client_that_has_much_to_read() {
 #[test]
 fn who_gave_no_token_hears_nothing_of_ours() {
     let (client, _door) = mpsc::channel(1);
-    let (events, heartbeat) = between(Some(Duration::from_secs(1)), None, Some(&client));
+    let (screen, found) = (off(), Mutex::default());
+    let sieve = Sieve::new(&screen, &found);
+    let (events, heartbeat) = between(Some(Duration::from_secs(1)), None, Some(&client), sieve);
     assert!(heartbeat.is_none());
     // Straight to the door.
     assert!(events.unwrap().same_channel(&client));
-    assert!(between(None, Some("1".into()), Some(&client)).1.is_none());
+    assert!(
+        between(None, Some("1".into()), Some(&client), sieve)
+            .1
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn what_is_told_on_the_way_is_screened() {
+    let (client, mut door) = mpsc::channel(4);
+    let (screen, found) = (Screen::default(), Mutex::default());
+    let (events, heartbeat) = between(None, None, Some(&client), Sieve::new(&screen, &found));
+    let events = events.unwrap();
+    let call = pin!(async move {
+        let said = Notice::new("notifications/message", r#"{"data":"a\u202eb"}"#.into());
+        events.send(Event::Told(said)).await.unwrap();
+        "answer"
+    });
+    assert_eq!(over(heartbeat, call).await, "answer");
+    let Some(Event::Told(notice)) = door.recv().await else {
+        panic!("nothing was told");
+    };
+    assert_eq!(notice.params, r#"{"data":"ab"}"#);
+    assert_eq!(found.lock().to_string(), "bidi:1");
 }

@@ -301,7 +301,7 @@ fn ssn(text: &[u8], at: usize) -> Option<Range<usize>> {
 fn ip(text: &[u8], at: usize) -> Option<Range<usize>> {
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || b".:".contains(byte);
     let rest = text_at(text, at..at + 5);
-    let of_four = rest.iter().any(|byte| *byte == b'.');
+    let of_four = rest.contains(&b'.');
     let of_six = rest.contains(&b':')
         || at
             .checked_sub(1)

@@ -476,5 +476,8 @@ fn told(record: &Recorded) -> Value {
         "reason": row.reason,
         "bytes_in": row.bytes_in,
         "bytes_out": row.bytes_out,
+        "server": row.server,
+        "consent": row.consent,
+        "screened": row.screened,
     })
 }
