@@ -477,12 +477,13 @@ async fn conversations_over_other_transports_are_with_one_server_too() -> Result
     ensure!(names(&listed, "tools", "name")[0] == "read_doc", "{listed}");
     world.owe(1);
 
-    let principal = world.gate().authenticate(&auth::Presented {
-        x_api_key: world.key("alice")?.as_deref(),
+    let key = world.key("alice")?;
+    let presented = auth::Presented {
+        x_api_key: key.as_deref(),
         ..auth::Presented::nothing(auth::Peer::Stdio)
-    });
+    };
     let visit = Visit {
-        principal: principal.await?,
+        principal: world.gate().authenticate(&presented).await?,
         server: Some(ServerName::new("desk")?),
     };
     let (out, mut answers) = mpsc::channel(8);
