@@ -131,7 +131,7 @@ async fn may_sample(
         method: method::ask::SAMPLING,
         upstream: call.entry.link.id().as_str(),
         entry: SAMPLING,
-        definition: SAMPLING.as_bytes(),
+        definition: SAMPLING,
         sent: &Value::Null,
     };
     let question = Question::new(deed, ask, &asked.client, None);
@@ -212,7 +212,6 @@ async fn agree<'a>(
     record: &mut CallRecord,
 ) -> Result<Consented<'a>, Rejection> {
     let question = question(&call, ask, view)?;
-    record.note(|row| row.definition = Some(question.subject.definition.clone()));
     let agreed = match state {
         Some((state, answer)) => {
             record.note(|row| row.consent = Some(state.id.clone()));
@@ -319,7 +318,7 @@ fn question(call: &Call<'_>, ask: &Ask, view: &View) -> Result<Question, Rejecti
         },
         upstream: call.entry.link.id().as_str(),
         entry: subject_name(call.method, &call.params, &call.entry),
-        definition: call.entry.item.text(),
+        definition: &call.entry.definition,
         sent: &sent,
     };
     let conversation = asked.session.as_ref().and_then(|one| one.conversation());

@@ -1,8 +1,8 @@
 //! The gate's desk of consents, for those outside of calls: people who answer, and administrative acts that are asked
 //! about.
 
-use policy::{Ask, Principal, canonical};
-use serde_json::{Value, json};
+use policy::{Ask, Principal};
+use serde_json::Value;
 
 use super::{Asking, Consents, Deed, Question, Unagreed};
 use crate::{Gate, Rejection};
@@ -29,7 +29,6 @@ impl Gate {
         action: &str,
         arguments: &Value,
     ) -> Result<String, Rejection> {
-        let definition = canonical::canonical(&json!(action));
         let method = format!("admin/{action}");
         let deed = Deed {
             principal,
@@ -37,7 +36,7 @@ impl Gate {
             method: &method,
             upstream: UPSTREAM,
             entry: action,
-            definition: definition.as_bytes(),
+            definition: action,
             sent: arguments,
         };
         let question = Question::new(deed, ask, "", None);

@@ -39,8 +39,8 @@ pub(crate) struct Deed<'a> {
     pub(crate) upstream: &'a str,
     /// What the rules know it as.
     pub(crate) entry: &'a str,
-    /// As its upstream wrote it.
-    pub(crate) definition: &'a [u8],
+    /// The digest of its definition as its upstream wrote it.
+    pub(crate) definition: &'a str,
     /// What would be sent.
     pub(crate) sent: &'a Value,
 }
@@ -59,7 +59,7 @@ impl Question {
                 method: deed.method.to_owned(),
                 upstream: deed.upstream.to_owned(),
                 entry: deed.entry.to_owned(),
-                definition: definition_hash(deed.definition),
+                definition: deed.definition.to_owned(),
                 rule: ask.rule.to_string(),
             },
             digest: canonical::digest(deed.sent),
@@ -130,14 +130,6 @@ impl Question {
             decided_at: None,
             decided_by: None,
         }
-    }
-}
-
-/// The canonical hash of a definition; of one that no two readers would read alike, the hash of its bytes.
-fn definition_hash(text: &[u8]) -> String {
-    match wire::json::strict_value(text) {
-        Ok(definition) => canonical::digest(&definition),
-        Err(_) => hex(aws_lc_rs::digest::digest(&SHA256, text).as_ref()),
     }
 }
 

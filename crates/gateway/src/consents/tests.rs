@@ -85,7 +85,7 @@ fn question(terms: Terms, sent: &Value, definition: &str) -> Question {
         method: "tools/call",
         upstream: "files",
         entry: "delete",
-        definition: definition.as_bytes(),
+        definition,
         sent,
     };
     let ask = Ask {
@@ -135,7 +135,7 @@ fn what_means_the_same_is_the_same_question_and_nothing_else() {
         one,
         fingerprint(
             r#" { "b" : [ 2, "\u00e9" ], "a": 1e0 } "#,
-            "{ \"name\": \"delete\" }"
+            "{\"name\":\"delete\"}"
         )
     );
     for (other, definition) in [

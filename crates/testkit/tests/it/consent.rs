@@ -27,7 +27,7 @@ auth.loopback = "off"
 builtins = []
 roles.owner = { members = ["root"] }
 roles.ops = { members = ["bob"] }
-roles.agents = { members = ["alice"], allow = ["s.*"], ask = ["s.write", "s.note", "*:s://closed"] }
+roles.agents = { members = ["alice"], allow = ["s.*"], ask = ["s.write", "s.note"] }
 "#;
 
 impl Scene {
@@ -477,8 +477,6 @@ async fn what_an_upstream_calls_destructive_is_asked_about_unless_the_config_say
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_definition_is_another_question() -> Result<()> {
-    let pins = "[pins]\nchanged = \"allow\"\n";
-    drop(pins);
     let scene = Scene::of(ROLES).await?;
     let none = json!({});
     let world = &scene.world;
