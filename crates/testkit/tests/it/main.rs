@@ -2,6 +2,7 @@
 //!
 //! What one request gets is a file under `cases/`; here is what takes several at once, time, or force.
 
+mod acts;
 mod admin;
 mod asking;
 mod browser;

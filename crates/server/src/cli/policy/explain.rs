@@ -74,31 +74,37 @@ fn in_words(question: &Question, word: Word, told: &Explanation) -> String {
         .map(RoleName::as_str)
         .collect();
     let entry = format!("{}.{}", question.upstream, question.name);
-    let mut text = format!("{}: {entry} for {}\n", word.as_str(), question.principal.id);
-    let why = match (question::rule(&told.decision), word) {
-        (Some(rule), _) => rule,
-        (None, _) if roles.is_empty() => "it has no role".to_owned(),
-        (None, _) => "no rule of its roles allows it".to_owned(),
+    let why = match question::rule(&told.decision) {
+        Some(rule) => rule,
+        None if roles.is_empty() => "it has no role".to_owned(),
+        None => "no rule of its roles allows it".to_owned(),
     };
-    text += &format!("because: {why}\nroles: {}\n", or_none(&roles));
+    let mut lines = vec![
+        format!("{}: {entry} for {}", word.as_str(), question.principal.id),
+        format!("because: {why}"),
+        format!("roles: {}", or_none(&roles)),
+    ];
     if !told.undefined.is_empty() {
         let names: Vec<&str> = told.undefined.iter().map(RoleName::as_str).collect();
-        text += &format!(
-            "roles that the config does not define: {}\n",
-            names.join(", ")
-        );
+        let names = names.join(", ");
+        lines.push(format!("roles that the config does not define: {names}"));
     }
-    if !told.rules.is_empty() {
-        let rows = told.rules.iter().map(|rule| {
+    let rows: Vec<Vec<String>> = told
+        .rules
+        .iter()
+        .map(|rule| {
             let mark = if rule.won { "*" } else { "" };
             vec![
                 mark.to_owned(),
                 rule.rule.to_string(),
                 rule.said.to_string(),
             ]
-        });
+        })
+        .collect();
+    let mut text = lines.join("\n") + "\n";
+    if !rows.is_empty() {
         text.push('\n');
-        text += &output::table(&["", "rule", "what it says"], &rows.collect::<Vec<_>>());
+        text += &output::table(&["", "rule", "what it says"], &rows);
     }
     text
 }
