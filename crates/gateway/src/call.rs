@@ -228,7 +228,7 @@ pub(crate) async fn run(
     record.note_found(&authorized.call.heard.lock());
     consent::note_next(&authorized, &answer, means);
     let answer = answer.or_else(|rejection| ask_to_connect(asked, method, rejection))?;
-    validate::result(&authorized.call, &answer, view, means, record).await?;
+    validate::result(&authorized.call, &answer, view, means).await?;
     let screened = screen::screen(&authorized, answer, view, record)?;
     Ok(screen::shorten(screened, &authorized, view, desk, now))
 }

@@ -216,7 +216,6 @@ pub(super) async fn result(
     reply: &upstream::Reply,
     view: &View,
     means: &Means<'_>,
-    record: &mut CallRecord,
 ) -> Result<(), Rejection> {
     let Outcome::Result(text) = &reply.outcome else {
         return Ok(());
@@ -236,21 +235,17 @@ pub(super) async fn result(
     let Promised::Here(structured) = promised(call, text) else {
         return Ok(());
     };
-    let fits = match structured {
-        None => Err(unfit("it has no structured content")),
-        Some(structured) => match json::strict_value(structured.as_bytes()) {
-            Err(_) => Err(unfit("it can be read in several ways")),
-            Ok(value) => match schema.check(&value).len() {
-                0 => Ok(()),
-                count => Err(unfit(&format!("{count} faults"))),
-            },
-        },
+    let Some(structured) = structured else {
+        return Err(unfit("it has no structured content"));
     };
-    if fits.is_err() {
-        let why = "the result does not fit the output schema";
-        record.note(|row| row.reason = Some(why.to_owned()));
+    let Ok(value) = json::strict_value(structured.as_bytes()) else {
+        return Err(unfit("it can be read in several ways"));
+    };
+    match &schema.check(&value)[..] {
+        [] => Ok(()),
+        [_] => Err(unfit("one fault")),
+        faults => Err(unfit(&format!("{} faults", faults.len()))),
     }
-    fits
 }
 
 /// What a tool owes: structured content, once it is done and did not fail.

@@ -69,13 +69,13 @@ fn object() -> impl Strategy<Value = String> {
     all.prop_map(|all| members(&all, " "))
 }
 
-/// An object whose names are all different.
+/// An object whose names are all different, and without NUL: the gate takes none with it.
 fn members(all: &[(String, String)], space: &str) -> String {
     let one = |(at, (name, value)): (usize, &(String, String))| {
         let name = name
             .strip_prefix('"')
             .and_then(|name| name.strip_suffix('"'));
-        let name = name.unwrap_or_default();
+        let name = name.unwrap_or_default().replace(r"\u0000", "");
         format!("{space}\"{at}{name}\"{space}:{value}")
     };
     let all: Vec<String> = all.iter().enumerate().map(one).collect();
