@@ -117,6 +117,11 @@ impl Facts<'_> {
         client: "",
         now: SystemTime::UNIX_EPOCH,
     };
+
+    /// Whether conditions can look at arguments: they have members, or there are none.
+    fn has_arguments(&self) -> bool {
+        matches!(self.arguments, Some(Value::Object(_)))
+    }
 }
 
 /// May it be reached, and says who?

@@ -142,7 +142,7 @@ fn said(law: &Law, principal: &Principal, subject: &Subject<'_>, facts: &Facts<'
     let Some(case) = Case::new(subject, &patterns) else {
         return Said::Unclear(Why::Other);
     };
-    if law.compiled.needs_arguments() && facts.arguments.is_none() {
+    if law.compiled.needs_arguments() && !facts.has_arguments() {
         return Said::Unclear(Why::Unknown);
     }
     let set = Set::whole(std::iter::once(&law.compiled));

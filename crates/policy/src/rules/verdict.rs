@@ -345,7 +345,7 @@ impl Open {
         };
         let as_read = |reading| {
             let mut outcome = self.settled.clone();
-            let answer = if facts.arguments.is_none() && self.whole.needs_arguments() {
+            let answer = if !facts.has_arguments() && self.whole.needs_arguments() {
                 Err(Why::Unknown)
             } else {
                 self.whole
