@@ -162,6 +162,14 @@ async fn open(world: &World, path: &str) -> Result<(String, Value)> {
     Ok((id.to_owned(), reply.answer()?["result"].clone()))
 }
 
+/// Ends a legacy session.
+async fn close(world: &World, path: &str, id: &str) -> Result<()> {
+    let more = [("Mcp-Session-Id", id.to_owned())];
+    let exchange = send(world, "DELETE", path, "alice", &more, b"").await?;
+    ensure!(world.whole(exchange).await?.status == 204, "{path}");
+    Ok(())
+}
+
 fn names(list: &Value, member: &str, key: &str) -> Vec<String> {
     let entries = list["result"][member].as_array().map(Vec::as_slice);
     let name = |entry: &Value| entry[key].as_str().unwrap_or_default().to_owned();
@@ -235,6 +243,7 @@ async fn a_slice_has_its_own_names_order_and_definitions_in_both_eras() -> Resul
         whole.len() == 8 && whole.contains(&"a.read".to_owned()),
         "{whole:?}"
     );
+    close(world, "/mcp/desk", &id).await?;
     scene.end().await
 }
 
@@ -321,6 +330,7 @@ async fn the_upstream_gets_its_own_names_and_the_default_arguments() -> Result<(
             == Some(r#"{"name":"letter","arguments":{"tone":"kind","to":"bob"}}"#),
         "{told:?}"
     );
+    close(world, "/mcp/desk", &id).await?;
     scene.end().await
 }
 
@@ -382,6 +392,7 @@ async fn a_session_belongs_to_its_server() -> Result<()> {
             post_in(world, own, &id, &list).await?.status == 200,
             "{own}"
         );
+        close(world, own, &id).await?;
     }
     scene.end().await
 }
@@ -511,6 +522,10 @@ virtual_servers.two = { include = ["t.*"] }
     let world = World::of(config).await?;
     world.ready("s", 0).await?;
     world.ready("t", 0).await?;
+    // What comes at the start is no news.
+    for path in ["/mcp/one", "/mcp/two"] {
+        ensure!(!tools(&world, path, "alice").await?.is_empty());
+    }
     let listen = request(
         1,
         "subscriptions/listen",
@@ -567,6 +582,9 @@ async fn a_reload_makes_and_removes_servers() -> Result<()> {
     );
     world.reload(&config(""))?;
     ensure!(post_in(&world, "/mcp/x", &id, &list).await?.status == 404);
+    // It is there again with its server, and nobody finds it in between.
+    world.reload(&config("virtual_servers.x = { include = [\"time.*\"] }"))?;
+    close(&world, "/mcp/x", &id).await?;
     world.end().await
 }
 
@@ -707,6 +725,7 @@ async fn tool_search_shows_calls_and_records_what_the_rules_allow() -> Result<()
     };
     ensure!(recorded("a.read", "allow") && recorded("a.erase", "unseen"));
     ensure!(recorded("search_tools", "allow"));
+    close(world, "/mcp/find", &id).await?;
     scene.end().await
 }
 
@@ -738,7 +757,7 @@ async fn who_looks_like_another_is_withheld() -> Result<()> {
     world.ready("a", 0).await?;
     world.ready("b", 0).await?;
     ensure!(tools(&world, "/mcp", "alice").await? == ["list", "other", "pay"]);
-    let reply = world.post("alice", &call(1, forged, &json!({}))).await?;
+    let reply = world.post("alice", &call(1, "1ist", &json!({}))).await?;
     ensure!(reply.code()? == -32602, "{reply:?}");
     ensure!(
         world
