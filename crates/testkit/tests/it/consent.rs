@@ -73,10 +73,8 @@ impl Scene {
 }
 
 fn whole(config: &str, kept: &std::path::Path, what: &str) -> String {
-    format!(
-        "{config}\nupstreams.s = {{ stdio = [\"{{ledger}}\", \"s\", {:?}, {what:?}] }}\n",
-        kept.display().to_string()
-    )
+    let kept = kept.display().to_string();
+    format!("upstreams.s = {{ stdio = [\"{{ledger}}\", \"s\", {kept:?}, {what:?}] }}\n{config}")
 }
 
 /// What a client can do that shows forms.
