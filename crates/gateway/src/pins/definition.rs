@@ -26,7 +26,7 @@ pub(crate) struct Definitions {
 }
 
 impl Known {
-    /// What there is to know before anything was pinned: all of what is built in, nothing of others.
+    /// What there is to know before anything was pinned: all of what is built in, no definition of others.
     pub(crate) fn first(link: &Arc<Link>) -> Self {
         let snapshot = link.snapshot();
         if is_exempt(link) {
@@ -36,7 +36,17 @@ impl Known {
         if blank.state == State::Ready {
             blank.state = State::Starting;
         }
-        (blank.listing, blank.revision) = (Arc::default(), None);
+        blank.revision = None;
+        // What it can do is no definition: a client is told of it from the start.
+        let all = &snapshot.listing;
+        blank.listing = Arc::new(Listing {
+            completes: all.completes,
+            logs: all.logs,
+            subscribes: all.subscribes,
+            tasks: all.tasks,
+            extensions: all.extensions.clone(),
+            ..Listing::default()
+        });
         Self {
             link: Arc::clone(link),
             snapshot: Arc::new(blank),

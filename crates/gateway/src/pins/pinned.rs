@@ -13,8 +13,11 @@ use super::{Known, PinKind, Withheld};
 /// All pins, by upstream, kind and name.
 #[derive(Debug, Default)]
 pub(crate) struct Pinned {
-    upstreams: HashMap<Box<str>, BTreeMap<PinKind, HashMap<Box<str>, Pin>>>,
+    upstreams: HashMap<Box<str>, BTreeMap<PinKind, Named>>,
 }
+
+/// Entries of one kind, by the upstream's names for them.
+type Named = HashMap<Box<str>, Pin>;
 
 /// What is known of one entry: digests.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
