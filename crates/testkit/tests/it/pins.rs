@@ -490,6 +490,7 @@ async fn an_owner_looks_and_agrees_from_the_command_line_beside_a_running_gate()
     let all: Value = serde_json::from_str(&out).with_context(|| out.clone())?;
     ensure!(code == Some(0) && all[0]["entry"] == "files.read", "{all}");
     let digest = all[0]["waiting"]["digest"].as_str().context("no digest")?;
+    let short = digest.get(..12).context("too short")?;
 
     let (code, out, err) = command(&world, &["pin", "diff", "files.read"])?;
     ensure!(code == Some(0), "{err}");
@@ -499,7 +500,7 @@ async fn an_owner_looks_and_agrees_from_the_command_line_beside_a_running_gate()
         "{out}"
     );
     ensure!(!out.contains('\u{1b}'), "{out}");
-    ensure!(err.contains(&digest[..12]), "{err}");
+    ensure!(err.contains(short), "{err}");
 
     // Nobody is asked in a script, so nothing is approved unseen.
     let (code, _, err) = command(&world, &["pin", "approve", "files.read"])?;
@@ -508,10 +509,7 @@ async fn an_owner_looks_and_agrees_from_the_command_line_beside_a_running_gate()
     let (code, _, err) = command(&world, &["pin", "approve", "files.read", "--hash", &wrong])?;
     ensure!(code == Some(1) && err.contains("changed since"), "{err}");
     ensure!(read(&world, "alice").await?.code()? == WITHHELD);
-    let (code, _, err) = command(
-        &world,
-        &["pin", "approve", "files.read", "--hash", &digest[..12]],
-    )?;
+    let (code, _, err) = command(&world, &["pin", "approve", "files.read", "--hash", short])?;
     ensure!(code == Some(0), "{err}");
     until_tools(&world, "alice", &["files.read", "files.write"]).await?;
 
