@@ -28,8 +28,8 @@ use crate::flows::Flows;
 use crate::limits::{Counters, Place};
 use crate::pins::{Known, Pins};
 use crate::record::{CallRecord, Opening};
-use crate::schemas::Schemas;
 use crate::rejection::Challenge;
+use crate::schemas::Schemas;
 use crate::seal::Seal;
 use crate::session::Sessions;
 use crate::tasks::Tasks;
@@ -199,7 +199,10 @@ impl Gate {
         let herald = Arc::clone(&gate);
         gate.tasks.spawn(async move {
             let client = &herald.parts.client;
-            herald.consents.send_announcements(client, &herald.stopping).await;
+            herald
+                .consents
+                .send_announcements(client, &herald.stopping)
+                .await;
         });
         let keeper = Arc::clone(&gate);
         gate.tasks
@@ -232,7 +235,7 @@ impl Gate {
             let catalog = Arc::clone(&before.catalog);
             let settings = Arc::new(loaded.settings);
             let known: Vec<Known> = links.iter().map(|running| running.known.clone()).collect();
-            let views = self.views.load().next(settings, catalog, &known);
+            let views = self.views.load().next(&settings, &catalog, &known);
             self.views.store(Arc::new(views));
         }
         self.set_upstreams(links);
@@ -340,7 +343,10 @@ impl Gate {
         let settings = Arc::clone(&view.settings);
         let catalog = Catalog::merge(&known, &settings, &pinned, &view.catalog);
         self.parts.metrics.screened(&catalog.found);
-        let views = self.views.load().next(settings, Arc::new(catalog), &known);
+        let views = self
+            .views
+            .load()
+            .next(&settings, &Arc::new(catalog), &known);
         self.views.store(Arc::new(views));
         self.changes.send_modify(|count| *count += 1);
     }
@@ -466,12 +472,7 @@ impl Gate {
             (snapshot.state == State::Starting)
                 .then(|| deadline.saturating_sub(now.since(snapshot.since)))
         };
-        let left = self
-            .links
-            .lock()
-            .iter()
-            .filter_map(left)
-            .max();
+        let left = self.links.lock().iter().filter_map(left).max();
         let mut changes = self.changes();
         let settled = changes.wait_for(|_| !self.view().catalog.is_settling);
         // Late or not, the list is what is known then; it names what is missing.
@@ -690,7 +691,11 @@ impl Gate {
 /// What is withheld because its name looks like another's.
 fn look_alikes(view: &View) -> Vec<Value> {
     let catalog = &view.catalog;
-    let all = catalog.tools.look_alikes.iter().chain(&catalog.prompts.look_alikes);
+    let all = catalog
+        .tools
+        .look_alikes
+        .iter()
+        .chain(&catalog.prompts.look_alikes);
     all.map(|one| {
         json!({
             "upstream": one.entry.link.id().as_str(),

@@ -21,8 +21,8 @@ mod record;
 pub mod rejection;
 mod results;
 mod schemas;
-mod seal;
 mod screening;
+mod seal;
 mod search;
 mod session;
 mod settings;
@@ -40,5 +40,8 @@ pub use gate::{Gate, Loaded, Parts, Reply, StartError};
 pub use rejection::{Challenge, Rejection, Response};
 pub use search::Searchable;
 pub use settings::{
-    CallSettings, CatalogSettings, ConsentSettings, ChangedEntry, Concurrency, Edit, EntryId, EntryKind, FlowSettings, Limits, NewEntry, OutputCheck, Pick, PinPolicy, PinSettings, Prefix, SearchSettings, ServerSettings, SessionSettings, Settings, Validation, ValidationSettings, VirtualServer, Webhook,
+    CallSettings, CatalogSettings, ChangedEntry, Concurrency, ConsentSettings, Edit, EntryId,
+    EntryKind, FlowSettings, Limits, NewEntry, OutputCheck, Pick, PinPolicy, PinSettings, Prefix,
+    SearchSettings, ServerSettings, SessionSettings, Settings, Validation, ValidationSettings,
+    VirtualServer, Webhook,
 };

@@ -407,7 +407,9 @@ impl Rejection {
                 200,
                 code::INTERNAL_ERROR,
                 Upstream,
-                format!("The answer of the tool `{tool}` does not fit its output schema; the call took effect"),
+                format!(
+                    "The answer of the tool `{tool}` does not fit its output schema; the call took effect"
+                ),
             ),
             Self::Denied(entry) => Response::new(
                 200,
@@ -419,16 +421,15 @@ impl Rejection {
                 200,
                 code::WITHHELD,
                 Upstream,
-                format!("Withheld: `{entry}` is not what was approved; an owner has to look at it and approve it"),
+                format!(
+                    "Withheld: `{entry}` is not what was approved; an owner has to look at it and approve it"
+                ),
             ),
             Self::Screened { place, refusal } => screened_response(*place, refusal),
-            Self::Unconsented(Unagreed::Unavailable) => Response::new(
-                503,
-                code::UNCONSENTED,
-                Us,
-                "Nobody can be asked right now",
-            )
-            .again(Some(Duration::from_secs(1))),
+            Self::Unconsented(Unagreed::Unavailable) => {
+                Response::new(503, code::UNCONSENTED, Us, "Nobody can be asked right now")
+                    .again(Some(Duration::from_secs(1)))
+            }
             Self::Unconsented(Unagreed::Waiting(request)) => Response::new(
                 200,
                 code::UNCONSENTED,
@@ -442,18 +443,12 @@ impl Rejection {
                 Client,
                 "Not done: a person has to agree first",
             ),
-            Self::Unconsented(Unagreed::Refused(_)) => Response::new(
-                200,
-                code::UNCONSENTED,
-                Client,
-                "Not done: a person said no",
-            ),
-            Self::Unconsented(Unagreed::Unanswered) => Response::new(
-                200,
-                code::UNCONSENTED,
-                Client,
-                "Not done: nobody agreed",
-            ),
+            Self::Unconsented(Unagreed::Refused(_)) => {
+                Response::new(200, code::UNCONSENTED, Client, "Not done: a person said no")
+            }
+            Self::Unconsented(Unagreed::Unanswered) => {
+                Response::new(200, code::UNCONSENTED, Client, "Not done: nobody agreed")
+            }
             Self::Unconsented(Unagreed::TooMany) => Response::new(
                 429,
                 code::UNCONSENTED,

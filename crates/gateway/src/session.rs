@@ -232,14 +232,9 @@ impl Sessions {
         visit: &Visit,
         now: Instant,
     ) -> Result<Arc<Session>, Rejection> {
-        let session = self
-            .open
-            .lock()
-            .get(id)
-            .cloned()
-            .filter(|session| {
-                session.principal.continues(&visit.principal) && session.server == visit.server
-            });
+        let session = self.open.lock().get(id).cloned().filter(|session| {
+            session.principal.continues(&visit.principal) && session.server == visit.server
+        });
         let session = session.ok_or(Rejection::UnknownSession)?;
         *session.last_used.lock() = now;
         Ok(session)

@@ -1,8 +1,8 @@
 //! What the config says about the way of a call, checked. An immutable snapshot: a reload makes a new one.
 
+mod consent;
 mod limits;
 mod pins;
-mod consent;
 mod screening;
 mod search;
 mod servers;
@@ -17,13 +17,13 @@ use policy::{Rules, UpstreamId};
 
 use crate::dialect::Dialect;
 
+pub use consent::{ConsentSettings, Webhook};
 pub use limits::{Concurrency, Limits};
 pub use pins::{ChangedEntry, NewEntry, PinPolicy, PinSettings};
-pub use consent::{ConsentSettings, Webhook};
 pub use screening::FlowSettings;
 pub use search::SearchSettings;
-pub use validation::{OutputCheck, Validation, ValidationSettings};
 pub use servers::{Edit, EntryId, EntryKind, Pick, ServerSettings, VirtualServer};
+pub use validation::{OutputCheck, Validation, ValidationSettings};
 
 /// Everything the stages read.
 #[derive(Debug, Clone)]

@@ -20,22 +20,22 @@ pub(crate) struct Views {
 impl Views {
     /// Before anything is known of upstreams.
     pub(crate) fn first(settings: Settings) -> Self {
-        Self::made(Arc::new(settings), Arc::default(), &[], None)
+        Self::made(&Arc::new(settings), &Arc::default(), &[], None)
     }
 
     /// The views after these. `known` is what the catalog was merged of.
     pub(crate) fn next(
         &self,
-        settings: Arc<Settings>,
-        catalog: Arc<Catalog>,
+        settings: &Arc<Settings>,
+        catalog: &Arc<Catalog>,
         known: &[Known],
     ) -> Self {
         Self::made(settings, catalog, known, Some(self))
     }
 
     fn made(
-        settings: Arc<Settings>,
-        catalog: Arc<Catalog>,
+        settings: &Arc<Settings>,
+        catalog: &Arc<Catalog>,
         known: &[Known],
         old: Option<&Self>,
     ) -> Self {
@@ -43,8 +43,8 @@ impl Views {
             let old = old.and_then(|old| old.servers.get::<ServerName>(name));
             let old = old.map(|view| &*view.catalog);
             let view = View {
-                settings: Arc::clone(&settings),
-                catalog: Arc::new(Catalog::slice(&catalog, known, server, old)),
+                settings: Arc::clone(settings),
+                catalog: Arc::new(Catalog::slice(catalog, known, server, old)),
                 server: Some(name.clone()),
             };
             (name.clone(), Arc::new(view))
@@ -52,8 +52,8 @@ impl Views {
         Self {
             servers: settings.servers.iter().map(view).collect(),
             whole: Arc::new(View {
-                settings: Arc::clone(&settings),
-                catalog: Arc::clone(&catalog),
+                settings: Arc::clone(settings),
+                catalog: Arc::clone(catalog),
                 server: None,
             }),
         }

@@ -40,7 +40,8 @@ pub use error::Error;
 pub use keys::{KeyHashKind, KeyRotation, KeyRow};
 pub use notes::{Note, NoteDraft};
 pub use pins::{
-    DEFINITION_BYTES_MAX, PINS_PER_UPSTREAM_MAX, PinApproval, PinDraft, PinName, PinOffer, PinRow, PinState, Placed,
+    DEFINITION_BYTES_MAX, PINS_PER_UPSTREAM_MAX, PinApproval, PinDraft, PinName, PinOffer, PinRow,
+    PinState, Placed,
 };
 pub use quotas::{QuotaKey, QuotaUsed};
 pub use revocations::RevocationRow;

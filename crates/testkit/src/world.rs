@@ -754,7 +754,15 @@ fn load(
     keys: &Mutex<BTreeMap<String, auth::key::Minted>>,
 ) -> Result<Loaded> {
     let mut text = config.to_owned();
-    for name in ["scripted", "echo", "ledger", "promising", "shifting", "shuffled", "watched"] {
+    for name in [
+        "scripted",
+        "echo",
+        "ledger",
+        "promising",
+        "shifting",
+        "shuffled",
+        "watched",
+    ] {
         text = text.replace(
             &["{", name, "}"].concat(),
             &program(name)?.to_string_lossy(),

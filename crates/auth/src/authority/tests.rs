@@ -414,7 +414,10 @@ async fn a_request_that_is_not_good_goes_back_to_its_client() {
         (("dpop_jkt", "x"), "invalid_request"),
         (("resource", "https://other.example/mcp"), "invalid_target"),
         (("resource", "https://gate.example/other"), "invalid_target"),
-        (("resource", "https://gate.example/mcp/a/b"), "invalid_target"),
+        (
+            ("resource", "https://gate.example/mcp/a/b"),
+            "invalid_target",
+        ),
         (("scope", "mcp:admin"), "invalid_scope"),
         (("prompt", "none"), "invalid_request"),
     ] {

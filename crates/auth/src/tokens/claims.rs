@@ -118,7 +118,10 @@ impl Reader<'_> {
             client,
             scopes: self.scopes(claims)?,
             expires_at: Some(expires_at),
-            claims: Arc::new(kept.map(|(name, value)| (name.clone(), value.clone())).collect()),
+            claims: Arc::new(
+                kept.map(|(name, value)| (name.clone(), value.clone()))
+                    .collect(),
+            ),
             ..principal(
                 id,
                 self.roles(claims),

@@ -44,6 +44,10 @@ const BY_HAND: &str = "local";
 const AROUND: [&str; 3] = ["_meta", "requestState", "inputResponses"];
 
 /// What came of asking.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on the way of nearly every call"
+)]
 pub(super) enum Consented<'a> {
     /// It may be sent.
     Yes(Authorized<'a>),
@@ -59,6 +63,9 @@ struct State {
     /// Which question it is.
     fingerprint: String,
 }
+
+/// The state that a client brought back, and the answer beside it.
+type Brought = (State, Option<Vec<u8>>);
 
 /// Has a person asked when a rule says so.
 pub(super) async fn consent<'a>(
@@ -90,7 +97,12 @@ pub(super) async fn consent<'a>(
             return Err(Rejection::Unconsented(Unagreed::Unasked));
         }
     }
-    Box::pin(agree(call, &ask, state, view, means, events, record)).await
+    let around = Around {
+        view,
+        means,
+        events,
+    };
+    Box::pin(agree(call, &ask, state, around, record)).await
 }
 
 /// The call may be sent. Whether its upstream may have the client's model asked meanwhile is decided here as well.
@@ -139,14 +151,14 @@ async fn may_sample(
     if consents
         .find(&question)
         .await
-        .map_err(unavailable)?
+        .map_err(|error| unavailable(&error))?
         .is_some()
     {
         return Ok(true);
     }
     let settings = &view.settings.consent;
     let asking = consents.ask(&question, settings).await;
-    if let Asking::Open { id, is_new: true } = asking.map_err(unavailable)? {
+    if let Asking::Open { id, is_new: true } = asking.map_err(|error| unavailable(&error))? {
         consents.announce(&id, settings, means.console);
     }
     Ok(false)
@@ -202,15 +214,22 @@ fn own_rule(call: &Call<'_>, view: &View) -> Option<Ask> {
     })
 }
 
+/// What asking works with.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    view: &'a View,
+    means: &'a Means<'a>,
+    events: Option<&'a Events>,
+}
+
 async fn agree<'a>(
     call: Call<'a>,
     ask: &Ask,
-    state: Option<(State, Option<Vec<u8>>)>,
-    view: &View,
-    means: &Means<'_>,
-    events: Option<&Events>,
+    state: Option<Brought>,
+    around: Around<'_>,
     record: &mut CallRecord,
 ) -> Result<Consented<'a>, Rejection> {
+    let Around { view, means, .. } = around;
     let question = question(&call, ask, view)?;
     let agreed = match state {
         Some((state, answer)) => {
@@ -229,7 +248,7 @@ async fn agree<'a>(
             } else if is_modern_form(&call, ask) {
                 return ask_modern(call, &question, view, means, record).await;
             } else {
-                ask_elsewhere(&call, ask, &question, view, means, events, record).await?
+                ask_elsewhere(&call, ask, &question, around, record).await?
             }
         }
     };
@@ -253,7 +272,11 @@ async fn already(
     {
         return Ok(Some(agreed));
     }
-    means.consents.find(question).await.map_err(unavailable)
+    means
+        .consents
+        .find(question)
+        .await
+        .map_err(|error| unavailable(&error))
 }
 
 /// Whether its modern client can be handed the question.
@@ -269,10 +292,7 @@ fn is_modern_form(call: &Call<'_>, ask: &Ask) -> bool {
 }
 
 /// Takes a state of ours, and the answer that came with it, out of what will be sent.
-fn take_state(
-    call: &mut Call<'_>,
-    means: &Means<'_>,
-) -> Result<Option<(State, Option<Vec<u8>>)>, Rejection> {
+fn take_state(call: &mut Call<'_>, means: &Means<'_>) -> Result<Option<Brought>, Rejection> {
     let Some(state) = &call.params.request_state else {
         return Ok(None);
     };
@@ -349,11 +369,14 @@ async fn answered(
         .ok_or_else(|| Rejection::BadParams(format!("`inputResponses.{KEY}` is no answer")))?;
     let consents = means.consents;
     let settled = consents.settle(question, &state.id, said).await;
-    match settled.map_err(unavailable)? {
+    match settled.map_err(|error| unavailable(&error))? {
         Some(settled) => Ok(Some(settled)),
         // Used, over, or answered by somebody else, whose word then counts.
         None => {
-            let found = consents.find(question).await.map_err(unavailable)?;
+            let found = consents
+                .find(question)
+                .await
+                .map_err(|error| unavailable(&error))?;
             found
                 .map(|agreed| Some(Ok(agreed)))
                 .ok_or(Rejection::BadState)
@@ -370,7 +393,7 @@ async fn ask_modern<'a>(
     record: &mut CallRecord,
 ) -> Result<Consented<'a>, Rejection> {
     let asking = means.consents.ask(question, &view.settings.consent).await;
-    let id = match asking.map_err(unavailable)? {
+    let id = match asking.map_err(|error| unavailable(&error))? {
         Asking::Open { id, .. } => id,
         Asking::Refused(id) => return told(&call, Unagreed::Refused(id), means, record),
         Asking::TooMany => return told(&call, Unagreed::TooMany, means, record),
@@ -395,14 +418,17 @@ async fn ask_elsewhere(
     call: &Call<'_>,
     ask: &Ask,
     question: &Question,
-    view: &View,
-    means: &Means<'_>,
-    events: Option<&Events>,
+    around: Around<'_>,
     record: &mut CallRecord,
 ) -> Result<Result<Agreed, Unagreed>, Rejection> {
+    let Around {
+        view,
+        means,
+        events,
+    } = around;
     let settings = &view.settings.consent;
     let asking = means.consents.ask(question, settings).await;
-    let (id, is_new) = match asking.map_err(unavailable)? {
+    let (id, is_new) = match asking.map_err(|error| unavailable(&error))? {
         Asking::Open { id, is_new } => (id, is_new),
         Asking::Refused(id) => return Ok(Err(Unagreed::Refused(id))),
         Asking::TooMany => return Ok(Err(Unagreed::TooMany)),
@@ -421,7 +447,7 @@ async fn ask_elsewhere(
                 means.consents.announce(&id, settings, means.console);
             }
             let token = call.params.meta().ok();
-            let token = token.as_ref().and_then(|meta| meta.progress_token());
+            let token = token.as_ref().and_then(wire::Meta::progress_token);
             let hears = events.zip(token);
             wait(call, question, &id, settings.wait, means, hears).await
         }
@@ -452,14 +478,14 @@ async fn ask_legacy(
         },
         state = elsewhere => {
             let state = state.map_err(|_elapsed| Rejection::Unconsented(Unagreed::Unanswered))?;
-            return decided(question, id, state.map_err(unavailable)?, means).await;
+            return decided(question, id, state.map_err(|error| unavailable(&error))?, means).await;
         }
     };
     let settled = consents.settle(question, id, said).await;
-    match settled.map_err(unavailable)? {
+    match settled.map_err(|error| unavailable(&error))? {
         Some(settled) => Ok(settled),
         None => {
-            let state = consents.state(id).map_err(unavailable)?;
+            let state = consents.state(id).map_err(|error| unavailable(&error))?;
             decided(question, id, state, means).await
         }
     }
@@ -491,7 +517,7 @@ async fn wait(
         let pause = PULSE.min(until.saturating_duration_since(Instant::now()));
         tokio::select! {
             state = &mut answer => {
-                return decided(question, id, state.map_err(unavailable)?, means).await;
+                return decided(question, id, state.map_err(|error| unavailable(&error))?, means).await;
             }
             () = sleep(pause) => if Instant::now() >= until {
                 return waits();
@@ -522,7 +548,11 @@ async fn decided(
     Ok(match state {
         // Another call may have used it up.
         Some(RequestState::Approved) => {
-            let found = means.consents.find(question).await.map_err(unavailable)?;
+            let found = means
+                .consents
+                .find(question)
+                .await
+                .map_err(|error| unavailable(&error))?;
             found.ok_or(Unagreed::Unanswered)
         }
         Some(RequestState::Denied) => Err(Unagreed::Refused(id.to_owned())),

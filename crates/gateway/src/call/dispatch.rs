@@ -26,7 +26,7 @@ pub(super) async fn dispatch(
     now: Instant,
 ) -> Result<upstream::Reply, Rejection> {
     permit.depart();
-    let answer = ask(authorized, desk, events, view, now).await;
+    let answer = Box::pin(ask(authorized, desk, events, view, now)).await;
     permit.arrive(&answer);
     answer
 }

@@ -41,12 +41,16 @@ impl Gate {
         };
         let question = Question::new(deed, ask, "", None);
         let consents = &self.consents;
-        if let Some(agreed) = consents.find(&question).await.map_err(unavailable)? {
+        if let Some(agreed) = consents
+            .find(&question)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
             return Ok(agreed.consent);
         }
         let settings = &self.view().settings.consent;
         let asking = consents.ask(&question, settings).await;
-        let why = match asking.map_err(unavailable)? {
+        let why = match asking.map_err(|error| unavailable(&error))? {
             Asking::Open { id, is_new } => {
                 if is_new {
                     let console = self.parts.auth.site().base();
@@ -62,7 +66,7 @@ impl Gate {
 }
 
 /// Without the database nobody can have agreed.
-pub(crate) fn unavailable(error: store::Error) -> Rejection {
+pub(crate) fn unavailable(error: &store::Error) -> Rejection {
     tracing::error!(%error, "consents cannot be read or written");
     Rejection::Unconsented(Unagreed::Unavailable)
 }

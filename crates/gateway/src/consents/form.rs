@@ -104,7 +104,7 @@ pub(crate) fn words(span: Duration) -> String {
     ];
     let whole = units.into_iter().find_map(|(unit, word)| {
         let count = span.as_secs() / unit.as_secs();
-        (count > 0 && span.as_secs() % unit.as_secs() == 0).then_some((count, word))
+        (count > 0 && span.as_secs().is_multiple_of(unit.as_secs())).then_some((count, word))
     });
     let (count, word) = whole.unwrap_or((span.as_secs(), "second"));
     let plural = if count == 1 { "" } else { "s" };

@@ -71,7 +71,9 @@ fn plain(text: &str, max: usize) -> String {
         .collect();
     let rest = text.chars().count().saturating_sub(max);
     if rest > 0 {
-        out.push_str(&format!("… ({rest} more characters)"));
+        out.push_str("… (");
+        out.push_str(&rest.to_string());
+        out.push_str(" more characters)");
     }
     out
 }

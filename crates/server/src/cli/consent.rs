@@ -20,7 +20,7 @@ use crate::SystemClock;
 /// Who answers here.
 const BY: &str = "local";
 
-pub(super) fn consent(common: &Common, consent: Consent) -> anyhow::Result<Exit> {
+pub(super) fn consent(common: &Common, consent: &Consent) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -29,7 +29,7 @@ pub(super) fn consent(common: &Common, consent: Consent) -> anyhow::Result<Exit>
         let store = Store::open(&loaded.database())?;
         let consents = Consents::new(store.clone(), Arc::new(SystemClock::start()));
         let who = owner()?;
-        let act = match &consent {
+        let act = match consent {
             Consent::List { .. } | Consent::Show { .. } => None,
             Consent::Approve(asked) => Some(("admin/approvals.answer", asked.id.clone())),
             Consent::Deny { id } => Some(("admin/approvals.answer", id.clone())),
@@ -39,7 +39,7 @@ pub(super) fn consent(common: &Common, consent: Consent) -> anyhow::Result<Exit>
             Some((action, about)) => Some((Act::begin(&store, action).await?, about)),
             None => None,
         };
-        let exit = match &consent {
+        let exit = match consent {
             Consent::List { all } => list(common, &consents, &who, *all),
             Consent::Show { id } => show(common, &consents, &who, id),
             Consent::Approve(asked) => match hold(asked) {

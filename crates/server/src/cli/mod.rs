@@ -28,9 +28,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use ::policy::Clock as _;
 
+pub use self::policy::{Explain, PolicyCommand, Simulate, What};
 use crate::config::{Environment, Fetch, Invalid, Loaded, Sources, load, load_with};
 use crate::{SystemClock, run};
-pub use self::policy::{Explain, PolicyCommand, Simulate, What};
 pub use clients::Client;
 
 /// How a command ended, for scripts.
@@ -583,10 +583,8 @@ pub enum Pin {
     )]
     Approve(ApprovePin),
     /// Forget all that is pinned of an upstream: what it offers is new again.
-    #[command(
-        after_help = "Examples:\n  portcullis pin forget files\n\n\
-                            With `pins.new = \"approve\"`, which is the default, it is then approved as it is."
-    )]
+    #[command(after_help = "Examples:\n  portcullis pin forget files\n\n\
+                            With `pins.new = \"approve\"`, which is the default, it is then approved as it is.")]
     Forget {
         /// Its alias.
         upstream: String,
@@ -804,7 +802,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Key(key)) => key::key(&common, key),
         Some(Command::User(user)) => user::user(&common, user),
         Some(Command::Session(session)) => session::session(&common, session),
-        Some(Command::Consent(asked)) => consent::consent(&common, asked),
+        Some(Command::Consent(asked)) => consent::consent(&common, &asked),
         Some(Command::Pin(pin)) => pin::pin(&common, pin),
         Some(Command::Policy(command)) => policy::policy(&common, &command),
         Some(Command::Secret(secret)) => secret::secret(&common, secret),

@@ -157,7 +157,7 @@ fn describe(compared: &Comparison) -> String {
     }
     match &compared.changes {
         None => lines.push("too long to be kept: only the digests can be compared".to_owned()),
-        Some(changes) => lines.extend(changes.iter().flat_map(|change| change.lines())),
+        Some(changes) => lines.extend(changes.iter().flat_map(gateway::pins::diff::Change::lines)),
     }
     lines.join("\n") + "\n"
 }
@@ -305,7 +305,7 @@ fn about(titles: &[String]) -> String {
         .collect::<Vec<_>>()
         .join(" ");
     if titles.len() > NAMED_MAX {
-        text += &format!(" and {} more", titles.len() - NAMED_MAX);
+        text = format!("{text} and {} more", titles.len() - NAMED_MAX);
     }
     text
 }

@@ -54,7 +54,7 @@ pub enum PolicyCommand {
 pub struct Explain {
     /// Who calls.
     pub principal: String,
-    /// What: an upstream's alias, a dot, and its own name for it: files.read_text.
+    /// What: an upstream's alias, a dot, and its own name for it: `files.read_text`.
     pub entry: String,
     /// Arguments: one JSON object, `-` to read it from stdin, or name=value pairs.
     pub arguments: Vec<String>,

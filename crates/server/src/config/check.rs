@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::RoleName;
 use policy::config::{Complaints, duration, size};
 use policy::screen::{Screen, Settings as Screening};
-use policy::RoleName;
 use toml::Table;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -18,7 +18,8 @@ use url::Url;
 use super::layers::Origins;
 use super::limits::limits;
 use super::raw::{
-    Listen, Raw, RawFamily, RawHttp, RawLog, RawLogFormat, RawNames, RawPrefix, RawSeparator, Size, SizeOrOff, Span, SpanOrOff,
+    Listen, Raw, RawFamily, RawHttp, RawLog, RawLogFormat, RawNames, RawPrefix, RawSeparator, Size,
+    SizeOrOff, Span, SpanOrOff,
 };
 use super::secrets::Lookup;
 use super::servers::servers;

@@ -184,7 +184,7 @@ pub(super) fn limits(raw: &Raw, complaints: &mut Complaints) -> Option<gateway::
         &raw.quotas,
         complaints,
         |name, raw, complaints| {
-            if let Some(same) = raw_rule_named(name, &rules) {
+            if let Some(same) = raw_rule_named(name, rules.as_ref()) {
                 complaints.add(
                     format!("there is a rate limit `{same}` already"),
                     "name one of them otherwise: refusals and metrics tell limits apart by name",
@@ -232,8 +232,8 @@ fn each<R, T>(
     })
 }
 
-fn raw_rule_named<'n>(name: &'n str, rules: &Option<Vec<LimitRule>>) -> Option<&'n str> {
-    let mut rules = rules.iter().flatten();
+fn raw_rule_named<'n>(name: &'n str, rules: Option<&Vec<LimitRule>>) -> Option<&'n str> {
+    let mut rules = rules.into_iter().flatten();
     rules.any(|rule| rule.name.as_str() == name).then_some(name)
 }
 

@@ -493,7 +493,9 @@ async fn permit(
     match decision {
         Decision::Allow(_) => Ok(()),
         Decision::Ask(ask) => {
-            let agreed = gate.agree_to_act(asked.principal, &ask, name, &arguments).await;
+            let agreed = gate
+                .agree_to_act(asked.principal, &ask, name, &arguments)
+                .await;
             record.agreed(agreed.map_err(|rejection| Problem::of(&rejection))?);
             Ok(())
         }

@@ -169,11 +169,8 @@ async fn a_question_goes_from_one_end_to_the_other_and_its_answer_back() -> Resu
         for tool in ["s.ask_form", "far.s.ask_form"] {
             line.tell(&near, "local", &call(7, tool, &json!({})))
                 .await?;
-            let mut question = line.hear().await?.context("the conversation ended")?;
             // That the upstream has just become ready may be told as well.
-            while question["method"] == "notifications/tools/list_changed" {
-                question = line.hear().await?.context("the conversation ended")?;
-            }
+            let question = line.hear_but_lists().await?;
             assert_eq!(
                 question["method"], "elicitation/create",
                 "{tool}: {question}"

@@ -122,6 +122,10 @@ async fn three_gates_share_one_limit_and_each_goes_on_alone_without_redis() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a real call takes is what this is about"
+)]
 async fn a_redis_that_says_nothing_holds_up_no_call_for_long() -> Result<()> {
     let redis = Redis::start().await?;
     let world = World::of(&sharing(&redis, "")).await?;
@@ -255,11 +259,9 @@ async fn the_script_does_the_sums_of_memory_to_the_nanosecond() -> Result<()> {
             .map(|key| format!("{} {} {}", BUCKETS[*key].0, BUCKETS[*key].1, step.cost))
             .collect();
         let (count, keys, numbers) = (keys.len(), keys.join(" "), numbers.join(" "));
-        lines.push_str(&format!(
-            "EVALSHA {} {count} {keys} {numbers} {}\n",
-            sha.trim(),
-            step.at
-        ));
+        let sha = sha.trim();
+        let line = format!("EVALSHA {sha} {count} {keys} {numbers} {}\n", step.at);
+        lines.push_str(&line);
     }
     let told = cli(&redis, &[], &lines)?;
     let mut told = told.lines();

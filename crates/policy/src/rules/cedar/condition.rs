@@ -276,7 +276,8 @@ impl Needs {
                 if let Expr::Var(var) = &**of {
                     return match (var, attrs.first().as_str()) {
                         (Var::Context, words::ARGS) => {
-                            self.args.and(attrs.get(1).map(|name| name.as_str()));
+                            self.args
+                                .and(attrs.get(1).map(cedar_policy::pst::SmolStr::as_str));
                         }
                         (var, attr) => self.member(var, attr),
                     };

@@ -111,7 +111,9 @@ enum Hold {
 
 pub(super) fn list_approvals(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let consents = desk(asked)?;
-    let rows = consents.requests(asked.principal).map_err(problem)?;
+    let rows = consents
+        .requests(asked.principal)
+        .map_err(|error| problem(&error))?;
     let all = rows.into_iter().map(|row| approval(consents, row));
     Answer::ok(&page(all.collect(), asked.query, |one: &Approval| {
         one.id.clone()
@@ -121,7 +123,7 @@ pub(super) fn list_approvals(asked: &Asked<'_>) -> Result<Answer, Problem> {
 pub(super) fn show_approval(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let consents = desk(asked)?;
     let row = consents.request(asked.id, asked.principal);
-    Answer::ok(&approval(consents, row.map_err(problem)?))
+    Answer::ok(&approval(consents, row.map_err(|error| problem(&error))?))
 }
 
 pub(super) async fn answer(asked: &Asked<'_>) -> Result<Answer, Problem> {
@@ -129,7 +131,7 @@ pub(super) async fn answer(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let reply: Reply = asked.read()?;
     if let Word::Deny = reply.answer {
         let denied = consents.deny(asked.id, asked.principal).await;
-        denied.map_err(problem)?;
+        denied.map_err(|error| problem(&error))?;
         return show_approval(asked);
     }
     let hold = match (reply.hold, &reply.span) {
@@ -153,13 +155,15 @@ pub(super) async fn answer(asked: &Asked<'_>) -> Result<Answer, Problem> {
         any_arguments: reply.any_arguments,
     };
     let given = consents.approve(asked.id, asked.principal, yes).await;
-    given.map_err(problem)?;
+    given.map_err(|error| problem(&error))?;
     show_approval(asked)
 }
 
 pub(super) fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let consents = desk(asked)?;
-    let rows = consents.list(asked.principal).map_err(problem)?;
+    let rows = consents
+        .list(asked.principal)
+        .map_err(|error| problem(&error))?;
     let all = rows.into_iter().map(|row| consent(consents, row));
     Answer::ok(&page(all.collect(), asked.query, |one: &Consent| {
         one.id.clone()
@@ -169,13 +173,13 @@ pub(super) fn list(asked: &Asked<'_>) -> Result<Answer, Problem> {
 pub(super) fn show(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let consents = desk(asked)?;
     let row = consents.get(asked.id, asked.principal);
-    Answer::ok(&consent(consents, row.map_err(problem)?))
+    Answer::ok(&consent(consents, row.map_err(|error| problem(&error))?))
 }
 
 pub(super) async fn revoke(asked: &Asked<'_>) -> Result<Answer, Problem> {
     let consents = desk(asked)?;
     let revoked = consents.revoke(asked.id, asked.principal).await;
-    revoked.map_err(problem)?;
+    revoked.map_err(|error| problem(&error))?;
     Ok(Answer::nothing())
 }
 
@@ -246,8 +250,8 @@ fn consent(consents: &Consents, row: ConsentRow) -> Consent {
     }
 }
 
-fn problem(error: ConsentError) -> Problem {
-    let status = match &error {
+fn problem(error: &ConsentError) -> Problem {
+    let status = match error {
         ConsentError::Store(cause) => return Problem::ours(cause),
         ConsentError::Unknown(_) => StatusCode::NOT_FOUND,
         ConsentError::Over(_) => StatusCode::CONFLICT,
