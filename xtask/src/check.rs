@@ -65,6 +65,15 @@ pub(crate) fn test_matching(tree: &Tree, filter: &str) -> Result<()> {
     step("tests", || run(&mut tests(tree, "default", Some(filter))))
 }
 
+/// The tests that have a long form, in that form.
+pub(crate) fn soak(tree: &Tree) -> Result<()> {
+    step("set-up", || setup::setup(tree))?;
+    let mut command = tree.cargo();
+    command.args(["test", "--locked", "--release", "--package", "testkit"]);
+    command.args(["--test", "it", "crossing::"]);
+    step("long tests", || run(command.env("TESTKIT_LONG", "1")))
+}
+
 /// Everything, warnings as errors.
 pub(crate) fn ci(tree: &Tree) -> Result<()> {
     check(tree, Strictness::Strict)?;

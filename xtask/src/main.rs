@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask check | test | conformance | ci | bless | bench | readme | dev |
+//! The developer's commands: `cargo xtask check | test | soak | conformance | ci | bless | bench | readme | dev |
 //! setup`.
 //!
 //! Each step says what it runs and how long it took. What the tests need from outside is [`setup`]; what clippy
@@ -46,6 +46,8 @@ enum Command {
         /// A part of a test's name
         filter: Option<String>,
     },
+    /// The tests that have a long form, in that form, optimized: a hundred thousand calls of two hundred principals
+    Soak,
     /// What CI runs: check with warnings as errors, and every test
     Ci,
     /// Write the generated pages in docs/reference anew
@@ -88,6 +90,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
             Strictness::Strict => check::ci(&tree),
             Strictness::Lenient => check::test(&tree),
         },
+        Command::Soak => check::soak(&tree),
         Command::Ci => check::ci(&tree),
         Command::Bless => steps::step("generated pages", || tidy::pages::bless(&tree)),
         Command::Bench { quick } => bench::bench(&tree, *quick),

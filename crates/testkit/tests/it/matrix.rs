@@ -25,6 +25,7 @@ const NOWHERE: &str = "nowhere";
 /// All files of one kind of rule, in one gate.
 async fn run(kind: Kind) -> Result<()> {
     let mut scene = Scene::open().await?;
+    let mut faults = Vec::new();
     for &subject in Subject::ALL {
         let Some(page) = page::read(kind, subject)? else {
             continue;
@@ -41,17 +42,20 @@ async fn run(kind: Kind) -> Result<()> {
             scene.wait(ask)?;
             let subject = ask.subject.unwrap_or(subject);
             for (&caller, &expected) in &ask.expect {
-                let place = || format!("{place}: request {}, {}", number + 1, caller.word());
-                let seen = scene.ask(caller, subject, ask).await.with_context(place)?;
-                hold(&mut scene, caller, subject, ask, expected, &seen)
-                    .await
-                    .with_context(|| format!("{}: {seen:#?}", place()))?;
-                shown(&mut scene, caller, subject, ask, expected)
-                    .await
-                    .with_context(place)?;
+                let seen = scene.ask(caller, subject, ask).await?;
+                let held = hold(&mut scene, caller, subject, ask, expected, &seen).await;
+                let shown = shown(&mut scene, caller, subject, ask, expected).await;
+                // All of them, so that one run tells everything.
+                for error in [held, shown].into_iter().filter_map(Result::err) {
+                    let (number, who) = (number + 1, caller.word());
+                    faults.push(format!(
+                        "{place}: request {number}, {who}: {error:#}\n{seen:?}"
+                    ));
+                }
             }
         }
     }
+    ensure!(faults.is_empty(), "{}", faults.join("\n\n"));
     scene.close().await
 }
 
@@ -69,6 +73,18 @@ async fn hold(
     let decision = seen.decision.as_deref();
     match expected {
         Outcome::Unauthenticated => ensure!(seen.status == 401, "somebody is known"),
+        Outcome::NoServer => {
+            let other = Ask {
+                server: Some(NOWHERE.to_owned()),
+                ..ask.clone()
+            };
+            let there = scene.ask(caller, subject, &other).await?;
+            let words = |seen: &Seen| (seen.status, seen.answer["error"]["message"].clone());
+            ensure!(
+                seen.status == 404 && words(seen) == words(&there),
+                "the server shows"
+            );
+        }
         Outcome::Unknown | Outcome::Hidden => {
             let said = if expected == Outcome::Hidden {
                 "deny"
@@ -80,7 +96,9 @@ async fn hold(
             let other = nowhere(ask);
             let there = scene.ask(caller, subject, &other).await?;
             let words = |seen: &Seen, ask: &Ask| {
-                let mut text = seen.answer.to_string();
+                let mut answer = seen.answer.clone();
+                answer["error"]["data"]["call"] = Value::Null;
+                let mut text = answer.to_string();
                 for name in names(&ask.params) {
                     text = text.replace(name.as_str().unwrap_or_default(), "NAME");
                 }
@@ -93,7 +111,13 @@ async fn hold(
             );
         }
         Outcome::Refused => {
-            ensure!(matches!(decision, Some("deny" | "unseen")), "not decided");
+            // Who has no rule for any of the admin API is refused before one is looked for.
+            let is_decided = match decision {
+                Some("deny" | "unseen") => true,
+                Some("allow" | "ask") => false,
+                _ => is_admin,
+            };
+            ensure!(is_decided, "not decided");
             let is_refused = if is_admin {
                 seen.status == 403
             } else {
@@ -103,11 +127,10 @@ async fn hold(
         }
         Outcome::Asked => {
             ensure!(decision == Some("ask"), "nobody is asked");
-            let is_asked = if is_admin {
-                seen.status == 403
-            } else {
-                // A model is told, where it reads the answer.
-                code == Some(UNCONSENTED) || seen.answer["result"]["isError"] == true
+            let is_asked = match subject {
+                Subject::Admin => seen.status == 403,
+                Subject::Tool => text(seen).is_some_and(|text| text.contains("agree first")),
+                _ => code == Some(UNCONSENTED),
             };
             ensure!(is_asked, "not put off");
         }
@@ -141,7 +164,7 @@ async fn shown(
     expected: Outcome,
 ) -> Result<()> {
     let may_see = match expected {
-        Outcome::Unauthenticated => return Ok(()),
+        Outcome::Unauthenticated | Outcome::NoServer => return Ok(()),
         Outcome::Unknown | Outcome::Hidden => false,
         Outcome::Refused | Outcome::Asked | Outcome::Answered => true,
     };
@@ -165,6 +188,13 @@ async fn shown(
         "`{name}` is listed: {is_shown}, in {listed:?}"
     );
     Ok(())
+}
+
+/// What a tool's own failure says.
+fn text(seen: &Seen) -> Option<&str> {
+    let result = &seen.answer["result"];
+    let text = result["content"][0]["text"].as_str();
+    text.filter(|_| result["isError"] == true)
 }
 
 /// The members by which a request says what it is about.

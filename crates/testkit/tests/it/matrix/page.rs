@@ -59,6 +59,8 @@ fn client() -> String {
 pub(super) enum Outcome {
     /// 401.
     Unauthenticated,
+    /// As if there were no such virtual server: it has nothing for the caller.
+    NoServer,
     /// As if there were no such thing: no rule speaks of it.
     Unknown,
     /// As if there were no such thing, because a rule denies it.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use store::Recorded;
 use tempfile::TempDir;
 use testkit::mcp::{headers, initialize, modern, notification, request};
-use testkit::world::{Reply, World};
+use testkit::world::{Reply, World, until};
 use toml::Table;
 
 use super::cells::{Caller, Subject};
@@ -197,6 +197,17 @@ impl Scene {
         let bytes = self.bytes("DELETE", caller, ask, &headers, b"")?;
         let exchange = self.world.send_raw(&bytes).await?;
         self.world.whole(exchange).await?;
+        // One that lived on would be asked for no second time.
+        until("no subscription is left", async || {
+            let mut open = 0;
+            for alias in UPSTREAMS {
+                let text = fs::read_to_string(kept(&self.folder, alias))?;
+                open += text.matches("\"resources/subscribe\"").count();
+                open -= text.matches("\"resources/unsubscribe\"").count();
+            }
+            Ok(open == 0)
+        })
+        .await?;
         Ok(reply)
     }
 
@@ -242,6 +253,8 @@ impl Scene {
             (_, Some(said)) => {
                 let mut said = said.clone();
                 said.insert("sub".to_owned(), caller.word().into());
+                let scopes = "mcp:tools mcp:prompts mcp:resources mcp:admin";
+                said.insert("scope".to_owned(), scopes.into());
                 let resource = format!("{}/mcp", self.world.gate().auth().site().base());
                 let text = claims(&resource, &Value::Object(said));
                 let header = json!({ "alg": "ES256", "typ": "at+jwt" });
@@ -266,7 +279,7 @@ impl Scene {
         let body = exchange.body().await?;
         self.world.owe(1);
         let answer = serde_json::from_slice(&body).unwrap_or_default();
-        self.seen("admin/", exchange.status, answer).await
+        self.seen("", exchange.status, answer).await
     }
 
     async fn seen(&mut self, method: &str, status: u16, answer: Value) -> Result<Seen> {
@@ -303,7 +316,10 @@ impl Scene {
                 let method = message["method"].as_str().unwrap_or_default();
                 let is_call = !method.ends_with("/list")
                     && !method.starts_with("notifications/")
-                    && !matches!(method, "" | "initialize" | "ping" | "resources/unsubscribe");
+                    && !matches!(
+                        method,
+                        "" | "initialize" | "server/discover" | "ping" | "resources/unsubscribe"
+                    );
                 reached.extend(is_call.then(|| method.to_owned()));
             }
         }
@@ -337,6 +353,7 @@ auth.loopback = "off"
 auth.issuers.corp = {{ url = "https://corp.example", keys = [{key:?}], claims = ["team"] }}
 limits.tool_call = {{ max = 1000000, per = "1s" }}
 limits.resource_access = {{ max = 1000000, per = "1s" }}
+consent = {{ open_max = 1000, per_hour = 10000 }}
 "#
     ))?;
     let mut upstreams = Table::new();
