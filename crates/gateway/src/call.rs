@@ -19,8 +19,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use policy::screen::{Found, Screen};
-use policy::{Ask, Facts, Principal, ServerName};
-use serde_json::Value;
+use policy::{Ask, Decision, Facts, Principal, ServerName, Verb};
+use serde_json::{Map, Value};
 use upstream::{Caller, Events};
 use wire::method::Subject;
 use wire::{Method, Params, Request, Revision};
@@ -176,25 +176,25 @@ pub(crate) async fn run(
     record: &mut CallRecord,
 ) -> Result<Yield, Rejection> {
     let desk = means.desk;
-    let meant = match search::meant(asked, view)? {
-        Meant::Itself => None,
-        Meant::Call(call) => Some(call),
-        Meant::Told(told) => return Ok(told),
+    let meant = match search::meant(asked, view) {
+        Ok(Meant::Itself) => None,
+        Ok(Meant::Call(call)) => Some(call),
+        Ok(Meant::Told(told)) => {
+            limit::count(asked, view, means, record).await?;
+            return Ok(told);
+        }
+        Err(rejection) => return Err(limit::refused(asked, view, means, record, rejection).await),
     };
     let asked = meant.as_deref().unwrap_or(asked);
-    let method = resolve::find_method(asked, view)?;
-    let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
-    resolve::within_scope(asked, method, params)?;
-    if method.name.starts_with("tasks/") {
-        // Who has tasks may still be on its way; a task that is not found is looked for again then.
-        let are_offered = view.catalog.tasks || view.catalog.is_settling;
-        tasks::may_ask(asked.revision, &asked.caller, are_offered, method.name)?;
-    }
+    let (method, params) = match understand(asked, view) {
+        Ok(understood) => understood,
+        Err(rejection) => return Err(limit::refused(asked, view, means, record, rejection).await),
+    };
     if method.subject == Subject::Gate && method.name != wire::method::PING.name {
-        limit::count(asked, method, view, means, record).await?;
+        limit::count(asked, view, means, record).await?;
     }
     if method.name == wire::method::TASKS_LIST.name {
-        return Box::pin(desk.list_tasks(asked, params, view))
+        return Box::pin(desk.list_tasks(asked, params, view, means))
             .await
             .map(result);
     }
@@ -202,15 +202,18 @@ pub(crate) async fn run(
         return lists::answer(asked, method, params, view, &desk.seal).map(result);
     }
     if let Some(whole) = resolve::kept(asked, method, params, desk, record) {
-        limit::count(asked, method, view, means, record).await?;
+        limit::count(asked, view, means, record).await?;
         return Ok(result(whole));
     }
     if search::is_one(method, params, view) {
-        limit::count(asked, method, view, means, record).await?;
+        limit::count(asked, view, means, record).await?;
         return search::answer(asked, method, params, view, record);
     }
-    let mut call = resolve::resolve(asked, method, params, view, desk, record)?;
-    let permit = limit::limit(&call, view, means, record).await?;
+    let mut call = match resolve::resolve(asked, method, params, view, desk, record) {
+        Ok(call) => call,
+        Err(rejection) => return Err(limit::refused(asked, view, means, record, rejection).await),
+    };
+    limit::limit(&call, view, means, record).await?;
     if let Some(told) = validate::validate(&mut call, view, means, record).await? {
         return Ok(told);
     }
@@ -221,6 +224,8 @@ pub(crate) async fn run(
         Consented::Yes(authorized) => authorized,
         Consented::Told(told) => return Ok(told),
     };
+    // Not before: whoever makes a person think would keep others from the places in flight.
+    let permit = limit::admit(&authorized.call, view, means).await?;
     flow::note(&authorized, view, means, record);
     let now = record.opened();
     let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);
@@ -231,6 +236,40 @@ pub(crate) async fn run(
     validate::result(&authorized.call, &answer, view, means).await?;
     let screened = screen::screen(&authorized, answer, view, record)?;
     Ok(screen::shorten(screened, &authorized, view, desk, now))
+}
+
+/// The method and the parameters, if the sender's era has it, and its credential is good for it.
+fn understand<'a>(
+    asked: &'a Asked,
+    view: &View,
+) -> Result<(&'static Method, &'a Params), Rejection> {
+    let method = resolve::find_method(asked, view)?;
+    let params = asked.request.read_params().map_err(Rejection::NotMcp)?;
+    resolve::within_scope(asked, method, params)?;
+    if method.name.starts_with("tasks/") {
+        // Who has tasks may still be on its way; a task that is not found is looked for again then.
+        let are_offered = view.catalog.tasks || view.catalog.is_settling;
+        tasks::may_ask(asked.revision, &asked.caller, are_offered, method.name)?;
+    }
+    Ok((method, params))
+}
+
+/// Whether a principal may look after a task of this tool: the rules say so, or a person agreed to what it came of.
+pub(crate) fn may_follow(
+    asked: &Asked,
+    task: &str,
+    entry: &Entry,
+    view: &View,
+    means: &Means<'_>,
+) -> bool {
+    // Such requests have no arguments; rules that speak of them are asked as for the request itself.
+    let arguments = Value::Object(Map::new());
+    let (name, facts) = (&entry.item.key, asked.facts(Some(&arguments)));
+    match authorize::decide(&asked.principal, Verb::Task, entry, name, &facts, view) {
+        Decision::Allow(_) => true,
+        Decision::Ask(_) => means.consents.origin(task).is_some(),
+        Decision::Deny(_) | Decision::Unseen => false,
+    }
 }
 
 fn result(text: Bytes) -> Yield {

@@ -91,7 +91,7 @@ pub struct Gate {
     pub(crate) parts: Parts,
     views: ArcSwap<Views>,
     audit: AuditLog,
-    counters: Counters,
+    pub(crate) counters: Counters,
     pub(crate) desk: Desk,
     pub(crate) consents: Consents,
     flows: Flows,

@@ -2,17 +2,18 @@
 //!
 //! Rates are counted where gates may share them ([`store::shared`]), quotas in the database ([`quotas`]), places here
 //! ([`places`]). Which counters a call is counted in says [`policy::Selector`]. Within each of the three a call is
-//! counted in all or in none. Quotas are asked first, because what they took can be given back: a call that the rates or
-//! a later stage refuse uses up no quota. A rate counts what was tried. All counters outlive a reload: a new config does
-//! not hand out a fresh allowance.
+//! counted in all or in none. A rate counts what was tried, so it comes first; quotas and places are for calls that are
+//! about to leave: what a stage before refuses, or a person thinks about, uses up neither. All counters outlive a reload:
+//! a new config does not hand out a fresh allowance.
 
 mod places;
 mod quotas;
+mod watching;
 
 use std::sync::Arc;
 
 use observe::Metrics;
-use policy::{Bucket, Clock, Counted, Instant, PrincipalId};
+use policy::{Bucket, Clock, Counted, Instant, PrincipalId, UpstreamId};
 use serde_json::{Value, json};
 use store::Store;
 use store::shared::{Shared, Take, TakeError, Taking};
@@ -25,7 +26,10 @@ use crate::settings::Limits;
 use places::{Ending, Places};
 use quotas::{Charge, FLUSH_EVERY, Ledger};
 
+use watching::Watching;
+
 pub(crate) use places::Place;
+pub(crate) use watching::Watched;
 
 /// All counters of a gate.
 #[derive(Debug)]
@@ -33,10 +37,11 @@ pub(crate) struct Counters {
     shared: Arc<dyn Shared>,
     ledger: Arc<Ledger>,
     places: Arc<Places>,
+    watching: Arc<Watching>,
     clock: Arc<dyn Clock>,
 }
 
-/// A call that was counted and has its place, which is free again when this is dropped.
+/// A call that was charged and has its place, which is free again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     place: Place,
@@ -54,6 +59,7 @@ impl Counters {
             shared,
             ledger: Ledger::new(store),
             places: Places::new(limits, Arc::clone(&clock)),
+            watching: Arc::default(),
             clock,
         }
     }
@@ -63,19 +69,16 @@ impl Counters {
         self.places.resize(limits);
     }
 
-    /// Counts a call that goes to an upstream, and finds it a place. `bytes` are the request's.
+    /// Charges a call that goes to an upstream, and finds it a place. `bytes` are the request's.
     pub(crate) async fn admit(
         &self,
         limits: &Limits,
         counted: &Counted<'_>,
-        key: Option<LimitKey>,
         bytes: usize,
-        now: Instant,
     ) -> Result<Permit, Rejection> {
         let charge = self
             .ledger
             .charge(limits, counted, bytes, self.clock.wall())?;
-        self.count(limits, counted, key, now).await?;
         let upstream = counted.entry.map(|entry| entry.upstream);
         let place = self.places.enter(&counted.principal.id, upstream).await?;
         Ok(Permit { place, charge })
@@ -129,6 +132,11 @@ impl Counters {
     /// A place for something of a principal's that has upstreams asked.
     pub(crate) async fn enter(&self, principal: &PrincipalId) -> Result<Place, Rejection> {
         self.places.enter(principal, None).await
+    }
+
+    /// Counts one more resource that a principal watches, until what is returned is dropped; `None` if that is too many.
+    pub(crate) fn watch(&self, principal: &PrincipalId, upstream: &UpstreamId) -> Option<Watched> {
+        self.watching.enter(principal, upstream)
     }
 
     /// What has to be done beside calls, until `stop`.

@@ -1,7 +1,9 @@
-//! Whether the call is one too many: rate limits, quotas, and a place among the calls in flight.
+//! Whether the call is one too many: rate limits, and later quotas and a place among the calls in flight.
+
+use std::borrow::Cow;
 
 use policy::{Counted, CountedEntry};
-use wire::Method;
+use wire::MethodName;
 use wire::method::Subject;
 
 use super::authorize::subject_name;
@@ -10,43 +12,66 @@ use crate::limits::Permit;
 use crate::record::CallRecord;
 use crate::{Rejection, uri};
 
-/// Counts the call, and waits for a place if that need not be long; the permit goes back when dropped.
+/// Counts the call against the rate limits that speak of it.
 pub(super) async fn limit(
     call: &Call<'_>,
     view: &View,
     means: &Means<'_>,
     record: &CallRecord,
+) -> Result<(), Rejection> {
+    let names = names(call);
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let counted = counted(call, view, &names);
+    let (limits, key) = (&view.settings.limits, call.method.limit);
+    means
+        .counters
+        .count(limits, &counted, key, record.opened())
+        .await
+}
+
+/// Charges the call to its quotas, and waits for a place if that need not be long; both go back when the permit is
+/// dropped.
+pub(super) async fn admit(
+    call: &Call<'_>,
+    view: &View,
+    means: &Means<'_>,
 ) -> Result<Permit, Rejection> {
+    let names = names(call);
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let counted = counted(call, view, &names);
+    let bytes = call.asked.request.bytes().len();
+    means
+        .counters
+        .admit(&view.settings.limits, &counted, bytes)
+        .await
+}
+
+/// What its subject is called, in every reading.
+fn names<'c>(call: &'c Call<'_>) -> Vec<Cow<'c, str>> {
     let name = subject_name(call.method, &call.params, &call.entry);
+    let mut names = vec![Cow::Borrowed(name)];
     // `%73ecret` is `secret` to whoever opens it, so it is counted as that too.
-    let readings = match call.method.subject {
-        Subject::Resource if name.contains('%') => uri::readings(name),
-        _ => Vec::new(),
-    };
-    let names: Vec<&str> = std::iter::once(name)
-        .chain(readings.iter().map(String::as_str))
-        .collect();
-    let counted = Counted {
+    if call.method.subject == Subject::Resource && name.contains('%') {
+        names.extend(uri::readings(name).into_iter().map(Cow::Owned));
+    }
+    names
+}
+
+fn counted<'c>(call: &'c Call<'_>, view: &'c View, names: &'c [&'c str]) -> Counted<'c> {
+    Counted {
         principal: &call.asked.principal,
         entry: Some(CountedEntry {
             upstream: call.entry.link.id(),
             key: &call.entry.item.key,
-            names: &names,
+            names,
         }),
         server: view.server.as_ref(),
-    };
-    let (limits, key) = (&view.settings.limits, call.method.limit);
-    let bytes = call.asked.request.bytes().len();
-    means
-        .counters
-        .admit(limits, &counted, key, bytes, record.opened())
-        .await
+    }
 }
 
 /// Counts a request that the gate answers by itself, and that needs no place.
 pub(super) async fn count(
     asked: &Asked,
-    method: &Method,
     view: &View,
     means: &Means<'_>,
     record: &CallRecord,
@@ -56,9 +81,26 @@ pub(super) async fn count(
         entry: None,
         server: view.server.as_ref(),
     };
-    let (limits, key) = (&view.settings.limits, method.limit);
+    let key = match &asked.request.method {
+        MethodName::Known(method) => method.limit,
+        MethodName::Unknown(_) => None,
+    };
     means
         .counters
-        .count(limits, &counted, key, record.opened())
+        .count(&view.settings.limits, &counted, key, record.opened())
         .await
+}
+
+/// Counts a request that is refused before it is known what it is about: guessing names is not free.
+pub(super) async fn refused(
+    asked: &Asked,
+    view: &View,
+    means: &Means<'_>,
+    record: &CallRecord,
+    rejection: Rejection,
+) -> Rejection {
+    match count(asked, view, means, record).await {
+        Ok(()) => rejection,
+        Err(too_many) => too_many,
+    }
 }

@@ -10,20 +10,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use policy::{Principal, ServerName};
+use parking_lot::Mutex;
+use policy::{Counted, CountedEntry, Principal, Scope, Scopes, ServerName};
 use store::Outcome;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Sleep, sleep};
-use upstream::{Notice, Told, Update};
-use wire::method::{self, notification};
+use upstream::{Notice, Told};
+use wire::method::{self, LimitKey, notification};
 use wire::{Revision, encode, json, meta};
 
-use crate::call::{Asked, is_asked_about, readable};
+use crate::call::{Asked, View, is_asked_about, readable};
 use crate::gate::{Reply, unrecorded};
+use crate::limits::Watched;
 use crate::record::Opening;
 use crate::session::Session;
 use crate::subscriptions::{SUBSCRIPTIONS_MAX, Subscriptions};
-use crate::{Gate, Rejection};
+use crate::{Gate, Rejection, screening, uri};
 
 /// Changes of lists are told at once, and then not again for so long: a storm of them is a few.
 const LISTS_PAUSE: Duration = Duration::from_millis(500);
@@ -41,6 +43,8 @@ pub(crate) struct Listener {
     told: broadcast::Receiver<Told>,
     waiting: VecDeque<Bytes>,
     is_over: bool,
+    /// What it watches, among all that is watched.
+    watched: Vec<Watched>,
 }
 
 /// Whose ear it is.
@@ -97,10 +101,14 @@ impl Listener {
     }
 
     async fn of_request(gate: &Gate, asked: &Asked) -> Result<Self, Rejection> {
-        let filter = Filter::read(&asked.request.params())?;
+        let view = gate.view_of(asked.server.as_ref());
+        let view = view.ok_or(Rejection::UnknownServer)?;
+        count(gate, asked, None, &view).await?;
+        let filter = Filter::read(&asked.request.params())?.within(asked.principal.scopes)?;
         // Before the rest: a change meanwhile is one to tell of.
         let lists = Lists::new(gate, asked.server.clone(), filter.lists);
         let subscriptions = Box::new(Subscriptions::default());
+        let watched = Mutex::new(Vec::new());
         if !filter.uris.is_empty() {
             let _place = gate.enter(&asked.principal.id).await?;
             gate.settle().await;
@@ -117,7 +125,24 @@ impl Listener {
                     if is_asked_about(who, entry, uri, &facts, &view) {
                         return;
                     }
-                    if let Err(error) = subscriptions.add(&entry.link, uri).await {
+                    // As if each were asked for by itself; what is one too many is not honoured.
+                    let (link, readings) = (&entry.link, uri::readings(uri));
+                    let names: Vec<&str> = std::iter::once(uri.as_str())
+                        .chain(readings.iter().map(String::as_str))
+                        .collect();
+                    let counted = CountedEntry {
+                        upstream: link.id(),
+                        key: &entry.item.key,
+                        names: &names,
+                    };
+                    if count(gate, asked, Some(counted), &view).await.is_err() {
+                        return;
+                    }
+                    let Some(one) = gate.counters.watch(&who.id, link.id()) else {
+                        return;
+                    };
+                    watched.lock().push(one);
+                    if let Err(error) = subscriptions.add(link, uri).await {
                         tracing::debug!(%error, "a subscription is not honoured");
                     }
                 })
@@ -126,6 +151,7 @@ impl Listener {
         let is_deaf = filter.lists == [false; 3] && subscriptions.uris().is_empty();
         let whose = Whose::Listen(asked.request.id().to_owned(), subscriptions);
         let mut listener = Self::new(gate, &asked.principal, whose, lists);
+        listener.watched = watched.into_inner();
         listener.waiting.extend(listener.acknowledged());
         if is_deaf {
             listener.end();
@@ -142,6 +168,7 @@ impl Listener {
             told: gate.told(),
             waiting: VecDeque::new(),
             is_over: false,
+            watched: Vec::new(),
         }
     }
 
@@ -160,12 +187,15 @@ impl Listener {
                     self.waiting.extend(names.iter().map(|name| message(name, &params)));
                 }
                 update = self.whose.subscriptions().next(gate, &self.principal, self.server.as_ref()) => {
-                    let params = self.whose.updated(&update);
-                    self.waiting.push_back(message(notification::RESOURCE_UPDATED, &params));
+                    let params = screened(gate, self.server.as_ref(), update.params);
+                    let params = params.map(|params| self.whose.updated(&params));
+                    let told = params.map(|params| message(notification::RESOURCE_UPDATED, &params));
+                    self.waiting.extend(told);
                 }
                 notice = self.whose.told(&mut self.told, gate) => {
-                    let message = encode::notification(&notice.method, &notice.params);
-                    self.waiting.push_back(message.into());
+                    let params = screened(gate, self.server.as_ref(), notice.params);
+                    let told = params.map(|params| encode::notification(&notice.method, &params));
+                    self.waiting.extend(told.map(Bytes::from));
                 }
             }
         }
@@ -198,6 +228,35 @@ impl Listener {
         let honoured = json::object(lists.chain(resources));
         let params = self.whose.tagged(&[("notifications", &honoured)]);
         Some(message(notification::ACKNOWLEDGED, &params))
+    }
+}
+
+/// Counts a listener, or one resource that it watches, as the use of a resource.
+async fn count(
+    gate: &Gate,
+    asked: &Asked,
+    entry: Option<CountedEntry<'_>>,
+    view: &View,
+) -> Result<(), Rejection> {
+    let counted = Counted {
+        principal: &asked.principal,
+        entry,
+        server: view.server.as_ref(),
+    };
+    let (limits, key) = (&view.settings.limits, Some(LimitKey::ResourceAccess));
+    let now = gate.parts.clock.now();
+    gate.counters.count(limits, &counted, key, now).await
+}
+
+/// What is left of what an upstream tells; `None`: nobody may hear of it.
+fn screened(gate: &Gate, server: Option<&ServerName>, params: Bytes) -> Option<Bytes> {
+    let view = gate.view_of(server)?;
+    match screening::result(view.screen(), params) {
+        Ok((params, _found)) => Some(params),
+        Err(refusal) => {
+            tracing::debug!(%refusal, "a notification is left out: screening refuses it");
+            None
+        }
     }
 }
 
@@ -235,9 +294,9 @@ impl Whose {
         (!all.is_empty()).then(|| json::object(all))
     }
 
-    /// The parameters of an update, everything but the tag as the upstream wrote it.
-    fn updated(&self, update: &Update) -> String {
-        let members = json::members(&update.params).unwrap_or_default();
+    /// The parameters of an update with our tag, everything else as it stands.
+    fn updated(&self, params: &[u8]) -> String {
+        let members = json::members(params).unwrap_or_default();
         let meta = members.iter().find(|(name, _)| name == "_meta");
         let tag = self.tag(meta.map_or("{}", |(_, raw)| raw.get()));
         let others = members
@@ -288,6 +347,9 @@ const LISTS: [(&str, &str); 3] = [
     ("resourcesListChanged", notification::RESOURCES_CHANGED),
 ];
 
+/// What a credential must be good for to hear of each of them.
+const LIST_SCOPES: [Scope; 3] = [Scope::Tools, Scope::Prompts, Scope::Resources];
+
 /// What a `subscriptions/listen` asks for.
 struct Filter {
     lists: [bool; 3],
@@ -306,7 +368,7 @@ impl Filter {
             let found = members.iter().find(|(key, _)| key == name);
             found.map(|(_, raw)| raw.get())
         };
-        let uris: Vec<String> = match find("resourceSubscriptions") {
+        let mut uris: Vec<String> = match find("resourceSubscriptions") {
             None => Vec::new(),
             Some(raw) => serde_json::from_str(raw)
                 .map_err(|_other| bad("names resources by an array of their URIs"))?,
@@ -316,10 +378,31 @@ impl Filter {
                 "names more than {SUBSCRIPTIONS_MAX} resources"
             )));
         }
+        uris.sort_unstable();
+        uris.dedup();
         Ok(Self {
             lists: LISTS.map(|(name, _)| find(name) == Some("true")),
             uris,
         })
+    }
+
+    /// What of it the credential is good for. Lists beyond it are not honoured; resources are refused, and so is what
+    /// leaves nothing.
+    fn within(self, held: Scopes) -> Result<Self, Rejection> {
+        let unscoped = |needed: Scopes| Err(Rejection::Unscoped { needed, held });
+        if !self.uris.is_empty() && !held.contains(Scope::Resources) {
+            return unscoped(Scope::Resources.into());
+        }
+        let wanted = LIST_SCOPES.into_iter().zip(self.lists);
+        let needed: Scopes = wanted
+            .filter_map(|(scope, is_wanted)| is_wanted.then_some(scope))
+            .collect();
+        let lists: [bool; 3] =
+            std::array::from_fn(|at| self.lists[at] && held.contains(LIST_SCOPES[at]));
+        if self.uris.is_empty() && self.lists != [false; 3] && lists == [false; 3] {
+            return unscoped(needed);
+        }
+        Ok(Self { lists, ..self })
     }
 }
 

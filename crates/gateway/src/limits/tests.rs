@@ -107,7 +107,12 @@ impl Gate {
         };
         let key = Some(LimitKey::ToolCall);
         let now = self.counters.clock.now();
-        let admitted = self.counters.admit(&self.limits, &counted, key, 10, now);
+        let admitted = async {
+            self.counters
+                .count(&self.limits, &counted, key, now)
+                .await?;
+            self.counters.admit(&self.limits, &counted, 10).await
+        };
         admitted.await.map_err(|rejection| match rejection {
             Rejection::TooMany { limit, .. } => limit.to_string(),
             other => other.to_string(),

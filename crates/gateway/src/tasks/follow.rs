@@ -14,9 +14,9 @@ use wire::{Abilities, Era, Outcome, Params, code, json};
 use super::Task;
 use super::form::{Seen, Status, related, renamed, renamed_error};
 use super::run::Course;
-use crate::Rejection;
-use crate::call::{Asked, View, may_see};
+use crate::call::{Asked, Means, View, may_follow};
 use crate::exchange::{Desk, Exchange};
+use crate::{Rejection, screening};
 
 /// Tasks in one page of `tasks/list`: each is looked at anew.
 const PAGE: usize = 32;
@@ -75,6 +75,7 @@ impl Desk {
         asked: &Asked,
         params: &Params,
         view: &View,
+        means: &Means<'_>,
     ) -> Result<Bytes, Rejection> {
         let mut known = self.tasks.listed_of(&asked.principal.id);
         if let Some(cursor) = &params.cursor {
@@ -83,16 +84,11 @@ impl Desk {
         }
         let has_more = known.len() > PAGE;
         known.truncate(PAGE);
+        let _place = means.counters.enter(&asked.principal.id).await?;
         let deadline = view.settings.catalog.list_deadline;
         let looks = known.iter().map(async |(id, task)| {
             let entry = view.catalog.tools.served(&task.upstream, &task.tool)?;
-            if !may_see(
-                &asked.principal,
-                entry,
-                &entry.item.key,
-                &asked.facts(None),
-                view,
-            ) {
+            if entry.withheld.is_some() || !may_follow(asked, id, entry, view, means) {
                 return None;
             }
             let mut caller = asked.caller.clone();
@@ -104,7 +100,11 @@ impl Desk {
                 events: None,
             };
             match tokio::time::timeout(deadline, course.look()).await {
-                Ok(Ok(Ok(seen))) => Some(seen.legacy(id)),
+                Ok(Ok(Ok(seen))) => {
+                    let told = screening::result(view.screen(), seen.legacy(id).into());
+                    told.ok()
+                        .and_then(|(told, _found)| String::from_utf8(told.into()).ok())
+                }
                 Ok(Ok(Err(_unknown))) => {
                     self.tasks.unlist(id);
                     None

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_util::stream::unfold;
+use policy::PrincipalId;
 use tokio::sync::mpsc;
 use upstream::{Event, Logs};
 use wire::header as mcp;
@@ -83,17 +84,27 @@ impl Gate {
 
     /// A stream of what `subscriptions/listen` asks for.
     async fn listen(self: &Arc<Self>, asked: Asked) -> HttpReply {
+        let principal = &asked.principal;
+        let seat = match Seat::take(self, &principal.id) {
+            Ok(seat) => seat,
+            Err(rejection) => {
+                let refused =
+                    self.refuse_request(principal, &asked.request, asked.revision, &rejection);
+                return HttpReply::whole(refused.await);
+            }
+        };
         let listener = match self.open_listener(&asked).await {
             Ok(listener) => listener,
             Err(reply) => return HttpReply::whole(reply),
         };
-        let state = (Arc::clone(self), listener, false);
+        let state = (seat, listener, false);
         HttpReply::events(unfold(
             state,
-            |(gate, mut listener, mut is_over)| async move {
+            |(seat, mut listener, mut is_over)| async move {
+                let gate = &seat.gate;
                 let message = loop {
                     tokio::select! {
-                        message = listener.next(&gate) => break message.map(|message| sse::message(&message)),
+                        message = listener.next(gate) => break message.map(|message| sse::message(&message)),
                         () = gate.draining.cancelled(), if !is_over => {
                             is_over = true;
                             listener.end();
@@ -101,9 +112,33 @@ impl Gate {
                         () = tokio::time::sleep(KEEP_ALIVE_EVERY) => break Some(Bytes::from_static(sse::KEEP_ALIVE)),
                     }
                 };
-                Some((message?, (gate, listener, is_over)))
+                Some((message?, (seat, listener, is_over)))
             },
         ))
+    }
+}
+
+/// The place among the sessions of a stream that lasts as long as its client wants; given back when dropped.
+struct Seat {
+    gate: Arc<Gate>,
+    principal: PrincipalId,
+}
+
+impl Seat {
+    fn take(gate: &Arc<Gate>, principal: &PrincipalId) -> Result<Self, Rejection> {
+        let settings = &gate.view().settings.sessions;
+        let now = gate.parts.clock.now();
+        gate.sessions.seat(settings, now, principal)?;
+        Ok(Self {
+            gate: Arc::clone(gate),
+            principal: principal.clone(),
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.gate.sessions.leave(&self.principal);
     }
 }
 
