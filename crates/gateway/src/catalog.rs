@@ -205,7 +205,7 @@ impl Section {
     }
 
     /// The first template that `uri` fits and that somebody `may` see, as [`pick`](Self::pick). None does if it is longer
-    /// than a URI is, or climbs: rules speak of the URI as it is written, and `docs/../secret` is in `secret` for whoever
+    /// than a URI is, or wanders: rules speak of the URI as it is written, and `docs/../secret` is in `secret` for whoever
     /// opens it.
     fn matching(
         &self,
@@ -213,7 +213,7 @@ impl Section {
         leads: impl Fn(&Entry) -> bool,
         may: impl Fn(&Entry) -> bool,
     ) -> Option<&Arc<Entry>> {
-        if uri.len() > URI_MAX || uri::climbs(uri) {
+        if uri.len() > URI_MAX || uri::wanders(uri) {
             return None;
         }
         let fits = |entry: &&Arc<Entry>| {

@@ -88,7 +88,7 @@ impl Subscriptions {
                 continue;
             };
             let (upstream, uri, facts) = (&update.upstream, &update.uri, gate.facts(""));
-            if !uri::climbs(uri)
+            if !uri::wanders(uri)
                 && view.catalog.tells_of(upstream, uri)
                 && may_read(principal, upstream, uri, &facts, &view)
             {

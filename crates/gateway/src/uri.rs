@@ -16,14 +16,36 @@ pub(crate) fn readings(uri: &str) -> Vec<String> {
     out
 }
 
-/// Whether a URI has a `..` among its segments, in any reading.
-pub(crate) fn climbs(uri: &str) -> bool {
-    let has_step = |reading: &str| {
-        reading
-            .split(['/', '\\', '?', '#', ':'])
-            .any(|segment| segment == "..")
+/// Whether a URI can be another for whoever resolves it, in any reading: it has `.` or `..` among its segments, or an empty
+/// one between others, or signs that many leave out before they look. Rules speak of URIs as they are written.
+pub(crate) fn wanders(uri: &str) -> bool {
+    let strays = |reading: &str| has_dots(reading) || has_gap(reading);
+    uri.contains(char::is_control) || strays(uri) || readings(uri).iter().any(|one| strays(one))
+}
+
+fn has_dots(reading: &str) -> bool {
+    reading
+        .split(['/', '\\', '?', '#', ':'])
+        .any(|segment| matches!(segment, "." | ".."))
+}
+
+/// Whether there is an empty segment behind the authority that is not the last. A URL of the web within the path is none.
+fn has_gap(reading: &str) -> bool {
+    let reading = reading.replace('\\', "/");
+    let hier = reading.split_once(':').map_or(&*reading, |(_, rest)| rest);
+    let hier = hier.split(['?', '#']).next().unwrap_or_default();
+    let path = match hier.strip_prefix("//") {
+        Some(rest) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => hier.strip_prefix('/').unwrap_or(hier),
     };
-    has_step(uri) || readings(uri).iter().any(|reading| has_step(reading))
+    let segments: Vec<&str> = path.split('/').collect();
+    let (_, inner) = segments.split_last().unwrap_or((&"", &[]));
+    let mut before = "";
+    inner.iter().any(|segment| {
+        let is_gap = segment.is_empty() && !matches!(before, "http:" | "https:");
+        before = segment;
+        is_gap
+    })
 }
 
 /// The text with its `%XX` decoded; `None` if it has none.
@@ -56,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uri_that_climbs_is_known_however_it_is_spelt() {
+    fn a_uri_that_wanders_is_known_however_it_is_spelt() {
         for uri in [
             "file:///docs/../secret",
             "file:///docs/%2e%2E/secret",
@@ -64,8 +86,19 @@ mod tests {
             "file:///docs/%252e%252e/secret",
             "file:..\\secret",
             "x://..",
+            "file:///srv/./secret/x",
+            "file:///srv/%2e/secret/x",
+            "file:///srv//secret/x",
+            "file:////srv/secret/x",
+            "file:///srv/%2Fsecret/x",
+            "file:///srv/%252fsecret/x",
+            "file:///srv/\\secret/x",
+            "file:///srv/secret//",
+            "file:///srv/sec\tret/x",
+            "memo:a//b",
+            "x://page/https:///b",
         ] {
-            assert!(climbs(uri), "{uri}");
+            assert!(wanders(uri), "{uri}");
         }
         for uri in [
             "file:///docs/a..b",
@@ -73,8 +106,16 @@ mod tests {
             "file:///docs/.x",
             "x://a?v=1..2",
             "x://100%",
+            "file:///docs/",
+            "x://host",
+            "x://host/",
+            "x:///",
+            "memo:a/b",
+            "x://page/https://a.example/b",
+            "x://page/https%3A%2F%2Fa.example%2Fb",
+            "x://a/b?path=c//d",
         ] {
-            assert!(!climbs(uri), "{uri}");
+            assert!(!wanders(uri), "{uri}");
         }
     }
 

@@ -238,6 +238,39 @@ pub fn with_members(text: &[u8], extra: &str) -> Vec<u8> {
     out
 }
 
+/// Puts `extra` (`"key":value,"key":value`) behind the members of the object `text`: of names that a reader takes for one
+/// many count the last.
+#[must_use]
+pub fn with_members_behind(text: &[u8], extra: &str) -> Vec<u8> {
+    let Some(close) = text.iter().rposition(|b| *b == b'}') else {
+        return text.to_vec();
+    };
+    let (head, tail) = text.split_at(close);
+    let is_empty = head.iter().rfind(|b| !b.is_ascii_whitespace()) == Some(&b'{');
+    let mut out = Vec::with_capacity(text.len() + extra.len() + 1);
+    out.extend_from_slice(head);
+    if !is_empty && !extra.is_empty() {
+        out.push(b',');
+    }
+    out.extend_from_slice(extra.as_bytes());
+    out.extend_from_slice(tail);
+    out
+}
+
+/// Whether some readers take two different names of members for one: those that do not look at upper and lower case.
+#[must_use]
+pub fn is_same_but_for_case(one: &str, other: &str) -> bool {
+    let fold = |text: &str| -> String {
+        // Down, up and down again: `ſ` comes to `s`, the Kelvin sign to `k`, and both sigmas to one.
+        text.chars()
+            .flat_map(char::to_lowercase)
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect()
+    };
+    one != other && fold(one) == fold(other)
+}
+
 /// The object `text` without one of its members; as it is if it has none of that name, or is no object.
 #[must_use]
 pub fn without(text: &[u8], name: &str) -> Vec<u8> {

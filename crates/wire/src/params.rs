@@ -6,6 +6,23 @@ use crate::json::{self, Splice};
 use crate::method::Subject;
 use crate::{Meta, Span};
 
+/// Members whose names nothing else may look like to who reads upper and lower case alike.
+const KNOWN: [&str; 13] = [
+    "name",
+    "uri",
+    "cursor",
+    "arguments",
+    "_meta",
+    "ref",
+    "argument",
+    "context",
+    "inputResponses",
+    "requestState",
+    "taskId",
+    "task",
+    "level",
+];
+
 /// The parameters of one request: their text, and where the members that we know lie in it.
 #[derive(Debug, Clone)]
 pub struct Params {
@@ -118,7 +135,15 @@ impl Params {
                 }
                 "task" => wants_task = raw.get().starts_with('{'),
                 "level" => level = string(),
-                _ => {}
+                // Readers behind us may not look at case: for them it would stand twice, or where we see nothing.
+                other => {
+                    let meant = KNOWN
+                        .iter()
+                        .find(|one| json::is_same_but_for_case(one, other));
+                    if let Some(meant) = meant {
+                        return Err(format!("a member is written otherwise than `{meant}`"));
+                    }
+                }
             }
         }
         Ok(Self {
@@ -168,10 +193,28 @@ impl Params {
                 let added = [b"\"arguments\":", arguments].concat();
                 let added = String::from_utf8(added).map_err(|error| error.to_string())?;
                 let without = json::without(&self.text, "arguments");
-                json::with_members(&without, &added)
+                json::with_members_behind(&without, &added)
             }
         };
         Self::read(text.into())
+    }
+
+    /// The same with other arguments that are known already to what is completed (`context.arguments`).
+    ///
+    /// # Errors
+    /// If `context` is no object.
+    pub fn with_completed(&self, arguments: &[u8]) -> Result<Self, String> {
+        let told = |error: serde_json::Error| format!("`context`: {error}");
+        let context = json::member(&self.text, "context").map_err(told)?;
+        let context = context.map_or("{}", |raw| raw.get());
+        json::members(context.as_bytes()).map_err(told)?;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|error| error.to_string());
+        let added = format!("\"arguments\":{}", text(arguments.to_vec())?);
+        let context = json::without(context.as_bytes(), "arguments");
+        let context = text(json::with_members_behind(&context, &added))?;
+        let without = json::without(&self.text, "context");
+        let added = format!("\"context\":{context}");
+        Self::read(json::with_members_behind(&without, &added).into())
     }
 
     /// `inputResponses` as it was written: an object, answers by the keys of what was asked.

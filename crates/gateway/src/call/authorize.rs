@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use policy::{
-    Ask, Decision, Facts, Principal, Subject as RuleSubject, SubjectKind, UpstreamId, Verb,
+    Ask, Decision, Facts, Principal, Subject as RuleSubject, SubjectKind, Traits, UpstreamId, Verb,
 };
 use wire::method::Subject;
 use wire::{Method, Params};
 
-use super::{Call, Decided, View};
+use super::{Call, Decided, View, validate};
 use crate::catalog::Entry;
 use crate::record::CallRecord;
 use crate::{Rejection, uri};
@@ -43,10 +43,30 @@ fn subject<'a>(verb: Verb, entry: &'a Entry, name: &'a str, view: &'a View) -> R
         server: view.server.as_ref(),
         upstream: entry.link.id(),
         name,
-        traits: entry.traits,
+        traits: Traits {
+            private: is_private(entry.kind, entry.link.id(), &[name, &entry.item.key], view),
+            ..entry.traits
+        },
         // A decision about one of many URIs is not one about the template that they fit.
         memo: (name == entry.item.key).then_some(&entry.memo),
     }
+}
+
+/// Whether the config marks it as private data, under one of these names or in another reading of a URI. It is found out
+/// in each call: it is the settings' to say, and may be so of one URI and not of the template that it fits.
+fn is_private(kind: SubjectKind, upstream: &UpstreamId, names: &[&str], view: &View) -> bool {
+    let (consent, flows) = (&view.settings.consent.private, &view.settings.flows);
+    if consent.is_empty() && flows.private.is_empty() {
+        return false;
+    }
+    let is_resource = kind == SubjectKind::Resource;
+    let marked = |name: &str| {
+        let is_asked_about = || consent.iter().any(|one| one.matches(upstream, name));
+        flows.is_private(upstream, name) || (is_resource && is_asked_about())
+    };
+    names.iter().any(|name| {
+        marked(name) || (is_resource && uri::readings(name).iter().any(|one| marked(one)))
+    })
 }
 
 pub(super) fn decide(
@@ -83,22 +103,7 @@ fn decide_on(
                 facts,
             )
         })
-        .fold(as_written, stricter)
-}
-
-/// Of two decisions about what may be one thing.
-fn stricter(one: Decision, other: Decision) -> Decision {
-    let rank = |decision: &Decision| match decision {
-        Decision::Deny(_) => 0,
-        Decision::Unseen => 1,
-        Decision::Ask(_) => 2,
-        Decision::Allow(_) => 3,
-    };
-    if rank(&other) < rank(&one) {
-        other
-    } else {
-        one
-    }
+        .fold(as_written, Decision::stricter)
 }
 
 /// In which other ways the name of a resource can be read.
@@ -181,7 +186,10 @@ pub(crate) fn may_read(
         server: view.server.as_ref(),
         upstream,
         name: uri,
-        traits: policy::Traits::default(),
+        traits: Traits {
+            private: is_private(SubjectKind::Resource, upstream, &[uri], view),
+            ..Traits::default()
+        },
         memo: None,
     };
     sees_it(principal, subject, facts, view)
@@ -200,7 +208,7 @@ pub(super) fn sampling(
         server: view.server.as_ref(),
         upstream,
         name: SAMPLING,
-        traits: policy::Traits::default(),
+        traits: Traits::default(),
         memo: None,
     };
     view.settings.rules.decide(principal, &subject, facts)
@@ -225,7 +233,8 @@ pub(super) fn authorize<'a>(
     record: &mut CallRecord,
 ) -> Result<Decided<'a>, Rejection> {
     let name = subject_name(call.method, &call.params, &call.entry);
-    let facts = call.asked.facts(Some(&call.arguments));
+    let arguments = validate::known(&call)?;
+    let facts = call.asked.facts(arguments.as_deref());
     let decision = decide(
         &call.asked.principal,
         verb(call.method),

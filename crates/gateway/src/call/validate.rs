@@ -5,10 +5,10 @@ use std::borrow::Cow;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use policy::{Fault, PromptArguments, Schema};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use wire::method::Subject;
-use wire::{Outcome, json};
+use wire::{Outcome, Params, json};
 
 use super::{Call, Means, View, Yield, hex};
 use crate::record::CallRecord;
@@ -81,11 +81,20 @@ fn note_digest(call: &Call<'_>, record: &mut CallRecord) {
 
 /// Adds the arguments that a virtual server gives; what of the client's is wrong with that.
 fn fill(call: &mut Call<'_>) -> Result<Vec<Fault>, Rejection> {
-    if !matches!(call.method.subject, Subject::Tool | Subject::Prompt) {
-        return Ok(Vec::new());
-    }
-    let given = call.params.arguments().unwrap_or_default();
-    let whole = match call.entry.with_defaults(&given, &call.arguments) {
+    let bad = |error: String| Rejection::BadParams(format!("`arguments`: {error}"));
+    let with = match call.method.subject {
+        Subject::Tool | Subject::Prompt => {
+            let given = call.params.arguments().unwrap_or_default();
+            call.entry.with_defaults(&given, &call.arguments)
+        }
+        Subject::Reference => {
+            let completion = Completion::read(&call.params)?;
+            call.entry
+                .with_defaults(&completion.context_text(), &completion.all())
+        }
+        Subject::Resource | Subject::Task | Subject::Method | Subject::Gate => Ok(None),
+    };
+    let whole = match with {
         Ok(None) => return Ok(Vec::new()),
         Ok(Some(whole)) => whole,
         // Clients do not see these arguments: they are told what they are told of any other that there is not.
@@ -97,10 +106,110 @@ fn fill(call: &mut Call<'_>) -> Result<Vec<Fault>, Rejection> {
             return Ok(refused.into_iter().map(fault).collect());
         }
     };
-    let bad = |error: String| Rejection::BadParams(format!("`arguments`: {error}"));
+    if call.method.subject == Subject::Reference {
+        call.params = Cow::Owned(call.params.with_completed(&whole).map_err(bad)?);
+        return Ok(Vec::new());
+    }
     call.arguments = json::strict_value(&whole).map_err(|error| bad(error.to_string()))?;
     call.params = Cow::Owned(call.params.with_arguments(&whole).map_err(bad)?);
     Ok(Vec::new())
+}
+
+/// What conditions know as arguments of exactly what will be sent; `None`: nothing that they could judge by. A member
+/// `arguments` says something of tools and prompts alone: elsewhere nobody but the gate would read it.
+pub(super) fn known<'c>(call: &'c Call<'_>) -> Result<Option<Cow<'c, Value>>, Rejection> {
+    Ok(match call.method.subject {
+        Subject::Tool | Subject::Prompt => Some(Cow::Borrowed(&call.arguments)),
+        Subject::Method => {
+            let mut whole = strictly(&call.params)?;
+            whole.remove("_meta");
+            Some(Cow::Owned(Value::Object(whole)))
+        }
+        Subject::Reference => {
+            let completion = Completion::read(&call.params)?;
+            completion.is_plain().then(|| Cow::Owned(completion.all()))
+        }
+        Subject::Resource | Subject::Task | Subject::Gate => None,
+    })
+}
+
+fn strictly(params: &Params) -> Result<Map<String, Value>, Rejection> {
+    match json::strict_value(params.text()) {
+        Ok(Value::Object(whole)) => Ok(whole),
+        Ok(_) => Err(Rejection::BadParams("`params` must be an object".into())),
+        Err(error) => Err(Rejection::BadParams(format!("`params`: {error}"))),
+    }
+}
+
+/// What a completion says of arguments.
+struct Completion {
+    /// `argument`: what is completed, and what there is of it.
+    argument: Option<(String, Value)>,
+    /// `context.arguments`: what is known of the others.
+    context: Map<String, Value>,
+}
+
+impl Completion {
+    fn read(params: &Params) -> Result<Self, Rejection> {
+        let mut whole = strictly(params)?;
+        let mut take = |name: &str, members: &[&str]| match whole.remove(name) {
+            None | Some(Value::Null) => Ok(Map::new()),
+            Some(Value::Object(object)) => {
+                let is_odd = |key: &String| {
+                    let mut members = members.iter();
+                    members.any(|one| json::is_same_but_for_case(one, key))
+                };
+                match object.keys().any(is_odd) {
+                    true => Err(Rejection::BadParams(format!(
+                        "`{name}` has a member whose name differs in case"
+                    ))),
+                    false => Ok(object),
+                }
+            }
+            Some(_) => Err(Rejection::BadParams(format!("`{name}` must be an object"))),
+        };
+        let mut argument = take("argument", &["name", "value"])?;
+        let mut context = take("context", &["arguments"])?;
+        let argument = match (argument.remove("name"), argument.remove("value")) {
+            (Some(Value::String(name)), value) => Some((name, value.unwrap_or_default())),
+            (None, None) => None,
+            _ => {
+                return Err(Rejection::BadParams(
+                    "`argument.name` must be a string".into(),
+                ));
+            }
+        };
+        let context = match context.remove("arguments") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(context)) => context,
+            Some(_) => {
+                let why = "`context.arguments` must be an object";
+                return Err(Rejection::BadParams(why.into()));
+            }
+        };
+        Ok(Self { argument, context })
+    }
+
+    /// Whether it says one thing of each argument.
+    fn is_plain(&self) -> bool {
+        self.argument.as_ref().is_some_and(|(name, value)| {
+            let known = self.context.get(name);
+            known.is_none_or(|known| known == value)
+        })
+    }
+
+    /// All arguments of which it speaks.
+    fn all(&self) -> Value {
+        let mut all = self.context.clone();
+        if let Some((name, value)) = &self.argument {
+            all.insert(name.clone(), value.clone());
+        }
+        Value::Object(all)
+    }
+
+    fn context_text(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.context).unwrap_or_default()
+    }
 }
 
 /// What is wrong with the arguments, for the model where its revision has it so.

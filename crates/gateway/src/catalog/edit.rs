@@ -1,7 +1,7 @@
 //! What is different about an entry of a virtual server: its definition as clients see it, and arguments that every
 //! call has.
 //!
-//! What the upstream is sent is its own name, and the client's arguments byte for byte with the server's in front.
+//! What the upstream is sent is its own name, and the client's arguments byte for byte with the server's behind.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -95,10 +95,17 @@ impl Entry {
             return Ok(None);
         };
         let is_given = |name: &str| given.get(name).is_some();
-        let names = || edit.defaults.keys().map(String::as_str);
-        if !edit.defaults_may_change && names().any(is_given) {
-            let refused = names().filter(|name| is_given(name));
-            return Err(refused.map(str::to_owned).collect());
+        if !edit.defaults_may_change {
+            // `Path` is `path` to who reads upper and lower case alike.
+            let is_fixed = |name: &&String| {
+                let mut fixed = edit.defaults.keys();
+                fixed.any(|one| one == *name || json::is_same_but_for_case(one, name))
+            };
+            let names = given.as_object().into_iter().flat_map(Map::keys);
+            let refused: Vec<String> = names.filter(is_fixed).cloned().collect();
+            if !refused.is_empty() {
+                return Err(refused);
+            }
         }
         let added = edit.defaults.iter().filter(|(name, _)| !is_given(name));
         let added: Vec<String> = added
@@ -108,7 +115,9 @@ impl Entry {
             return Ok(None);
         }
         let text = if text.is_empty() { b"{}" } else { text };
-        Ok(Some(json::with_members(text, &added.join(",")).into()))
+        Ok(Some(
+            json::with_members_behind(text, &added.join(",")).into(),
+        ))
     }
 }
 

@@ -186,6 +186,7 @@ fn traits(item: &Item) -> Traits {
         destructive: hint("destructiveHint"),
         idempotent: hint("idempotentHint"),
         open_world: hint("openWorldHint"),
+        // The config's to say, of each name and URI: see `call::authorize`.
         private: false,
     }
 }

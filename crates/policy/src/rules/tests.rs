@@ -257,6 +257,36 @@ fn of_several_questions_the_strictest_is_asked() {
 }
 
 #[test]
+fn of_two_readings_the_one_that_is_asked_on_stricter_terms_counts() {
+    let ask = |rule: &str, terms: Terms| {
+        Decision::Ask(Ask {
+            rule: RuleId::new(rule),
+            terms: Arc::new(terms),
+        })
+    };
+    let once = Terms {
+        longest: Remember::Once,
+        ..Terms::default()
+    };
+    let approved = Terms {
+        approvers: [RoleName::new("boss").unwrap()].into(),
+        ..Terms::default()
+    };
+    let other = Terms {
+        other_person: true,
+        ..Terms::default()
+    };
+    let all = [Terms::default(), once, approved, other];
+    for (at, strict) in all.iter().enumerate() {
+        for lenient in all.iter().take(at) {
+            let (lenient, strict) = (ask("l", lenient.clone()), ask("s", strict.clone()));
+            assert_eq!(lenient.clone().stricter(strict.clone()), strict);
+            assert_eq!(strict.clone().stricter(lenient), strict);
+        }
+    }
+}
+
+#[test]
 fn the_owner_reaches_everything() {
     assert_eq!(
         decide(vec![], &["owner"], "files", "delete"),

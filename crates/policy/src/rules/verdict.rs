@@ -140,7 +140,11 @@ impl Outcome {
             return Decision::Deny(law.name(*failed));
         }
         if let Some(law) = &self.asked {
-            return law.ask(None);
+            let asked = law.ask(None);
+            return match &self.unsure {
+                Some((law, why)) => asked.stricter(law.ask(Some(*why))),
+                None => asked,
+            };
         }
         match (&self.allowed, &self.unsure) {
             (Some(_), Some((law, why))) => law.ask(Some(*why)),
@@ -417,9 +421,16 @@ impl Asking<'_> {
 }
 
 impl Decision {
-    /// Of two decisions about what may be one thing, the one that lets less through.
+    /// Of two decisions about what may be one thing, the one that lets less through; of two questions the one on stricter
+    /// terms.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
+        if let (Self::Ask(one), Self::Ask(two)) = (&self, &other) {
+            return match strictness(&two.terms) < strictness(&one.terms) {
+                true => other,
+                false => self,
+            };
+        }
         let rank = |decision: &Self| match decision {
             Self::Deny(_) => 0,
             Self::Unseen => 1,

@@ -252,7 +252,7 @@ async fn the_upstream_gets_its_own_names_and_the_default_arguments() -> Result<(
     let scene = Scene::of(CONFIG).await?;
     let world = &scene.world;
     let (id, _) = open(world, "/mcp/desk").await?;
-    // As the client wrote it, with the server's argument in front.
+    // As the client wrote it, with the server's argument behind.
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_doc","arguments":{ "pages" :  1, "x":1.50 }}}"#;
     let more = [("Mcp-Session-Id", id.clone())];
     let exchange = send(world, "POST", "/mcp/desk", "alice", &more, body.as_bytes()).await?;
@@ -271,8 +271,8 @@ async fn the_upstream_gets_its_own_names_and_the_default_arguments() -> Result<(
     ensure!(
         scene.told("a")?
             == [
-                r#"{"name":"read","arguments":{"path":"/srv/a b", "pages" :  1, "x":1.50 }}"#,
-                r#"{"arguments":{"path":"/srv/a b"},"name":"read"}"#,
+                r#"{"name":"read","arguments":{ "pages" :  1, "x":1.50 ,"path":"/srv/a b"}}"#,
+                r#"{"name":"read","arguments":{"path":"/srv/a b"}}"#,
             ],
         "{:?}",
         scene.told("a")?
@@ -288,6 +288,10 @@ async fn the_upstream_gets_its_own_names_and_the_default_arguments() -> Result<(
         refused.text()?.contains("unknown property `path`"),
         "{refused:?}"
     );
+    let refused = post_in(world, "/mcp/desk", &id, &given).await?;
+    ensure!(refused.code()? == -32602, "{refused:?}");
+    // Many readers do not look at upper and lower case.
+    let given = call(3, "read_doc", &json!({ "Path": "/etc" }));
     let refused = post_in(world, "/mcp/desk", &id, &given).await?;
     ensure!(refused.code()? == -32602, "{refused:?}");
     ensure!(scene.told("a")?.len() == 2);
@@ -327,9 +331,25 @@ async fn the_upstream_gets_its_own_names_and_the_default_arguments() -> Result<(
     let told = scene.told("a")?;
     ensure!(
         told.last().map(String::as_str)
-            == Some(r#"{"name":"letter","arguments":{"tone":"kind","to":"bob"}}"#),
+            == Some(r#"{"name":"letter","arguments":{"to":"bob","tone":"kind"}}"#),
         "{told:?}"
     );
+    // Neither are they completed, whether they are asked about or said to be known.
+    for (argument, known, is_told) in [
+        ("to", json!({}), true),
+        ("tone", json!({}), false),
+        ("Tone", json!({}), false),
+        ("to", json!({ "tone": "rude" }), false),
+    ] {
+        let params = json!({
+            "ref": { "type": "ref/prompt", "name": "a__letter" },
+            "argument": { "name": argument, "value": "b" },
+            "context": { "arguments": known },
+        });
+        let asked = request(7, "completion/complete", &params);
+        let reply = post(world, "/mcp/desk", "alice", &asked).await?.answer()?;
+        ensure!(reply.get("result").is_some() == is_told, "{reply}");
+    }
     close(world, "/mcp/desk", &id).await?;
     scene.end().await
 }

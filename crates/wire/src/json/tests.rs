@@ -121,3 +121,26 @@ fn depth_counts_brackets_outside_strings_only() {
     assert!(depth_within(br#"["[[[[","\"[[["]"#, 1));
     assert!(!depth_within(b"[[]]", 1));
 }
+
+#[test]
+fn members_behind_come_last() {
+    let behind = |text: &[u8]| String::from_utf8(with_members_behind(text, "\"a\":1")).unwrap();
+    assert_eq!(behind(b"{ }"), "{ \"a\":1}");
+    assert_eq!(behind(b"{\"b\":{} } "), "{\"b\":{} ,\"a\":1} ");
+    assert_eq!(with_members_behind(b"{\"b\":2}", ""), b"{\"b\":2}");
+}
+
+#[test]
+fn names_that_differ_in_case_alone_are_known() {
+    for (one, other) in [
+        ("path", "Path"),
+        ("task", "ta\u{17f}k"),
+        ("key", "\u{212a}EY"),
+        ("\u{3c3}", "\u{3c2}"),
+    ] {
+        assert!(is_same_but_for_case(one, other), "{one} {other}");
+    }
+    for (one, other) in [("path", "path"), ("path", "paths"), ("a_b", "aB")] {
+        assert!(!is_same_but_for_case(one, other), "{one} {other}");
+    }
+}

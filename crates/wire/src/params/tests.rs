@@ -80,6 +80,8 @@ fn wrong_types_are_told_by_name() {
         (r#"{"arguments":[]}"#, "`arguments` must be an object"),
         (r#"{"ref":{"type":"x"}}"#, "`ref.type` must be"),
         (r#"{"name":"a","name":"b"}"#, "stands twice"),
+        (r#"{"name":"a","Name":"b"}"#, "otherwise than `name`"),
+        (r#"{"argument\u017f":{}}"#, "otherwise than `arguments`"),
     ] {
         let error = Params::read(Bytes::from_static(text.as_bytes())).unwrap_err();
         assert!(error.contains(expect), "{error}");
@@ -93,10 +95,10 @@ fn other_arguments_change_nothing_else() {
             r#"{"name":"x", "arguments":{"a" : 1},"_meta":{"k":1.50}}"#,
             r#"{"name":"x", "arguments":{"b":2},"_meta":{"k":1.50}}"#,
         ),
-        (r#"{"name":"x"}"#, r#"{"arguments":{"b":2},"name":"x"}"#),
+        (r#"{"name":"x"}"#, r#"{"name":"x","arguments":{"b":2}}"#),
         (
             r#"{"name":"x","arguments":null}"#,
-            r#"{"arguments":{"b":2},"name":"x"}"#,
+            r#"{"name":"x","arguments":{"b":2}}"#,
         ),
     ] {
         let changed = read(text).with_arguments(br#"{"b":2}"#).unwrap();
@@ -105,4 +107,24 @@ fn other_arguments_change_nothing_else() {
         assert_eq!(changed.name.as_deref(), Some("x"));
     }
     assert!(read("{}").with_arguments(b"[]").is_err());
+}
+
+#[test]
+fn what_is_known_to_a_completion_can_be_given() {
+    for (text, expect) in [
+        (
+            r#"{"ref":{"type":"ref/prompt","name":"x"}}"#,
+            r#"{"ref":{"type":"ref/prompt","name":"x"},"context":{"arguments":{"b":2}}}"#,
+        ),
+        (
+            r#"{"context":{"arguments":{"a":1},"k":1.50},"n":1.0}"#,
+            r#"{"n":1.0,"context":{"k":1.50,"arguments":{"b":2}}}"#,
+        ),
+    ] {
+        assert_eq!(
+            read(text).with_completed(br#"{"b":2}"#).unwrap().text(),
+            expect
+        );
+    }
+    assert!(read(r#"{"context":[]}"#).with_completed(b"{}").is_err());
 }
