@@ -16,7 +16,7 @@ use crate::shared::Settings;
 
 const EXAMPLE: &str = "write for example \"rediss://gate@redis.example.com:6380/0\"";
 /// Longest that a call may be made to wait for Redis.
-const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+const TIMEOUT_MAX: Duration = Duration::from_millis(250);
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -43,7 +43,7 @@ pub(super) struct RawRedis {
     /// What happens while Redis cannot be reached: `local`, each gate counts by itself with the same numbers; `closed`, nothing that a limit speaks of gets through. `local` unless said.
     #[serde(default)]
     pub fail: RawFail,
-    /// How long a call waits for Redis at most before it goes on without; `200ms` unless said.
+    /// How long a call waits for Redis at most before it goes on without, at most `250ms`; `200ms` unless said.
     pub timeout: Option<Span>,
     /// Speaks to a Redis on another machine in the clear, password included. With a `redis` `url`.
     #[serde(default)]
@@ -103,7 +103,7 @@ impl Checker<'_> {
                 let fits = *timeout <= TIMEOUT_MAX;
                 if !fits {
                     complaints.at("timeout", |complaints| {
-                        complaints.add("a call would wait too long", "write at most \"10s\"");
+                        complaints.add("a call would wait too long", "write at most \"250ms\"");
                     });
                 }
                 fits

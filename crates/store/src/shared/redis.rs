@@ -8,10 +8,12 @@
 //! start afresh when Redis goes; what it counted alone it does not tell Redis afterwards, which is wrong for no longer
 //! than a bucket takes to run out. [`Fail::Closed`] refuses instead. A call waits for Redis at most
 //! [`RedisSettings::timeout`], and only until the first notices that it is gone: then nobody asks until
-//! [`Shared::keep`] has a connection again.
+//! [`Shared::keep`] has made a take of its own over a connection. A Redis that is there and refuses (no memory left, no
+//! permission) counts as gone too, but is asked again over the same connection.
 
 use std::fmt;
 use std::io;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use ::redis::{
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -34,8 +37,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// First and longest pause between two tries to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How often a connection that nobody uses is asked whether it still works.
-const PING_EVERY: Duration = Duration::from_secs(1);
+/// How often it is tried whether takes still work; once they did for so long, pauses begin anew.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The bucket that it is tried with. Never full, and forgotten after milliseconds.
+const PROBE: Take<'static> = Take {
+    key: "probe",
+    interval: NonZeroU64::new(1_000_000).unwrap(),
+    max: NonZeroU32::MAX,
+    cost: NonZeroU32::MIN,
+};
 
 /// Redis's own clock, in microseconds, for [`TAKE`].
 const NOW: &str = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
@@ -103,6 +113,8 @@ pub struct Redis {
     link: Mutex<Option<Arc<Link>>>,
     without: AtomicU64,
     last_error: Mutex<Option<String>>,
+    /// Whether the log says that it is there; `None`: it says nothing yet.
+    told: Mutex<Option<bool>>,
 }
 
 /// An open connection, with the script known at its other end.
@@ -113,6 +125,8 @@ struct Link {
     script: String,
     /// Nobody asks over it any more.
     dead: CancellationToken,
+    /// Nobody asks over it for now.
+    refusing: Notify,
 }
 
 impl Redis {
@@ -126,6 +140,7 @@ impl Redis {
             link: Mutex::default(),
             without: AtomicU64::new(0),
             last_error: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -148,34 +163,50 @@ impl Redis {
             self.settings.timeout,
             link.take(&self.settings.prefix, takes),
         );
-        let trouble = match asked.await {
+        match asked.await {
             Ok(Ok(Ok(()))) => {
                 // Redis decided; this is only so that memory knows if it must go on alone.
                 let _full_here = self.local.take_now(takes, now);
                 return Ok(());
             }
             Ok(Ok(Err(full))) => return Err(full),
-            Ok(Err(error)) => error.to_string(),
-            Err(_elapsed) => format!("no answer within {:?}", self.settings.timeout),
-        };
-        self.lose(&link, trouble);
+            Ok(Err(error)) if is_refusal(&error) => {
+                if self.withdraw(&link, error.to_string()) {
+                    link.refusing.notify_one();
+                }
+            }
+            Ok(Err(error)) => self.lose(&link, error.to_string()),
+            Err(_elapsed) => self.lose(&link, self.too_late().to_string()),
+        }
         self.without(takes, now)
+    }
+
+    fn too_late(&self) -> OpenError {
+        OpenError::Silent(self.settings.timeout)
     }
 
     /// Nobody asks over this connection any more.
     fn lose(&self, link: &Arc<Link>, why: String) {
-        let mut current = self.link.lock();
-        if current.as_ref().is_some_and(|one| Arc::ptr_eq(one, link)) {
-            *current = None;
-            drop(current);
-            warn!(error = why, fail = ?self.settings.fail, "the shared counters are lost");
-            *self.last_error.lock() = Some(why);
+        if self.withdraw(link, why) {
             link.dead.cancel();
         }
     }
 
+    /// Nobody asks over this connection until it is tried again; whether it was the first to notice.
+    fn withdraw(&self, link: &Arc<Link>, why: String) -> bool {
+        let is_first = self
+            .link
+            .lock()
+            .take_if(|one| Arc::ptr_eq(one, link))
+            .is_some();
+        if is_first {
+            self.is_down(why);
+        }
+        is_first
+    }
+
     /// One connection, from its opening to its end.
-    async fn connect(&self) -> Result<(), OpenError> {
+    async fn connect(&self, pause: &mut Duration) -> Result<(), OpenError> {
         let login = &self.settings.login;
         let mut info = RedisConnectionInfo::default().set_db(login.database);
         if let Some(user) = &login.user {
@@ -203,29 +234,78 @@ impl Redis {
                 connection,
                 script,
                 dead,
+                refusing: Notify::new(),
             };
             Ok((Arc::new(link), driver))
         };
         let (link, driver) = timeout(CONNECT_TIMEOUT, opening)
             .await
-            .map_err(|_elapsed| OpenError::Silent)??;
-        *self.link.lock() = Some(Arc::clone(&link));
-        info!("the shared counters are there");
+            .map_err(|_elapsed| OpenError::Silent(CONNECT_TIMEOUT))??;
         tokio::select! {
-            why = link.beat() => self.lose(&link, why),
-            () = driver => self.lose(&link, OpenError::Closed.to_string()),
-            () = link.dead.cancelled() => {}
+            why = self.lend(&link, pause) => Err(why),
+            () = driver => Err(OpenError::Closed),
+            () = link.dead.cancelled() => Ok(()),
         }
-        Ok(())
     }
 
-    /// Says once why there is no connection.
-    fn complain(&self, why: String) {
-        let mut last = self.last_error.lock();
-        if last.as_ref() != Some(&why) {
-            warn!(error = why, "the shared counters cannot be reached");
-            *last = Some(why);
+    /// Has calls use a connection while takes work over it; why it is of no use any more.
+    async fn lend(&self, link: &Arc<Link>, pause: &mut Duration) -> OpenError {
+        // As patient as a call before calls use it; later a hiccup that no call noticed does no harm.
+        let mut patience = self.settings.timeout;
+        loop {
+            let takes = [PROBE];
+            match timeout(patience, link.take(&self.settings.prefix, &takes)).await {
+                Ok(Ok(_counted)) => {
+                    let was_lent = self.link.lock().replace(Arc::clone(link)).is_some();
+                    if was_lent {
+                        *pause = PAUSE_MIN;
+                        self.is_up();
+                    }
+                    patience = CONNECT_TIMEOUT;
+                    tokio::select! {
+                        () = tokio::time::sleep(PROBE_EVERY) => continue,
+                        () = link.refusing.notified() => *self.link.lock() = None,
+                    }
+                }
+                Ok(Err(error)) if is_refusal(&error) => {
+                    *self.link.lock() = None;
+                    self.is_down(error.to_string());
+                }
+                Ok(Err(error)) => return error.into(),
+                Err(_elapsed) => return OpenError::Silent(patience),
+            }
+            patience = self.settings.timeout;
+            tokio::time::sleep(*pause).await;
+            *pause = longer(*pause);
         }
+    }
+
+    /// Says so, unless it was said last. Only after a good while: what comes and goes fills no log.
+    fn is_up(&self) {
+        if self.told.lock().replace(true) != Some(true) {
+            info!("the shared counters are there");
+        }
+    }
+
+    fn is_down(&self, why: String) {
+        if self.told.lock().replace(false) != Some(false) {
+            warn!(error = why, fail = ?self.settings.fail, "the shared counters cannot be reached");
+        }
+        *self.last_error.lock() = Some(why);
+    }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(PAUSE_MAX)
+}
+
+/// Whether Redis itself said no, over a connection that works. One that became read-only is another matter: its successor
+/// is found by connecting again.
+fn is_refusal(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(why) => why != ServerErrorKind::ReadOnly,
+        ErrorKind::Extension => true,
+        _ => false,
     }
 }
 
@@ -238,26 +318,11 @@ enum OpenError {
     Redis(#[from] RedisError),
     #[error("the connection was closed")]
     Closed,
-    #[error("no answer within {CONNECT_TIMEOUT:?}")]
-    Silent,
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
 }
 
 impl Link {
-    /// Asks now and then whether the other end is there; why it is not.
-    async fn beat(&self) -> String {
-        loop {
-            tokio::time::sleep(PING_EVERY).await;
-            let mut connection = self.connection.clone();
-            let mut ping = Cmd::new();
-            ping.arg("PING");
-            match timeout(CONNECT_TIMEOUT, ping.query_async::<()>(&mut connection)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return error.to_string(),
-                Err(_elapsed) => return OpenError::Silent.to_string(),
-            }
-        }
-    }
-
     async fn take(
         &self,
         prefix: &str,
@@ -319,13 +384,13 @@ impl Shared for Redis {
     fn keep<'a>(&'a self, stop: &'a CancellationToken) -> Later<'a, ()> {
         Box::pin(async move {
             let mut pause = PAUSE_MIN;
-            while let Some(ended) = stop.run_until_cancelled(self.connect()).await {
-                match ended {
-                    Ok(()) => pause = PAUSE_MIN,
-                    Err(error) => self.complain(error.to_string()),
+            while let Some(ended) = stop.run_until_cancelled(self.connect(&mut pause)).await {
+                *self.link.lock() = None;
+                if let Err(error) = ended {
+                    self.is_down(error.to_string());
                 }
                 let _stopped = timeout(pause, stop.cancelled()).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+                pause = longer(pause);
             }
             *self.link.lock() = None;
         })

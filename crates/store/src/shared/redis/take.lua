@@ -11,7 +11,10 @@ for i, key in ipairs(KEYS) do
   local max = tonumber(ARGV[3 * i - 1])
   local cost = tonumber(ARGV[3 * i])
   local full = 0
-  local touched, kept = string.match(redis.call('GET', key) or '', '^(%d+) (%d+)$')
+  -- What somebody else put there, of whatever type, is written over like nothing.
+  local found = redis.pcall('GET', key)
+  local text = type(found) == 'string' and found or ''
+  local touched, kept = string.match(text, '^(%d+) (%d+)$')
   if touched then
     -- A clock that was set back costs no more than what would have run out meanwhile.
     local passed = math.max(0, now - tonumber(touched)) * 1000
