@@ -76,6 +76,7 @@ impl Catalog {
             .collect();
         let snapshots = || known.iter().map(|one| &one.snapshot);
         let generation = old.generation + 1;
+        let unheard = &old.missing;
         let section = |source: Source, old: &Section| {
             let frame = Frame {
                 old,
@@ -84,6 +85,7 @@ impl Catalog {
                     .map(|snapshot| (source.announced)(&snapshot.announced))
                     .sum(),
                 reserved: reserved(source, settings.search),
+                unheard,
             };
             let candidates = candidates(&known, pinned, &settings.catalog, source, old);
             Section::assemble(&candidates, &frame)
@@ -145,6 +147,8 @@ pub(super) fn reserved(source: Source, search: SearchSettings) -> &'static [&'st
 pub(super) struct Candidate {
     pub(super) entry: Arc<Entry>,
     pub(super) is_new: bool,
+    /// The operator gave it its key: nobody was there before that.
+    pub(super) is_named: bool,
 }
 
 /// All items of the upstreams' lists under their public keys, in the order of upstreams.
@@ -177,6 +181,7 @@ fn candidates(
         });
         Candidate {
             is_new: unchanged.is_none(),
+            is_named: false,
             entry: unchanged.map_or_else(
                 || Arc::new(Entry::new(source, key, item, link, settings, mark)),
                 Arc::clone,
@@ -239,12 +244,16 @@ pub(super) struct Frame<'a> {
     pub(super) generation: u64,
     pub(super) announced: u64,
     pub(super) reserved: &'static [&'static str],
+    /// Upstreams that had not told anything yet when `old` was made.
+    pub(super) unheard: &'a [UpstreamId],
 }
 
 impl Section {
-    /// Puts candidates into their order. Of several with the same key the first is listed, the others stand in for it.
-    /// One that only looks like another is withheld: who was there first keeps the name, whatever comes before it in
-    /// the order of upstreams.
+    /// Puts candidates into their order. Of several with the same key one is listed, the others stand in for it. One that
+    /// only looks like another is withheld. Who was there first keeps the name, whatever comes before it in the order of
+    /// upstreams: also while it is down, because what it offered last stays among the candidates. What an upstream offers
+    /// in its first list of all goes by the order, so that after a restart of the gate the names do not fall to whoever
+    /// answers fastest; who was first before it is forgotten then.
     pub(super) fn assemble(candidates: &[Candidate], frame: &Frame<'_>) -> Self {
         let old = frame.old;
         let mut owners: HashMap<&str, &str> = HashMap::with_capacity(candidates.len());
@@ -263,11 +272,16 @@ impl Section {
                 owners.entry(looks).or_insert(&entry.key);
             }
         }
+        let mut in_turn: Vec<&Candidate> = candidates.iter().collect();
+        in_turn.sort_by_cached_key(|one| {
+            let keeps = frame.unheard.contains(one.entry.link.id()) || listed(&one.entry);
+            (!one.is_named, !keeps)
+        });
         let mut entries: BTreeMap<&str, &Arc<Entry>> = BTreeMap::new();
         let mut others: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
         let mut look_alikes = Vec::new();
         let mut found = Found::default();
-        for Candidate { entry, is_new } in candidates {
+        for Candidate { entry, is_new, .. } in in_turn {
             if *is_new {
                 found.merge(&entry.shown.found);
             }

@@ -36,6 +36,7 @@ impl Catalog {
                 .collect(),
             known,
             server,
+            unheard: old.map_or(&[], |old| &old.missing),
         };
         let empty = Section::default();
         let section = |source, kind, of: fn(&Self) -> &Section| {
@@ -92,6 +93,7 @@ struct Slicer<'a> {
     known: &'a [Known],
     order: HashMap<&'a UpstreamId, usize>,
     server: &'a VirtualServer,
+    unheard: &'a [UpstreamId],
 }
 
 /// One entry that is in the slice, and what is different about it.
@@ -132,6 +134,7 @@ impl Slicer<'_> {
             });
             Candidate {
                 is_new: unchanged.is_none(),
+                is_named: taken.name().is_some(),
                 entry: unchanged.map_or_else(
                     || Arc::new(Entry::sliced(entry, key, edit, settings)),
                     Arc::clone,
@@ -149,6 +152,7 @@ impl Slicer<'_> {
                 .map(|one| (source.announced)(&one.snapshot.announced))
                 .sum(),
             reserved: reserved(source, self.server.search),
+            unheard: self.unheard,
         };
         Section::assemble(&candidates, &frame)
     }
