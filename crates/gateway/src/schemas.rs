@@ -46,7 +46,7 @@ type Compiled = Result<Arc<Schema>, Arc<str>>;
 #[derive(Debug)]
 pub(crate) struct Schemas {
     kept: Mutex<Kept>,
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Schemas {
     pub(crate) fn new() -> Self {
         Self {
             kept: Mutex::default(),
-            compiling: Semaphore::new(COMPILING_MAX),
+            compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
         }
     }
 
@@ -99,9 +99,13 @@ impl Schemas {
     }
 
     async fn compile(&self, text: String) -> Compiled {
-        // Never closed.
-        let _one_of_few = self.compiling.acquire().await;
-        let compiled = tokio::task::spawn_blocking(move || Schema::compile(&text)).await;
+        // Never closed. The permit goes along: the thread works on when nobody waits for it any more.
+        let one_of_few = Arc::clone(&self.compiling).acquire_owned().await;
+        let compiled = tokio::task::spawn_blocking(move || {
+            let _one_of_few = one_of_few;
+            Schema::compile(&text)
+        })
+        .await;
         match compiled {
             Ok(Ok(schema)) => {
                 for pattern in schema.skipped() {
