@@ -119,18 +119,28 @@ impl Pinned {
     /// Whether some definition is not the one that was approved: then it must not be served for another moment.
     pub(crate) fn is_at_odds(&self, known: &Known) -> bool {
         !known.is_exempt()
-            && known.definitions.all().any(|(kind, name, digest)| {
-                self.verdict(known, kind, name, digest) == Some(Withheld::Changed)
-            })
+            && (self.lacks_identity(known)
+                || known.definitions.all().any(|(kind, name, digest)| {
+                    self.verdict(known, kind, name, digest) == Some(Withheld::Changed)
+                }))
     }
 
     fn server(&self, known: &Known) -> Option<Withheld> {
-        let digest = known.definitions.digest(PinKind::Server, "")?;
+        let Some(digest) = known.definitions.digest(PinKind::Server, "") else {
+            return self.lacks_identity(known).then_some(Withheld::Server);
+        };
         self.verdict(known, PinKind::Server, "", digest)
             .map(|why| match why {
                 Withheld::Changed | Withheld::New | Withheld::Server => Withheld::Server,
                 Withheld::Unpinned | Withheld::Screened => Withheld::Unpinned,
             })
+    }
+
+    /// Whether an upstream that said who it is before does not any more: that is another server, too.
+    fn lacks_identity(&self, known: &Known) -> bool {
+        let kind = PinKind::Server;
+        known.definitions.digest(kind, "").is_none()
+            && self.pin(known.link.id(), kind, "").is_some()
     }
 
     fn verdict(
