@@ -49,6 +49,8 @@ struct Line {
     used: QuotaUsed,
     unwritten: QuotaUsed,
     ends_at: SystemTime,
+    /// How many charges and writings will come back to it.
+    holders: usize,
 }
 
 /// What one call uses; given back when dropped, unless it was kept.
@@ -115,7 +117,7 @@ impl Ledger {
         let mut state = self.state.lock();
         let mut refusing: Option<&Due<'_>> = None;
         for one in &due {
-            let line = self.line(&mut state, &one.key, one.window.ends_at)?;
+            let line = self.line(&mut state, one, &due)?;
             if !one.rule.fits(&unsigned(line.used), &more)
                 && refusing.is_none_or(|other| other.window.ends_at < one.window.ends_at)
             {
@@ -132,20 +134,24 @@ impl Ledger {
         let counters: Vec<QuotaKey> = due.into_iter().map(|due| due.key).collect();
         let more = signed(&more);
         state.add(&counters, more);
+        state.hold(&counters);
         drop(state);
         Ok(charge(counters))
     }
 
-    /// A counter, out of the database if it is new here.
+    /// A counter, out of the database if it is new here. It takes the place of none that the same call needs.
     fn line<'s>(
         &self,
         state: &'s mut State,
-        key: &QuotaKey,
-        ends_at: SystemTime,
+        one: &Due<'_>,
+        all: &[Due<'_>],
     ) -> Result<&'s Line, Rejection> {
+        let key = &one.key;
         if !state.lines.contains_key(key) {
             if state.lines.len() >= COUNTERS_MAX {
-                state.lines.retain(|_, line| line.unwritten != NOTHING);
+                state.lines.retain(|key, line| {
+                    !line.is_settled() || all.iter().any(|needed| needed.key == *key)
+                });
             }
             if state.lines.len() >= COUNTERS_MAX {
                 return Err(Rejection::Uncounted);
@@ -157,7 +163,8 @@ impl Ledger {
             let line = Line {
                 used: used.unwrap_or_default(),
                 unwritten: NOTHING,
-                ends_at,
+                ends_at: one.window.ends_at,
+                holders: 0,
             };
             state.lines.insert(key.clone(), line);
         }
@@ -172,7 +179,10 @@ impl Ledger {
                 .lines
                 .iter_mut()
                 .filter(|(_, line)| line.unwritten != NOTHING)
-                .map(|(key, line)| (key.clone(), std::mem::take(&mut line.unwritten)))
+                .map(|(key, line)| {
+                    line.holders += 1;
+                    (key.clone(), std::mem::take(&mut line.unwritten))
+                })
                 .collect()
         };
         while !rows.is_empty() {
@@ -184,6 +194,7 @@ impl Ledger {
                     for ((key, _), sum) in batch.into_iter().zip(sums) {
                         if let Some(line) = state.lines.get_mut(&key) {
                             line.used = plus(sum, line.unwritten);
+                            line.holders = line.holders.saturating_sub(1);
                         }
                     }
                     if std::mem::take(&mut state.is_failing) {
@@ -195,6 +206,7 @@ impl Ledger {
                     for (key, more) in batch {
                         if let Some(line) = state.lines.get_mut(&key) {
                             line.unwritten = plus(line.unwritten, more);
+                            line.holders = line.holders.saturating_sub(1);
                         }
                     }
                     if !std::mem::replace(&mut state.is_failing, true) {
@@ -210,7 +222,7 @@ impl Ledger {
     async fn forget(&self, now: SystemTime) {
         let is_time = {
             let mut state = self.state.lock();
-            let is_over = |line: &Line| line.ends_at <= now && line.unwritten == NOTHING;
+            let is_over = |line: &Line| line.ends_at <= now && line.is_settled();
             state.lines.retain(|_, line| !is_over(line));
             let is_time = state.pruned_at.is_none_or(|at| {
                 now.duration_since(at)
@@ -236,7 +248,30 @@ const NOTHING: QuotaUsed = QuotaUsed {
     cost: 0,
 };
 
+impl Line {
+    /// Whether the database has all of it, and nobody is about to change it: then it can be read again.
+    fn is_settled(&self) -> bool {
+        self.unwritten == NOTHING && self.holders == 0
+    }
+}
+
 impl State {
+    fn hold(&mut self, counters: &[QuotaKey]) {
+        for key in counters {
+            if let Some(line) = self.lines.get_mut(key) {
+                line.holders += 1;
+            }
+        }
+    }
+
+    fn release(&mut self, counters: &[QuotaKey]) {
+        for key in counters {
+            if let Some(line) = self.lines.get_mut(key) {
+                line.holders = line.holders.saturating_sub(1);
+            }
+        }
+    }
+
     fn add(&mut self, counters: &[QuotaKey], more: QuotaUsed) {
         for key in counters {
             if let Some(line) = self.lines.get_mut(key) {
@@ -269,14 +304,19 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if !self.is_kept && !self.counters.is_empty() {
+        if self.counters.is_empty() {
+            return;
+        }
+        let mut state = self.ledger.state.lock();
+        if !self.is_kept {
             let back = QuotaUsed {
                 calls: -self.more.calls,
                 bytes: -self.more.bytes,
                 cost: -self.more.cost,
             };
-            self.ledger.state.lock().add(&self.counters, back);
+            state.add(&self.counters, back);
         }
+        state.release(&self.counters);
     }
 }
 

@@ -194,3 +194,33 @@ async fn past_windows_leave_memory_once_they_are_written() {
     ledger.flush(noon(2)).await;
     assert!(ledger.state.lock().lines.is_empty());
 }
+
+#[tokio::test]
+async fn a_counter_that_a_call_or_a_writing_will_come_back_to_is_not_let_go() {
+    let (_folder, store) = store();
+    let limits = with(vec![quota(
+        "bytes",
+        Per::Principal,
+        None,
+        Some(1_000),
+        None,
+    )]);
+    let ledger = Ledger::new(store);
+    let mut charge = charge(&ledger, &limits, "alice", "u", noon(1)).unwrap();
+    charge.keep();
+    let is_settled = || {
+        let state = ledger.state.lock();
+        state.lines.values().all(Line::is_settled)
+    };
+    let mut flush = std::pin::pin!(ledger.flush(noon(1)));
+    // Handed to the database, which has not answered.
+    assert!(futures_util::poll!(&mut flush).is_pending());
+    assert!(!is_settled());
+    flush.await;
+    assert!(!is_settled(), "the answer's bytes are still to come");
+    charge.add_bytes(100);
+    drop(charge);
+    assert!(!is_settled(), "they are not written");
+    ledger.flush(noon(1)).await;
+    assert!(is_settled());
+}
