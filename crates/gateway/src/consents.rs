@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
-use policy::{Clock, Instant, Principal, PrincipalId, Remember};
+use policy::{Clock, Instant, Principal, PrincipalId, Remember, RoleName};
 use policy::{Credential, Terms};
 use store::{
     ConsentRequestRow, ConsentRow, Longest, RequestBounds, RequestState, Requested, Store,
@@ -135,6 +135,9 @@ pub enum ConsentError {
     /// The rule lets no yes hold that long.
     #[error("the rule lets a yes hold for {0} at most")]
     TooLong(String),
+    /// What was shown of it is not all of it.
+    #[error("not all of this call can be shown; say yes to this one alone")]
+    NotShown,
     /// The database.
     #[error("consents cannot be read or written")]
     Store(#[from] store::Error),
@@ -179,7 +182,9 @@ impl Consents {
             self.store
                 .find_consents(&question.subject, &question.digest, conversation, now)?;
         for consent in found {
-            if !fits(&consent, &question.terms, now) {
+            // The request that it answered says on whose word it was given.
+            let request = self.store.get_consent_request(&consent.id)?;
+            if !fits(&consent, request.as_ref(), question, now) {
                 continue;
             }
             if !consent.is_once || self.store.use_consent(&consent.id, now).await? {
@@ -211,6 +216,7 @@ impl Consents {
         };
         id.truncate(ID_LEN);
         let row = question.row(id.clone(), settings, now);
+        let again = row.clone();
         let bounds = RequestBounds {
             open_max: settings.open_max,
             recent_max: settings.per_hour,
@@ -226,7 +232,24 @@ impl Consents {
                 );
                 Asking::Open { id, is_new: true }
             }
-            Requested::Same(id) => Asking::Open { id, is_new: false },
+            Requested::Same(same) => {
+                let request = self.store.get_consent_request(&same)?;
+                if request.is_some_and(|request| !is_on(&request, question)) {
+                    // The rule names others since. Whoever asks again is asked on its terms of now.
+                    let state = RequestState::Withdrawn;
+                    let by = &question.subject.principal;
+                    self.store.refuse_consent(&same, state, by, now).await?;
+                    self.tell();
+                    if let Requested::New = self.store.request_consent(again, bounds).await? {
+                        return Ok(Asking::Open { id, is_new: true });
+                    }
+                    return Ok(Asking::TooMany);
+                }
+                Asking::Open {
+                    id: same,
+                    is_new: false,
+                }
+            }
             Requested::Full => Asking::TooMany,
         })
     }
@@ -320,6 +343,10 @@ impl Consents {
         let Some(request) = self.store.get_consent_request(id)? else {
             return Ok(None);
         };
+        // The terms may have become stricter since it was asked.
+        if !question.asks_requester || !is_on(&request, question) {
+            return Ok(None);
+        }
         let mut consent = consent(&request, hold, by, now);
         // It is for the call that brings the answer.
         consent.used_at = consent.is_once.then_some(now);
@@ -491,6 +518,9 @@ impl Consents {
     ) -> Result<ConsentRow, ConsentError> {
         let request = self.request(id, who)?;
         may_answer(&request, who)?;
+        if yes.any_arguments && shown::is_cut(&request.shown) {
+            return Err(ConsentError::NotShown);
+        }
         let longest = request.longest;
         match (yes.hold, longest) {
             (Remember::Once, _) => {}
@@ -527,9 +557,9 @@ impl Consents {
     /// If `who` may not, or somebody was faster.
     pub async fn deny(&self, id: &str, who: &Principal) -> Result<(), ConsentError> {
         let request = self.request(id, who)?;
-        // Nobody is kept from taking back what they asked for.
+        // Nobody is kept from taking back what they asked for; and a no is safe with a key, too.
         if request.subject.principal != who.id.as_str() {
-            may_answer(&request, who)?;
+            is_named(&request, who)?;
         }
         let (state, by) = (RequestState::Denied, who.id.as_str());
         let now = self.clock.wall();
@@ -587,14 +617,48 @@ pub(crate) fn asks_requester(terms: &Terms, principal: &Principal) -> bool {
 }
 
 /// Whether a consent still fits what its rule says now: the terms may have become stricter since it was given.
-fn fits(consent: &ConsentRow, terms: &Terms, now: SystemTime) -> bool {
+fn fits(
+    consent: &ConsentRow,
+    request: Option<&ConsentRequestRow>,
+    question: &Question,
+    now: SystemTime,
+) -> bool {
+    let terms = &question.terms;
     let is_short_enough = match terms.longest {
         Remember::Once => consent.is_once,
         Remember::Session => consent.is_once || consent.conversation.is_some(),
         Remember::For(longest) => consent.given_at + longest > now,
     };
     let is_own = consent.given_by == consent.subject.principal;
-    is_short_enough && !(terms.other_person && is_own)
+    // Who gave it held one of the roles that were named then, or was an owner; all of those roles are named still.
+    let was_named = || {
+        request.is_some_and(|request| {
+            let named = &request.approvers;
+            let is_still = |role: &String| terms.approvers.iter().any(|now| now.as_str() == role);
+            !named.is_empty() && named.iter().all(is_still)
+        })
+    };
+    let is_by_right =
+        terms.approvers.is_empty() || (is_own && question.asks_requester) || was_named();
+    is_short_enough && is_by_right && !(terms.other_person && is_own)
+}
+
+/// Whether a request was made on the terms that its rule has now.
+fn is_on(request: &ConsentRequestRow, question: &Question) -> bool {
+    let terms = &question.terms;
+    let named = terms.approvers.iter().map(RoleName::as_str);
+    request.other_person == terms.other_person
+        && request.longest == longest(terms.longest)
+        && named.eq(request.approvers.iter().map(String::as_str))
+}
+
+/// How long a yes may hold, as it is kept.
+fn longest(longest: Remember) -> Longest {
+    match longest {
+        Remember::Once => Longest::Once,
+        Remember::Session => Longest::Session,
+        Remember::For(long) => Longest::For(long),
+    }
 }
 
 fn consent(request: &ConsentRequestRow, hold: Remember, by: String, now: SystemTime) -> ConsentRow {
@@ -648,16 +712,21 @@ fn may_end(consent: &ConsentRow, who: &Principal) -> bool {
 
 /// Whether `who` may say yes.
 fn may_answer(request: &ConsentRequestRow, who: &Principal) -> Result<(), ConsentError> {
+    is_named(request, who)?;
+    // What an agent holds is no person: with a key or a token it would answer itself, or make itself somebody who may.
+    match who.credential {
+        Credential::Local | Credential::Session(_) => Ok(()),
+        Credential::ApiKey(_) | Credential::Token(_) | Credential::Certificate(_) => Err(
+            ConsentError::NotYours("a yes is said in the console, or on the gate's machine"),
+        ),
+    }
+}
+
+/// Whether the rule lets `who` answer.
+fn is_named(request: &ConsentRequestRow, who: &Principal) -> Result<(), ConsentError> {
     let is_own = request.subject.principal == who.id.as_str();
     if is_own && request.other_person {
         return Err(ConsentError::NotYours("the rule wants another person"));
-    }
-    // What an agent holds is no person: with a key or a token it would answer itself.
-    let is_person = matches!(who.credential, Credential::Local | Credential::Session(_));
-    if is_own && !is_person {
-        return Err(ConsentError::NotYours(
-            "your own requests are answered in the console, or on the gate's machine",
-        ));
     }
     let may = who.is_owner()
         || has_role(&request.approvers, who)

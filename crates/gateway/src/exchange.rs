@@ -42,6 +42,8 @@ const PARKED_OF_ONE_MAX: usize = 64;
 const ROUNDS_MAX: usize = 16;
 /// How long an upstream that asked one thing may take to ask the next along with it.
 const GATHER: Duration = Duration::from_millis(100);
+/// What one call may ask at once.
+const ASKS_MAX: usize = 64;
 /// Events of a call that may be parked.
 const EVENTS_MAX: usize = 64;
 
@@ -215,13 +217,31 @@ impl Desk {
                 drop(events.try_send(Event::Told(notice)));
             }
         };
-        let mut asks = Vec::new();
+        let mut asks: Vec<Ask> = Vec::new();
+        // From the first question on, whatever else comes.
+        let mut gathered = std::pin::pin!(tokio::time::sleep(GATHER));
         loop {
             tokio::select! {
                 biased;
+                // What it asks at once the client is to hear at once.
+                () = &mut gathered, if !asks.is_empty() => {
+                    asks.retain(|ask| !ask.is_withdrawn());
+                    if !asks.is_empty() {
+                        return self.park(&exchange, flight, asks);
+                    }
+                }
                 Some(event) = flight.events.recv() => match event {
                     Event::Told(notice) => tell(notice),
-                    Event::Asked(ask) => asks.push(ask),
+                    Event::Asked(ask) => {
+                        asks.retain(|ask| !ask.is_withdrawn());
+                        if asks.is_empty() {
+                            gathered.as_mut().reset(tokio::time::Instant::now() + GATHER);
+                        }
+                        // Dropped, a question beyond the bound is answered by that.
+                        if asks.len() < ASKS_MAX {
+                            asks.push(ask);
+                        }
+                    }
                 },
                 answer = &mut flight.answer => {
                     while let Ok(event) = flight.events.try_recv() {
@@ -230,10 +250,6 @@ impl Desk {
                         }
                     }
                     return self.pass_on(&exchange, answer?);
-                }
-                // What it asks at once the client is to hear at once.
-                () = tokio::time::sleep(GATHER), if !asks.is_empty() => {
-                    return self.park(&exchange, flight, asks);
                 }
             }
         }

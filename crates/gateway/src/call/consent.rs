@@ -22,7 +22,7 @@ use wire::method::{self, Subject, notification};
 use wire::{Era, Outcome, Params, json};
 
 use super::authorize::{SAMPLING, is_asked, note_ask, sampling, subject_name, verb};
-use super::{Authorized, Call, Decided, Means, View, Yield};
+use super::{Authorized, Call, Decided, Means, View, Yield, flow};
 use crate::catalog::Entry;
 use crate::consents::{
     Agreed, Asking, Deed, Question, Said, Unagreed, asks_requester, form, inexact_number, said,
@@ -40,8 +40,11 @@ const KEY: &str = "consent";
 const PULSE: Duration = Duration::from_secs(5);
 /// Callers by whose hand a person calls: there is nobody else to ask.
 const BY_HAND: &str = "local";
-/// What is not part of the question: what a client says around it, and differently each time.
-const AROUND: [&str; 3] = ["_meta", "requestState", "inputResponses"];
+/// What is not part of the question: what belongs to a round of input, whose state binds it to the call.
+const AROUND: [&str; 2] = ["requestState", "inputResponses"];
+/// What differs each time and says nothing to the upstream that it needs. It is not sent with what a person is asked
+/// about, as nobody could agree to it.
+const TRACES: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
 /// What came of asking.
 #[expect(
@@ -81,12 +84,14 @@ pub(super) async fn consent<'a>(
         return authorized(call, None, view, means).await;
     };
     note_ask(&ask, record);
+    leave_out(&mut call)?;
     match verb(call.method) {
         Verb::Use | Verb::Subscribe => {}
         Verb::Task => {
             let task = call.params.task_id.as_deref();
             let origin = task.and_then(|task| means.consents.origin(task));
-            if let Some(agreed) = origin {
+            // What was seen since the call is no part of what was agreed to.
+            if let Some(agreed) = origin.filter(|_| !flow::is_about(&ask)) {
                 // Whoever agreed to the call agreed to what it came to.
                 record.note(|row| row.consent = Some(agreed.consent.clone()));
                 return authorized(call, Some(agreed), view, means).await;
@@ -313,14 +318,50 @@ fn take_state(call: &mut Call<'_>, means: &Means<'_>) -> Result<Option<Brought>,
     Ok(Some((state, answer)))
 }
 
-/// The question about a call.
+/// Takes out of what will be sent what is in no question: answers that go with no state, and traces.
+fn leave_out(call: &mut Call<'_>) -> Result<(), Rejection> {
+    let params = &call.params;
+    let mut text = params.text().to_vec();
+    let has_rounds = verb(call.method) == Verb::Task
+        || (call.asked.revision.era() == Era::Modern && params.request_state.is_some());
+    if !has_rounds {
+        for name in AROUND {
+            text = json::without(&text, name);
+        }
+    }
+    let bad = |error: serde_json::Error| Rejection::BadParams(error.to_string());
+    if let Some(meta) = json::member(params.text(), "_meta").map_err(bad)? {
+        let mut kept = meta.get().as_bytes().to_vec();
+        for name in TRACES {
+            kept = json::without(&kept, name);
+        }
+        if kept != meta.get().as_bytes() {
+            let kept = String::from_utf8(kept).unwrap_or_else(|_never| "{}".to_owned());
+            let others = json::without(&text, "_meta");
+            text = json::with_members(&others, &format!("\"_meta\":{kept}"));
+        }
+    }
+    if text != *params.text() {
+        let params = Params::read(text.into()).map_err(Rejection::BadParams)?;
+        call.params = Cow::Owned(params);
+    }
+    Ok(())
+}
+
+/// The question about a call: all that will be sent, but for what the gate itself writes anew.
 fn question(call: &Call<'_>, ask: &Ask, view: &View) -> Result<Question, Rejection> {
     let asked = call.asked;
-    let mut text = call.params.text().to_vec();
-    for name in AROUND {
-        text = json::without(&text, name);
-    }
     let unfit = |why: String| Rejection::BadParams(why);
+    let mut text = json::without(call.params.text(), "_meta");
+    if verb(call.method) != Verb::Task {
+        for name in AROUND {
+            text = json::without(&text, name);
+        }
+    }
+    let meta = call.params.meta().map_err(unfit)?;
+    if let Some(meta) = meta.rewrite(None, &[]) {
+        text = json::with_members(&text, &format!("\"_meta\":{meta}"));
+    }
     let sent: Value = json::strict_value(&text).map_err(|error| unfit(error.to_string()))?;
     if let Some(number) = inexact_number(&String::from_utf8_lossy(&text)) {
         let number: String = number.chars().take(64).collect();
@@ -331,11 +372,7 @@ fn question(call: &Call<'_>, ask: &Ask, view: &View) -> Result<Question, Rejecti
     let deed = Deed {
         principal: &asked.principal,
         server: view.server.as_ref(),
-        method: match verb(call.method) {
-            // Who may look after a task may do all of it.
-            Verb::Task => "tasks",
-            _ => call.method_name(),
-        },
+        method: call.method_name(),
         upstream: call.entry.link.id().as_str(),
         entry: subject_name(call.method, &call.params, &call.entry),
         definition: &call.entry.definition,
@@ -438,11 +475,13 @@ async fn ask_elsewhere(
     let is_shown_forms = asked.revision.era() == Era::Legacy
         && asked.caller.abilities.form
         && asks_requester(&ask.terms, &asked.principal);
-    match events {
-        Some(events) if is_shown_forms => {
+    // A call that waits for its client's person waits like any other.
+    let place = is_shown_forms.then(|| means.consents.wait(&asked.principal.id));
+    match (events, place.flatten()) {
+        (Some(events), Some(_place)) => {
             ask_legacy(question, &id, settings.expires, means, events).await
         }
-        events => {
+        (events, _) => {
             if is_new {
                 means.consents.announce(&id, settings, means.console);
             }

@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use bytes::Bytes;
 use futures_util::future::Either;
 use policy::Instant;
+use policy::screen::Place;
 use upstream::{Caller, Events};
 use wire::method::Subject;
 use wire::{Era, Outcome, Params, Reference, json};
@@ -62,7 +63,17 @@ async fn ask(
         (method.subject, &asked.session, &params.uri)
         && method.name == wire::method::SUBSCRIBE.name
     {
-        Box::pin(session.subscriptions.add(&entry.link, uri)).await?;
+        match Box::pin(session.subscriptions.add(&entry.link, uri)).await {
+            // It quotes the upstream.
+            Err(Rejection::BadParams(why)) => {
+                let place = Place::Result;
+                let screened = view.screen().screen_text(place, &why);
+                let (why, _found) =
+                    screened.map_err(|refusal| Rejection::Screened { place, refusal })?;
+                return Err(Rejection::BadParams(why.into_owned()));
+            }
+            added => added?,
+        }
         return Ok(upstream::Reply {
             outcome: Outcome::Result(Bytes::from_static(b"{}")),
             era: Era::Legacy,

@@ -32,7 +32,12 @@ pub(super) fn judge(
     let taint = means.flows.taint(&call.asked.principal.id, record.opened());
     record.note_taint(taint);
     let upstream = call.entry.link.id();
-    let sends = verb(call.method) == Verb::Use
+    let says_something = match verb(call.method) {
+        Verb::Use | Verb::Complete => true,
+        Verb::Task => call.method.name == wire::method::TASKS_UPDATE.name,
+        Verb::Subscribe | Verb::Sample | Verb::Administer => false,
+    };
+    let sends = says_something
         && call.asked.transport != LOCAL
         && names(call).any(|name| flows.can_send(upstream, &name));
     if !sends || !taint.is_toxic() {
@@ -49,6 +54,11 @@ pub(super) fn judge(
     };
     note_ask(&ask, record);
     decided.ask = Some(ask);
+}
+
+/// Whether a person is asked because of what was seen.
+pub(super) fn is_about(ask: &Ask) -> bool {
+    ask.rule == RuleId::new(RULE)
 }
 
 /// Remembers what the principal is about to see. Before it is sent, so that no call beside it slips through.

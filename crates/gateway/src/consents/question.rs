@@ -8,9 +8,10 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use policy::{Ask, Principal, Remember, ServerName, Terms, canonical};
 use serde_json::Value;
-use store::{ConsentRequestRow, ConsentSubject, Longest, RequestState};
+use store::{ConsentRequestRow, ConsentSubject, RequestState};
 
-use super::shown::shown;
+use super::shown::{is_cut, shown};
+use super::{asks_requester, longest};
 use crate::call::hex;
 use crate::settings::ConsentSettings;
 
@@ -27,6 +28,8 @@ pub(crate) struct Question {
     /// The conversation that it is wanted in, if there is one.
     pub(crate) conversation: Option<String>,
     pub(crate) terms: Arc<Terms>,
+    /// Whether the terms let the requester answer.
+    pub(crate) asks_requester: bool,
 }
 
 /// What is to be done.
@@ -52,6 +55,12 @@ impl Question {
         client: &str,
         conversation: Option<String>,
     ) -> Self {
+        let shown = shown(deed.sent);
+        let mut terms = Arc::clone(&ask.terms);
+        if is_cut(&shown) && terms.longest != Remember::Once {
+            // What nobody saw is not agreed to for long.
+            Arc::make_mut(&mut terms).longest = Remember::Once;
+        }
         Self {
             subject: ConsentSubject {
                 principal: deed.principal.id.to_string(),
@@ -63,10 +72,11 @@ impl Question {
                 rule: ask.rule.to_string(),
             },
             digest: canonical::digest(deed.sent),
-            shown: shown(deed.sent),
+            shown,
             client: client.to_owned(),
             conversation,
-            terms: Arc::clone(&ask.terms),
+            asks_requester: asks_requester(&terms, deed.principal),
+            terms,
         }
     }
 
@@ -112,11 +122,7 @@ impl Question {
             shown: self.shown.clone(),
             client: self.client.clone(),
             conversation: self.conversation.clone(),
-            longest: match self.terms.longest {
-                Remember::Once => Longest::Once,
-                Remember::Session => Longest::Session,
-                Remember::For(long) => Longest::For(long),
-            },
+            longest: longest(self.terms.longest),
             approvers: self
                 .terms
                 .approvers

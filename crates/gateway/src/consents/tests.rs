@@ -171,15 +171,18 @@ async fn only_those_whom_the_rule_lets_may_answer() {
         (&plain, browser("alice", &[]), true),
         (&plain, key("alice", &[]), false),
         (&plain, key("alice", &["owner"]), false),
-        (&plain, key("root", &["owner"]), true),
+        (&plain, key("root", &["owner"]), false),
+        (&plain, browser("root", &["owner"]), true),
         (&plain, browser("bob", &["ops"]), false),
         (&by_role, browser("alice", &[]), false),
         (&by_role, browser("alice", &["ops"]), true),
-        (&by_role, key("bob", &["ops"]), true),
-        (&by_role, key("root", &["owner"]), true),
+        (&by_role, key("bob", &["ops"]), false),
+        (&by_role, browser("bob", &["ops"]), true),
+        (&by_role, browser("root", &["owner"]), true),
         (&by_other, browser("alice", &["owner"]), false),
         (&by_other, browser("bob", &[]), false),
-        (&by_other, key("root", &["owner"]), true),
+        (&by_other, key("root", &["owner"]), false),
+        (&by_other, browser("root", &["owner"]), true),
     ];
     for (terms, who, may) in cases {
         let room = Room::new();
@@ -187,6 +190,74 @@ async fn only_those_whom_the_rule_lets_may_answer() {
         let given = room.consents.approve(&id, &who, once()).await;
         assert_eq!(given.is_ok(), may, "{terms:?} {who:?} {given:?}");
     }
+}
+
+#[tokio::test]
+async fn a_yes_is_void_once_the_rule_names_others() {
+    let of = |roles: &[&str]| {
+        let approvers = roles.iter().map(|role| RoleName::new(role).unwrap());
+        let terms = Terms {
+            longest: Remember::For(Duration::from_secs(3600)),
+            approvers: approvers.collect(),
+            ..Terms::default()
+        };
+        question(terms, &json!({}), "{}")
+    };
+    let yes = Yes {
+        hold: Remember::For(Duration::from_secs(3600)),
+        any_arguments: false,
+    };
+    let ops = browser("bob", &["ops"]);
+    let (nobody, some, more) = (of(&[]), of(&["ops"]), of(&["ops", "security"]));
+    let cases = [
+        (&nobody, browser("alice", &[]), &nobody, true),
+        (&nobody, browser("alice", &[]), &some, false),
+        (&nobody, browser("root", &["owner"]), &some, false),
+        (&some, ops.clone(), &some, true),
+        (&some, ops.clone(), &more, true),
+        (&some, ops.clone(), &nobody, true),
+        (&more, ops, &some, false),
+    ];
+    for (asked, who, now, holds) in cases {
+        let room = Room::new();
+        let id = room.ask(asked).await;
+        room.consents.approve(&id, &who, yes).await.unwrap();
+        let found = room.consents.find(now).await.unwrap();
+        let terms = (&asked.terms, &now.terms);
+        assert_eq!(found.is_some(), holds, "{who:?} {terms:?}");
+    }
+    // An open request is asked anew, and its old form says nothing any more.
+    let room = Room::new();
+    let id = room.ask(&nobody).await;
+    assert_ne!(room.ask(&some).await, id);
+    let said = Said::Yes(Remember::Once);
+    let settled = room.consents.settle(&nobody, &id, said).await;
+    assert_eq!(settled.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_shown_whole_is_agreed_to_alone() {
+    let room = Room::new();
+    let terms = Terms {
+        longest: Remember::For(Duration::from_secs(3600)),
+        ..Terms::default()
+    };
+    let asked = question(terms, &json!({ "a": "x".repeat(5_000) }), "{}");
+    let id = room.ask(&asked).await;
+    let alice = browser("alice", &[]);
+    let any = Yes {
+        any_arguments: true,
+        ..once()
+    };
+    let given = room.consents.approve(&id, &alice, any).await;
+    assert!(matches!(given, Err(ConsentError::NotShown)), "{given:?}");
+    let long = Yes {
+        hold: Remember::For(Duration::from_secs(60)),
+        any_arguments: false,
+    };
+    let given = room.consents.approve(&id, &alice, long).await;
+    assert!(matches!(given, Err(ConsentError::TooLong(_))), "{given:?}");
+    room.consents.approve(&id, &alice, once()).await.unwrap();
 }
 
 #[tokio::test]
@@ -205,7 +276,7 @@ async fn a_yes_holds_no_longer_than_its_rule_lets_it() {
     };
     let asked = day(Remember::For(2 * hour));
     let id = room.ask(&asked).await;
-    let root = key("root", &["owner"]);
+    let root = browser("root", &["owner"]);
     let yes = |span| Yes {
         hold: Remember::For(span),
         any_arguments: false,

@@ -26,6 +26,8 @@ const VIGILS_MAX: usize = 256;
 const VIGIL_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long a look at a task waits for questions that it is said to have.
 const QUESTION_WAIT: Duration = Duration::from_secs(2);
+/// Open questions of one task.
+const ASKS_MAX: usize = 64;
 /// Events of the stream that wait to be taken.
 const EVENTS_MAX: usize = 16;
 
@@ -122,7 +124,14 @@ impl Vigil {
                         ask.params = renamed(&ask.params, theirs, ours);
                         // A key is never used twice in the life of a task, whoever kept the questions before.
                         let key = format!("input-{}", uuid::Uuid::new_v4().simple());
-                        self.asks.lock().push((key, ask));
+                        {
+                            let mut asks = self.asks.lock();
+                            asks.retain(|(_, ask)| !ask.is_withdrawn());
+                            // Dropped, a question beyond the bound is answered by that.
+                            if asks.len() < ASKS_MAX {
+                                asks.push((key, ask));
+                            }
+                        }
                         self.asked.notify_one();
                     }
                 },

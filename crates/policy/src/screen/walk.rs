@@ -213,10 +213,15 @@ impl<'s> Walk<'s> {
             .is_empty()
         {
             let text = mended.as_deref().unwrap_or(text);
+            // What may stay invisible hides nothing: it is lost where something else has to change.
+            let bare = bare(text);
+            let text = bare.as_deref().unwrap_or(text);
             let spans = self.spans(text, beside);
             mended = self.replace(text, spans).or(mended);
         }
-        let gives_orders = self.weigh(mended.as_deref().unwrap_or(text));
+        let text = mended.as_deref().unwrap_or(text);
+        let bare = bare(text);
+        let gives_orders = self.weigh(bare.as_deref().unwrap_or(text));
         (mended, gives_orders)
     }
 
@@ -322,6 +327,22 @@ impl<'a> Edit<'a> {
             role,
         }
     }
+}
+
+/// A text without what nobody sees; `None` if there is nothing of the sort.
+fn bare(text: &str) -> Option<String> {
+    let spans = invisible::find(text);
+    if spans.is_empty() {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (span, _) in spans {
+        out.push_str(text.get(copied..span.start).unwrap_or_default());
+        copied = span.end;
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    Some(out)
 }
 
 fn replacement(kind: Kind) -> String {

@@ -106,7 +106,9 @@ fn done(
             output::say(error.to_string());
             Exit::Refused
         }
-        Err(error @ (ConsentError::NoSession | ConsentError::TooLong(_))) => {
+        Err(
+            error @ (ConsentError::NoSession | ConsentError::TooLong(_) | ConsentError::NotShown),
+        ) => {
             return Err(Unusable(error.to_string()).into());
         }
         Err(error @ ConsentError::Store(_)) => return Err(error.into()),

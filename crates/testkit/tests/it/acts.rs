@@ -126,7 +126,12 @@ async fn an_act_that_asks_is_done_once_somebody_agreed() -> Result<()> {
     let path = format!("/v1/approvals/{approval}");
     let yes = json!({ "answer": "approve" });
     let (status, answered) = ask(&world, "root", "POST", &path, Some(&yes)).await?;
-    ensure!(status == 200, "{answered}");
+    ensure!(status == 403, "{answered}");
+    let once = gateway::Yes {
+        hold: policy::Remember::Once,
+        any_arguments: false,
+    };
+    crate::consent::owner_agrees(&world, approval, once).await?;
     let (status, made) = create().await?;
     ensure!(status == 201, "{made}");
     world.stop().await?;

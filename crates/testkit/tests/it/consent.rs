@@ -1,11 +1,15 @@
 //! Nothing that a person is asked about reaches an upstream before the answer, and what then reaches it is what was
 //! asked about. The upstream keeps every byte that it is told.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use gateway::{ConsentError, Yes};
+use policy::{Credential, Principal, PrincipalId, Remember, RoleName, Rules, Scopes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::mcp::{call, headers, modern_with, request, response};
@@ -147,6 +151,36 @@ async fn admin(
         serde_json::from_slice(&body)?
     };
     Ok((answer.status, body))
+}
+
+/// An owner's yes, said in a browser: no key says it.
+pub(crate) async fn owner_agrees(world: &World, id: &str, yes: Yes) -> Result<(), ConsentError> {
+    let owner = Principal {
+        id: PrincipalId::new("root").expect("a name"),
+        roles: BTreeSet::from([RoleName::new(Rules::OWNER).expect("a name")]),
+        credential: Credential::Session("browser".to_owned()),
+        client: None,
+        scopes: Scopes::EVERY,
+        expires_at: None,
+        claims: Arc::default(),
+    };
+    let given = world.gate().consents().approve(id, &owner, yes).await;
+    given.map(|_| ())
+}
+
+async fn agree(world: &World, id: &str) -> Result<()> {
+    let once = Yes {
+        hold: Remember::Once,
+        any_arguments: false,
+    };
+    Ok(owner_agrees(world, id, once).await?)
+}
+
+fn long(hours: u64) -> Yes {
+    Yes {
+        hold: Remember::For(Duration::from_secs(hours * 3600)),
+        any_arguments: false,
+    }
 }
 
 async fn answer(world: &World, who: &str, id: &str, body: &Value) -> Result<u16> {
@@ -347,7 +381,7 @@ async fn who_answers_first_has_said_it() -> Result<()> {
     let (_, listed) = admin(world, "root", "GET", "/v1/approvals", None).await?;
     let id = listed["items"][0]["id"].as_str().context("nothing waits")?;
     ensure!(listed["items"][0]["state"] == "open", "{listed}");
-    ensure!(answer(world, "root", id, &json!({ "answer": "approve" })).await? == 200);
+    agree(world, id).await?;
     let reply = world.whole(stream).await?;
     ensure!(reply.text()? == "write", "{:?}", reply.messages);
     ensure!(answer(world, "root", id, &json!({ "answer": "deny" })).await? == 409);
@@ -375,8 +409,13 @@ async fn a_client_without_forms_is_told_the_request_and_calls_again_once_it_is_a
     ensure!(answer(world, "alice", &id, &approve).await? == 403);
     ensure!(answer(world, "bob", &id, &approve).await? == 404);
     ensure!(answer(world, "root", "0123456789ab", &approve).await? == 404);
-    let long = json!({ "answer": "approve", "hold": "time", "for": "365d" });
-    ensure!(answer(world, "root", &id, &long).await? == 422);
+    // Not even an owner's key: with it an agent would make itself somebody who may.
+    ensure!(answer(world, "root", &id, &approve).await? == 403);
+    let too_long = owner_agrees(world, &id, long(365 * 24)).await;
+    ensure!(
+        matches!(too_long, Err(ConsentError::TooLong(_))),
+        "{too_long:?}"
+    );
     let (status, shown) =
         admin(world, "alice", "GET", &format!("/v1/approvals/{id}"), None).await?;
     ensure!(status == 200 && shown["state"] == "open", "{shown}");
@@ -389,15 +428,18 @@ async fn a_client_without_forms_is_told_the_request_and_calls_again_once_it_is_a
     );
     scene.untouched()?;
 
-    ensure!(answer(world, "root", &id, &approve).await? == 200);
+    agree(world, &id).await?;
     ensure!(modern(world, "alice", &write("/a"), &none).await?.text()? == "write");
     named(&modern(world, "alice", &write("/a"), &none).await?)?;
     ensure!(scene.reached()?.len() == 1);
 
     // With any arguments, until it is taken back.
     let id = named(&modern(world, "alice", &write("/b"), &none).await?)?;
-    let any = json!({ "answer": "approve", "hold": "time", "for": "1h", "any_arguments": true });
-    ensure!(answer(world, "root", &id, &any).await? == 200);
+    let any = Yes {
+        any_arguments: true,
+        ..long(1)
+    };
+    owner_agrees(world, &id, any).await?;
     for path in ["/b", "/c"] {
         ensure!(modern(world, "alice", &write(path), &none).await?.text()? == "write");
     }
@@ -479,8 +521,7 @@ async fn another_definition_is_another_question() -> Result<()> {
     let none = json!({});
     let world = &scene.world;
     let id = named(&modern(world, "alice", &write("/a"), &none).await?)?;
-    let long = json!({ "answer": "approve", "hold": "time", "for": "1d" });
-    ensure!(answer(world, "root", &id, &long).await? == 200);
+    owner_agrees(world, &id, long(24)).await?;
     ensure!(modern(world, "alice", &write("/a"), &none).await?.text()? == "write");
     let reached = scene.reached()?.len();
     let Scene {
@@ -529,7 +570,7 @@ async fn a_request_outlives_the_gate_that_made_it() -> Result<()> {
         _folder,
     };
     let world = &scene.world;
-    ensure!(answer(world, "root", &id, &json!({ "answer": "approve" })).await? == 200);
+    agree(world, &id).await?;
     ensure!(modern(world, "alice", &write("/a"), &none).await?.text()? == "write");
     ensure!(scene.reached()? == ["{\"path\":\"/a\"}"]);
     scene.world.end().await
@@ -547,7 +588,7 @@ async fn a_call_that_says_it_can_wait_goes_on_when_somebody_approves() -> Result
     scene.untouched()?;
     let (_, listed) = admin(world, "root", "GET", "/v1/approvals", None).await?;
     let id = listed["items"][0]["id"].as_str().context("nothing waits")?;
-    ensure!(answer(world, "root", id, &json!({ "answer": "approve" })).await? == 200);
+    agree(world, id).await?;
     let reply = world.whole(stream).await?;
     ensure!(reply.text()? == "write", "{:?}", reply.messages);
     ensure!(scene.reached()?.len() == 1);

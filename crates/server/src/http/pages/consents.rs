@@ -111,7 +111,7 @@ async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Bod
                 ConsentError::Unknown(_) => StatusCode::NOT_FOUND,
                 ConsentError::Over(_) => StatusCode::CONFLICT,
                 ConsentError::NotYours(_) => StatusCode::FORBIDDEN,
-                ConsentError::NoSession | ConsentError::TooLong(_) => {
+                ConsentError::NoSession | ConsentError::TooLong(_) | ConsentError::NotShown => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
                 ConsentError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,7 +1,8 @@
 //! What people are asked before it is done, their answers, and what they agreed to.
 //!
 //! Not for owners alone: who may know of a request or answer it is for [`gateway::Consents`] to say. Only a credential
-//! that is good for administration gets here, so that what an agent holds for its calls answers nothing.
+//! that is good for administration gets here, so that what an agent holds for its calls answers nothing; and a yes is
+//! taken from no key and no token.
 
 use ::http::StatusCode;
 use gateway::{ConsentError, Consents, Rejection, Yes};
@@ -75,7 +76,7 @@ pub(super) struct Consent {
     revoked_by: Option<String>,
 }
 
-/// An answer.
+/// An answer. With a key or a token it can only be `deny`: a yes is a person's, in the console or on the gate's machine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ApprovalAnswer")]
@@ -256,7 +257,9 @@ fn problem(error: &ConsentError) -> Problem {
         ConsentError::Unknown(_) => StatusCode::NOT_FOUND,
         ConsentError::Over(_) => StatusCode::CONFLICT,
         ConsentError::NotYours(_) => StatusCode::FORBIDDEN,
-        ConsentError::NoSession | ConsentError::TooLong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        ConsentError::NoSession | ConsentError::TooLong(_) | ConsentError::NotShown => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
     };
     Problem::new(status, error.to_string())
 }
