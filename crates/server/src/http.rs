@@ -176,7 +176,9 @@ impl Edge {
             Access::Public | Access::Browser => {
                 return self.serve_openly(facts, settings, route, request).await;
             }
-            Access::Principal | Access::Owner => self.admit(facts, route, &request).await,
+            Access::Principal | Access::Scoped | Access::Owner => {
+                self.admit(facts, route, &request).await
+            }
         };
         let principal = match refusal {
             Ok(principal) => principal,
@@ -282,11 +284,12 @@ impl Edge {
             if !self.gate.may_administer(&principal, action) {
                 return Err((Rejection::NotOwner, Some(principal)));
             }
-            if !principal.scopes.contains(Scope::Admin) {
-                let held = principal.scopes;
-                let needed = Scope::Admin.into();
-                return Err((Rejection::Unscoped { needed, held }, Some(principal)));
-            }
+        }
+        let is_for_admins = matches!(route.access, Access::Owner | Access::Scoped);
+        if is_for_admins && !principal.scopes.contains(Scope::Admin) {
+            let held = principal.scopes;
+            let needed = Scope::Admin.into();
+            return Err((Rejection::Unscoped { needed, held }, Some(principal)));
         }
         Ok(principal)
     }

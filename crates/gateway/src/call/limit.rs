@@ -99,6 +99,10 @@ pub(super) async fn refused(
     record: &CallRecord,
     rejection: Rejection,
 ) -> Rejection {
+    if rejection.is_unknown() && view.catalog.is_settling {
+        // It is looked for once more, and counted then.
+        return rejection;
+    }
     match count(asked, view, means, record).await {
         Ok(()) => rejection,
         Err(too_many) => too_many,

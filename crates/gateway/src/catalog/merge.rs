@@ -266,17 +266,15 @@ impl Section {
             let all = candidates.iter().map(|candidate| &candidate.entry);
             all.filter(|entry| entry.looks().is_some())
         };
-        let (before, since): (Vec<_>, Vec<_>) = named().partition(|entry| listed(entry));
+        let keeps = |entry: &Entry| frame.unheard.contains(entry.link.id()) || listed(entry);
+        let (before, since): (Vec<_>, Vec<_>) = named().partition(|entry| keeps(entry));
         for entry in before.into_iter().chain(since) {
             if let Some(looks) = entry.looks() {
                 owners.entry(looks).or_insert(&entry.key);
             }
         }
         let mut in_turn: Vec<&Candidate> = candidates.iter().collect();
-        in_turn.sort_by_cached_key(|one| {
-            let keeps = frame.unheard.contains(one.entry.link.id()) || listed(&one.entry);
-            (!one.is_named, !keeps)
-        });
+        in_turn.sort_by_cached_key(|one| (!one.is_named, !keeps(&one.entry)));
         let mut entries: BTreeMap<&str, &Arc<Entry>> = BTreeMap::new();
         let mut others: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
         let mut look_alikes = Vec::new();

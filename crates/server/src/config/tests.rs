@@ -308,7 +308,7 @@ allow = [\"*\"]",
 13: roles.reader.allow.0: `files` names an upstream but no entry; write `files.*` for all of it
 13: roles.reader.allow.1: `.x` names no upstream; write `*.x` for that entry of every upstream
 14: roles.reader.members.0: ` ` cannot stand in this name; use letters, digits and `-_.@:+/|`
-15: roles.owner: is built in and allows everything; leave out its `allow` and `deny`; it can have members",
+15: roles.owner: is built in and allows everything; leave out its `allow`, `ask` and `deny`; it can have members",
     );
 }
 

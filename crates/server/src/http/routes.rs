@@ -16,6 +16,8 @@ pub(super) enum Access {
     Browser,
     /// Somebody known.
     Principal,
+    /// Somebody known, with a credential that is good for administration; what may be done is looked at there.
+    Scoped,
     /// An owner, or whom a rule lets do this (`{ admin = "keys.create" }`: the operations of `v1` have these names), with a
     /// credential that is good for administration.
     Owner,
@@ -109,13 +111,13 @@ pub(super) const ROUTES: &[Route] = &[
     row("/v1/sessions", GET, Access::Owner, Target::Admin),
     row("/v1/sessions/{id}", DELETE, Access::Owner, Target::Admin),
     row("/v1/revocations", FORM, Access::Owner, Target::Admin),
-    row("/v1/approvals", GET, Access::Principal, Target::Admin),
-    row("/v1/approvals/{id}", FORM, Access::Principal, Target::Admin),
-    row("/v1/consents", GET, Access::Principal, Target::Admin),
+    row("/v1/approvals", GET, Access::Scoped, Target::Admin),
+    row("/v1/approvals/{id}", FORM, Access::Scoped, Target::Admin),
+    row("/v1/consents", GET, Access::Scoped, Target::Admin),
     row(
         "/v1/consents/{id}",
         &[Method::GET, Method::DELETE],
-        Access::Principal,
+        Access::Scoped,
         Target::Admin,
     ),
     row("/v1/pins", GET, Access::Owner, Target::Admin),
@@ -202,7 +204,7 @@ pub fn routes() -> Vec<RouteRow> {
             access: match route.access {
                 Access::Public => "public",
                 Access::Browser => "browser",
-                Access::Principal => "principal",
+                Access::Principal | Access::Scoped => "principal",
                 Access::Owner => "owner",
             },
         })

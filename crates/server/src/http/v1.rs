@@ -440,7 +440,7 @@ pub(super) async fn serve(
             let permitted = match route.access {
                 Access::Owner => permit(operation, &asked, &mut record).await,
                 // What is here looks for itself at what is whose.
-                Access::Public | Access::Browser | Access::Principal => Ok(()),
+                Access::Public | Access::Browser | Access::Principal | Access::Scoped => Ok(()),
             };
             let done = match permitted {
                 Ok(()) => Box::pin(run(operation.action, &mut asked)).await,

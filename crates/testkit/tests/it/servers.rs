@@ -347,8 +347,9 @@ async fn the_upstream_gets_its_own_names_and_the_default_arguments() -> Result<(
             "context": { "arguments": known },
         });
         let asked = request(7, "completion/complete", &params);
-        let reply = post(world, "/mcp/desk", "alice", &asked).await?.answer()?;
-        ensure!(reply.get("result").is_some() == is_told, "{reply}");
+        let reply = post(world, "/mcp/desk", "alice", &asked).await?;
+        let answer = reply.answer()?;
+        ensure!(answer.get("result").is_some() == is_told, "{answer}");
     }
     close(world, "/mcp/desk", &id).await?;
     scene.end().await

@@ -16,6 +16,7 @@ use crate::wires::{Carrier, Wire};
 
 const BOTH: &str = r#"
 builtins = []
+screening.results.invisible = "off"
 limits.tool_call = { max = 1000000, per = "1s" }
 upstreams.old = { stdio = ["{echo}"] }
 upstreams.new = { stdio = ["{echo}", "--modern"] }
@@ -179,6 +180,7 @@ async fn ids_and_tokens_come_back_as_they_were_written() -> Result<()> {
     let world = World::of(
         r#"
 builtins = []
+screening.results.invisible = "off"
 limits.tool_call = { max = 1000000, per = "1s" }
 upstreams.s = { stdio = ["{scripted}"] }
 "#,
