@@ -112,9 +112,11 @@ impl World {
     fn warm(when: Option<&str>) -> Self {
         let world = Self::new(when);
         for tool in &world.tools {
-            world
-                .rules
-                .decide(&world.principal, &tool.subject(), &facts(None));
+            black_box(
+                world
+                    .rules
+                    .decide(&world.principal, &tool.subject(), &facts(None)),
+            );
         }
         world
     }

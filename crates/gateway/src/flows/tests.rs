@@ -1,3 +1,5 @@
+//! What a principal has seen decides what it may send.
+
 use super::*;
 
 const PRIVATE: Taint = Taint {

@@ -1,3 +1,5 @@
+//! What clients are shown of what passes.
+
 use policy::screen::{Action, Settings, Treatment};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Names that look alike, and such that do not.
+
 use super::*;
 
 fn look_alike(one: &str, other: &str) -> bool {

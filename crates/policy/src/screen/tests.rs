@@ -1,3 +1,5 @@
+//! Whole texts: what is found, mended and refused, and that the rest stays byte for byte.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -5,6 +5,8 @@
 //! `templates`, read anew for every list; a line in the log for each call. It shares no code with what it tests.
 
 #![expect(
+    clippy::infinite_loop,
+    clippy::exit,
     clippy::print_stderr,
     reason = "a program of its own, run by a test that shows what it says"
 )]

@@ -101,10 +101,6 @@ async fn crowd(principals: usize, rounds: u64, flags: &str) -> Result<Heard> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_byte_of_one_principal_reaches_another() -> Result<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long a test may take is for who runs it to say"
-    )]
     let is_long = std::env::var_os(LONG).is_some();
     let rounds = if is_long { ROUNDS_LONG } else { ROUNDS };
     let heard = crowd(PRINCIPALS, rounds, "").await?;

@@ -1,3 +1,5 @@
+//! Which tool comes first.
+
 use super::*;
 
 const TOOLS: [(&str, &str); 5] = [

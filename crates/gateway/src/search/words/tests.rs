@@ -1,3 +1,5 @@
+//! How names and texts fall into words.
+
 use super::*;
 
 fn words(text: &str) -> Vec<String> {

@@ -1,3 +1,5 @@
+//! What gives a model orders, and what only sounds like it.
+
 use crate::screen::{Found, Place, Screen, Settings};
 
 /// What is found in a result that says so, plainly and with all its letters written as other writers do.

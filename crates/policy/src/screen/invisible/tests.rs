@@ -1,3 +1,5 @@
+//! What nobody sees, and what stays.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is about people, and what has only the form of it.
+
 use super::*;
 
 /// The first find in a text, and of what kind it is.

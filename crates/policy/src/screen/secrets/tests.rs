@@ -1,3 +1,5 @@
+//! What opens something, and what does not.
+
 use super::*;
 use crate::screen::{Action, Place, Screen, Settings, Treatment};
 
