@@ -48,9 +48,13 @@ impl Tree {
         command
     }
 
-    /// Cargo, run in the root.
+    /// Cargo, run in the root. Where nothing will be built a second time it keeps nothing for that: it is gigabytes.
     pub(crate) fn cargo(&self) -> Command {
-        self.command(cargo())
+        let mut command = self.command(cargo());
+        if env::var_os("CI").is_some() {
+            command.env("CARGO_INCREMENTAL", "0");
+        }
+        command
     }
 }
 

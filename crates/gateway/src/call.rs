@@ -180,18 +180,18 @@ pub(crate) async fn run(
         Ok(Meant::Itself) => None,
         Ok(Meant::Call(call)) => Some(call),
         Ok(Meant::Told(told)) => {
-            limit::count(asked, view, means, record).await?;
+            limit::count(asked, view, means).await?;
             return Ok(told);
         }
-        Err(rejection) => return Err(limit::refused(asked, view, means, record, rejection).await),
+        Err(rejection) => return Err(limit::refused(asked, view, means, rejection).await),
     };
     let asked = meant.as_deref().unwrap_or(asked);
     let (method, params) = match understand(asked, view) {
         Ok(understood) => understood,
-        Err(rejection) => return Err(limit::refused(asked, view, means, record, rejection).await),
+        Err(rejection) => return Err(limit::refused(asked, view, means, rejection).await),
     };
     if method.subject == Subject::Gate && method.name != wire::method::PING.name {
-        limit::count(asked, view, means, record).await?;
+        limit::count(asked, view, means).await?;
     }
     if method.name == wire::method::TASKS_LIST.name {
         return Box::pin(desk.list_tasks(asked, params, view, means))
@@ -202,18 +202,18 @@ pub(crate) async fn run(
         return lists::answer(asked, method, params, view, &desk.seal).map(result);
     }
     if let Some(whole) = resolve::kept(asked, method, params, desk, record) {
-        limit::count(asked, view, means, record).await?;
+        limit::count(asked, view, means).await?;
         return Ok(result(whole));
     }
     if search::is_one(method, params, view) {
-        limit::count(asked, view, means, record).await?;
+        limit::count(asked, view, means).await?;
         return search::answer(asked, method, params, view, record);
     }
     let mut call = match resolve::resolve(asked, method, params, view, desk, record) {
         Ok(call) => call,
-        Err(rejection) => return Err(limit::refused(asked, view, means, record, rejection).await),
+        Err(rejection) => return Err(limit::refused(asked, view, means, rejection).await),
     };
-    limit::limit(&call, view, means, record).await?;
+    limit::limit(&call, view, means).await?;
     if let Some(told) = validate::validate(&mut call, view, means, record).await? {
         return Ok(told);
     }

@@ -90,8 +90,9 @@ impl Counters {
         limits: &Limits,
         counted: &Counted<'_>,
         key: Option<LimitKey>,
-        now: Instant,
     ) -> Result<(), Rejection> {
+        // A call's own start may lie before another's that was counted already.
+        let now = self.clock.now();
         let mut buckets = Vec::new();
         match key {
             Some(LimitKey::ToolCall) => limits.tool_call.buckets(counted, &mut buckets),

@@ -9,7 +9,6 @@ use wire::method::Subject;
 use super::authorize::subject_name;
 use super::{Asked, Call, Means, View};
 use crate::limits::Permit;
-use crate::record::CallRecord;
 use crate::{Rejection, uri};
 
 /// Counts the call against the rate limits that speak of it.
@@ -17,16 +16,12 @@ pub(super) async fn limit(
     call: &Call<'_>,
     view: &View,
     means: &Means<'_>,
-    record: &CallRecord,
 ) -> Result<(), Rejection> {
     let names = names(call);
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     let counted = counted(call, view, &names);
     let (limits, key) = (&view.settings.limits, call.method.limit);
-    means
-        .counters
-        .count(limits, &counted, key, record.opened())
-        .await
+    means.counters.count(limits, &counted, key).await
 }
 
 /// Charges the call to its quotas, and waits for a place if that need not be long; both go back when the permit is
@@ -74,7 +69,6 @@ pub(super) async fn count(
     asked: &Asked,
     view: &View,
     means: &Means<'_>,
-    record: &CallRecord,
 ) -> Result<(), Rejection> {
     let counted = Counted {
         principal: &asked.principal,
@@ -85,10 +79,8 @@ pub(super) async fn count(
         MethodName::Known(method) => method.limit,
         MethodName::Unknown(_) => None,
     };
-    means
-        .counters
-        .count(&view.settings.limits, &counted, key, record.opened())
-        .await
+    let limits = &view.settings.limits;
+    means.counters.count(limits, &counted, key).await
 }
 
 /// Counts a request that is refused before it is known what it is about: guessing names is not free.
@@ -96,14 +88,13 @@ pub(super) async fn refused(
     asked: &Asked,
     view: &View,
     means: &Means<'_>,
-    record: &CallRecord,
     rejection: Rejection,
 ) -> Rejection {
     if rejection.is_unknown() && view.catalog.is_settling {
         // It is looked for once more, and counted then.
         return rejection;
     }
-    match count(asked, view, means, record).await {
+    match count(asked, view, means).await {
         Ok(()) => rejection,
         Err(too_many) => too_many,
     }

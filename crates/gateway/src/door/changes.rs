@@ -244,8 +244,7 @@ async fn count(
         server: view.server.as_ref(),
     };
     let (limits, key) = (&view.settings.limits, Some(LimitKey::ResourceAccess));
-    let now = gate.parts.clock.now();
-    gate.counters.count(limits, &counted, key, now).await
+    gate.counters.count(limits, &counted, key).await
 }
 
 /// What is left of what an upstream tells; `None`: nobody may hear of it.

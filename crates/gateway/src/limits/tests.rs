@@ -106,11 +106,8 @@ impl Gate {
             server: None,
         };
         let key = Some(LimitKey::ToolCall);
-        let now = self.counters.clock.now();
         let admitted = async {
-            self.counters
-                .count(&self.limits, &counted, key, now)
-                .await?;
+            self.counters.count(&self.limits, &counted, key).await?;
             self.counters.admit(&self.limits, &counted, 10).await
         };
         admitted.await.map_err(|rejection| match rejection {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::matching::{difference, format, mask};
 use super::page::{Asking, Block, Expected, Form, Over, Step, rewrite, steps};
 use crate::mcp;
-use crate::world::{Exchange, PATIENCE, Reply, Session, World};
+use crate::world::{Exchange, PATIENCE, Reply, Session, World, until};
 
 /// Messages from the gate that nobody has read yet.
 const QUEUE_MAX: usize = 1024;
@@ -192,16 +192,22 @@ impl Runner {
                 let note = mcp::notification("notifications/initialized", &json!({}));
                 line.tell(note.to_string().into()).await;
                 self.world.owe(1);
+                self.claim(1).await?;
             }
             self.pipes.insert(key.clone(), line);
         }
         self.pipes.get_mut(&key).context("it was just inserted")
     }
 
-    /// The newest records that no other request has claimed.
+    /// The newest records that no other request has claimed. Where nothing is answered they may take a moment.
     async fn claim(&mut self, count: usize) -> Result<Vec<Recorded>> {
-        let mut records = self.world.records().await?;
-        records.retain(|record| !self.claimed.contains(&record.seq));
+        let mut records = Vec::new();
+        until(&format!("{count} records"), async || {
+            records = self.world.records().await?;
+            records.retain(|record| !self.claimed.contains(&record.seq));
+            Ok(records.len() >= count)
+        })
+        .await?;
         let records = records.split_off(records.len().saturating_sub(count));
         self.claimed.extend(records.iter().map(|record| record.seq));
         Ok(records)
@@ -240,7 +246,8 @@ impl Runner {
                 })
             }
         };
-        if none && asking.record.is_some() {
+        let is_only_recorded = none && asking.record.is_some();
+        if is_only_recorded {
             self.world.owe(1);
         }
         match (&asking.reply, &reply) {
@@ -255,7 +262,7 @@ impl Runner {
             ),
             (_, None) => {}
         }
-        let count = reply.as_ref().map_or(usize::from(none), Reply::answers);
+        let count = reply.as_ref().map_or(usize::from(is_only_recorded), Reply::answers);
         let records = self.claim(count).await?;
         if let Some(block) = &asking.record {
             self.hold_records(block, &records)?;
