@@ -1,7 +1,9 @@
 //! One configured upstream and its whole life: start, handshake, lists, calls, restart with back-off, end.
 
+mod conversations;
+mod opening;
+
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,22 +18,22 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::method::{self, notification};
-use wire::{Abilities, Era, Outcome, Revision};
+use wire::{Era, Outcome, Revision};
 
-use crate::credential::{self, Pass};
+use crate::credential;
 use crate::error::chain;
 use crate::inbox::{Announced, Inbox, Line};
 use crate::lanes::Lanes;
 use crate::listing::{self, Item, Listing, Offers};
 use crate::native::{self, Native};
-use crate::peer::{Carrier, Greeting, Peer};
+use crate::peer::{Greeting, Peer};
 use crate::subscriptions::{Standing, Subscription, Table, Updates};
 use crate::{
-    Credential, Credentials, Error, Events, For, Http, Kind, Provider, Request, Spec, Told,
-    Transport, http, http_sse, stdio, watching, websocket,
+    Credential, Credentials, Error, Events, For, Kind, Provider, Request, Spec, Told, Transport,
+    watching,
 };
 
-mod conversations;
+use self::opening::{Drive, Fallback};
 
 /// The first pause before a restart; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -101,22 +103,6 @@ pub struct Reply {
     /// The era spoken with it.
     pub era: Era,
 }
-
-/// Whether an endpoint that was taken for Streamable HTTP speaks HTTP+SSE (2025-03-26, "Backwards compatibility").
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Fallback {
-    /// Nothing says so.
-    No,
-    /// It refused the handshake as such servers do.
-    Refused,
-    /// It is tried, because of this refusal.
-    Trying(String),
-    /// It does.
-    Yes,
-}
-
-/// What carries a connection's messages; comes to why it ended.
-type Drive = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// What upstreams need of the rest of the gate.
 #[derive(Clone)]
@@ -348,7 +334,6 @@ impl Link {
         }
     }
 
-    /// Whether it is shown each principal's own credential.
     /// What of a listing is everybody's. Where each principal has a credential of its own, tools, prompts and templates
     /// are what the server can do, but resources are what the lister has: nobody else's business.
     fn of_all(&self, mut listing: Listing) -> Listing {
@@ -359,6 +344,7 @@ impl Link {
         listing
     }
 
+    /// Whether it is shown each principal's own credential.
     fn is_personal(&self) -> bool {
         matches!(&self.spec.kind, Kind::Http(spec) if spec.credential == Credential::Personal)
     }
@@ -374,17 +360,6 @@ impl Link {
             credentials.obtain(who).await?;
         }
         Ok(())
-    }
-
-    /// What lets a connection in whose principal is `whose`.
-    fn pass(&self, spec: &Http, whose: Option<Arc<str>>) -> Option<Pass> {
-        let is_obtained = spec.credential != Credential::Written;
-        is_obtained.then(|| Pass {
-            upstream: self.id().clone(),
-            credentials: Arc::clone(&self.parts.credentials),
-            whose,
-            is_wanted: Arc::clone(&self.is_wanted),
-        })
     }
 
     fn methods(&self) -> Vec<Item> {
@@ -485,36 +460,6 @@ impl Link {
         }
     }
 
-    /// Looks at how a connection ended. `None` if another transport is to be tried at once.
-    fn without_fallback(&self, why: String) -> Option<String> {
-        let was_ready = self.snapshot().state == State::Ready;
-        let mut fallback = self.fallback.lock();
-        let (next, why) = match (fallback.clone(), was_ready) {
-            (Fallback::Refused, _) => (Fallback::Trying(why), None),
-            (Fallback::Trying(_) | Fallback::Yes, true) => (Fallback::Yes, Some(why)),
-            (Fallback::Trying(refusal), false) => {
-                let why = format!("{refusal}; nor does it speak HTTP+SSE: {why}");
-                (Fallback::No, Some(why))
-            }
-            // It may be another server by now.
-            (Fallback::Yes, false) | (Fallback::No, _) => (Fallback::No, Some(why)),
-        };
-        *fallback = next;
-        why
-    }
-
-    /// What carries messages to an endpoint, as far as is known.
-    fn transport(&self, said: Transport) -> Transport {
-        let falls_back = match &*self.fallback.lock() {
-            Fallback::Trying(_) | Fallback::Yes => true,
-            Fallback::No | Fallback::Refused => false,
-        };
-        match said {
-            Transport::Http if falls_back => Transport::Sse,
-            said => said,
-        }
-    }
-
     /// One connection from its start to its end; tells why it ended.
     async fn live_once(&self, stop: &CancellationToken) -> String {
         let end = CancellationToken::new();
@@ -525,57 +470,6 @@ impl Link {
         match self.open(self.declared(), &end, whose.clone()) {
             Ok((peer, drive)) => Box::pin(self.serve(peer, drive, (&end, stop), whose)).await,
             Err(error) => chain(&error),
-        }
-    }
-
-    /// A connection without a handshake so far, and what drives it until `end`.
-    fn open(
-        &self,
-        declared: Abilities,
-        end: &CancellationToken,
-        whose: Option<Arc<str>>,
-    ) -> Result<(Arc<Peer>, Drive), Error> {
-        let end = end.clone().cancelled_owned();
-        let (carrier, drive): (Carrier, Drive) = match &self.spec.kind {
-            // What is in this process is not connected to.
-            Kind::Native(_) | Kind::Provider(_) => return Err(Error::Down { state: "built in" }),
-            Kind::Stdio(spec) => {
-                let supervisor = self.parts.supervisor.as_deref();
-                let (connection, driver) = stdio::start(self.id(), spec, supervisor)?;
-                (Carrier::Stream(connection), Box::pin(driver.run(end)))
-            }
-            Kind::Http(spec) => self.open_endpoint(spec, self.pass(spec, whose), end),
-        };
-        Ok((Arc::new(Peer::new(carrier, declared)), drive))
-    }
-
-    fn open_endpoint(
-        &self,
-        spec: &Http,
-        pass: Option<Pass>,
-        end: impl Future<Output = ()> + Send + 'static,
-    ) -> (Carrier, Drive) {
-        let client = match &spec.tls {
-            Some(tls) => self.parts.client.with_tls(tls.clone()),
-            None => self.parts.client.clone(),
-        };
-        match self.transport(spec.transport) {
-            Transport::Http => {
-                let (connection, driver) = http::start(client, spec, pass, self.spec.timeout);
-                let connection = Arc::new(connection);
-                let driven = Arc::clone(&connection);
-                let drive = async move { driven.run(driver, end).await };
-                (Carrier::Http(connection), Box::pin(drive))
-            }
-            Transport::Sse => {
-                let (connection, driver) = http_sse::start(self.id(), client, spec, pass);
-                (Carrier::Stream(connection), Box::pin(driver.run(end)))
-            }
-            Transport::WebSocket => {
-                let timeout = self.spec.timeout_connect;
-                let (connection, driver) = websocket::start(self.id(), client, spec, pass, timeout);
-                (Carrier::Stream(connection), Box::pin(driver.run(end)))
-            }
         }
     }
 
