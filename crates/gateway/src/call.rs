@@ -220,12 +220,14 @@ pub(crate) async fn run(
     screen::arguments(&mut call, view, record)?;
     let mut decided = authorize::authorize(call, view, record)?;
     flow::judge(&mut decided, view, means, record);
-    let authorized = match consent::consent(decided, view, means, events, record).await? {
-        Consented::Yes(authorized) => authorized,
+    let granted = match consent::consent(decided, view, means, events, record).await? {
+        Consented::Yes(granted) => granted,
         Consented::Told(told) => return Ok(told),
     };
     // Not before: whoever makes a person think would keep others from the places in flight.
-    let permit = limit::admit(&authorized.call, view, means).await?;
+    let permit = limit::admit(granted.call(), view, means).await?;
+    // Not before that: a call that finds no place has used up nobody's yes.
+    let authorized = granted.leave(means).await?;
     flow::note(&authorized, view, means, record);
     let now = record.opened();
     let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);

@@ -78,11 +78,34 @@ struct Continuing {
     until: Instant,
 }
 
-/// What allows a call: the consent's id, and the fingerprint of what was agreed to.
+/// What allows a call: the consent's id, and the fingerprint of what was agreed to. It is used up by [`Consents::spend`]
+/// alone: a call that is refused after all has cost nobody's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Agreed {
     pub(crate) consent: String,
     pub(crate) fingerprint: String,
+    spends: Spends,
+}
+
+/// What a call uses up that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spends {
+    Nothing,
+    /// The consent, which is for one call.
+    Consent,
+    /// The round of input that the call goes on after, by the hash of its state.
+    Round([u8; 32]),
+}
+
+impl Spends {
+    /// Of a consent.
+    fn of(is_once: bool) -> Self {
+        if is_once {
+            Self::Consent
+        } else {
+            Self::Nothing
+        }
+    }
 }
 
 /// Why what a person has to agree to is not done.
@@ -174,7 +197,7 @@ impl Consents {
         }
     }
 
-    /// A consent that allows this, used up if it holds for one call.
+    /// A consent that allows this.
     pub(crate) async fn find(&self, question: &Question) -> Result<Option<Agreed>, store::Error> {
         let now = self.clock.wall();
         let conversation = question.conversation.as_deref();
@@ -184,17 +207,27 @@ impl Consents {
         for consent in found {
             // The request that it answered says on whose word it was given.
             let request = self.store.get_consent_request(&consent.id)?;
-            if !fits(&consent, request.as_ref(), question, now) {
-                continue;
-            }
-            if !consent.is_once || self.store.use_consent(&consent.id, now).await? {
+            if fits(&consent, request.as_ref(), question, now) {
                 return Ok(Some(Agreed {
                     consent: consent.id,
                     fingerprint: question.fingerprint(),
+                    spends: Spends::of(consent.is_once),
                 }));
             }
         }
         Ok(None)
+    }
+
+    /// Uses up what allows a call that is made now; `false` if another one was faster, or it was taken back meanwhile.
+    pub(crate) async fn spend(&self, agreed: &Agreed) -> Result<bool, store::Error> {
+        match &agreed.spends {
+            Spends::Nothing => Ok(true),
+            Spends::Consent => {
+                let now = self.clock.wall();
+                self.store.use_consent(&agreed.consent, now).await
+            }
+            Spends::Round(key) => Ok(self.continuing.lock().remove(key).is_some()),
+        }
     }
 
     /// Opens a request, unless the same is open, was just refused, or its principal has asked too much.
@@ -275,7 +308,7 @@ impl Consents {
     pub(crate) async fn send_announcements(&self, client: &net::Client, stop: &CancellationToken) {
         let outbox = self.announcements.lock().take();
         if let Some(outbox) = outbox {
-            webhook::send_all(outbox, client, &*self.clock, stop).await;
+            webhook::send_all(outbox, client, &*self.clock, &webhook::PAUSES, stop).await;
         }
     }
 
@@ -347,27 +380,28 @@ impl Consents {
         if !question.asks_requester || !is_on(&request, question) {
             return Ok(None);
         }
-        let mut consent = consent(&request, hold, by, now);
-        // It is for the call that brings the answer.
-        consent.used_at = consent.is_once.then_some(now);
+        let consent = consent(&request, hold, by, now);
+        let spends = Spends::of(consent.is_once);
         let is_taken = self.store.approve_consent(consent).await?;
         self.tell();
         Ok(is_taken.then(|| {
             Ok(Agreed {
                 consent: id.to_owned(),
                 fingerprint: question.fingerprint(),
+                spends,
             })
         }))
     }
 
     /// A call that was agreed to goes on with the next request that carries `state`, which may be made once.
     pub(crate) fn continue_with(&self, state: &str, agreed: &Agreed) {
-        self.remember(hash("state", state), agreed, CONTINUING_AGE);
+        let key = hash("state", state);
+        self.remember(key, agreed, Spends::Round(key), CONTINUING_AGE);
     }
 
     /// A call that was agreed to came to this task.
     pub(crate) fn came_to(&self, task: &str, agreed: &Agreed) {
-        self.remember(hash("task", task), agreed, TASK_AGE);
+        self.remember(hash("task", task), agreed, Spends::Nothing, TASK_AGE);
     }
 
     /// What allowed the call that came to this task, if that is known still.
@@ -379,7 +413,7 @@ impl Consents {
             .map(|one| one.agreed.clone())
     }
 
-    fn remember(&self, key: [u8; 32], agreed: &Agreed, age: Duration) {
+    fn remember(&self, key: [u8; 32], agreed: &Agreed, spends: Spends, age: Duration) {
         let now = self.clock.now();
         let mut continuing = self.continuing.lock();
         if continuing.len() >= CONTINUING_MAX {
@@ -387,7 +421,10 @@ impl Consents {
         }
         // Beyond the bound the person is asked once more.
         if continuing.len() < CONTINUING_MAX {
-            let agreed = agreed.clone();
+            let agreed = Agreed {
+                spends,
+                ..agreed.clone()
+            };
             let until = now + age;
             continuing.insert(key, Continuing { agreed, until });
         }
@@ -396,15 +433,10 @@ impl Consents {
     /// What allowed the call that goes on with `state`, if it is this one.
     pub(crate) fn continued(&self, state: &str, fingerprint: &str) -> Option<Agreed> {
         let now = self.clock.now();
-        let mut continuing = self.continuing.lock();
-        let key = hash("state", state);
-        let is_it = continuing
-            .get(&key)
-            .is_some_and(|one| one.until > now && one.agreed.fingerprint == fingerprint);
-        if !is_it {
-            return None;
-        }
-        continuing.remove(&key).map(|one| one.agreed)
+        let continuing = self.continuing.lock();
+        let one = continuing.get(&hash("state", state))?;
+        let is_it = one.until > now && one.agreed.fingerprint == fingerprint;
+        is_it.then(|| one.agreed.clone())
     }
 
     /// Forgets what is long over.

@@ -53,9 +53,45 @@ const TRACES: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 )]
 pub(super) enum Consented<'a> {
     /// It may be sent.
-    Yes(Authorized<'a>),
+    Yes(Granted<'a>),
     /// The client gets this in the place of an answer: somebody is to be asked first.
     Told(Yield),
+}
+
+/// A call that may be sent once there is a place for it. What it uses up of people's words it uses up by leaving.
+pub(super) struct Granted<'a> {
+    authorized: Authorized<'a>,
+    /// By which its upstream may have the client's model asked, where a person had to say so.
+    sampling: Option<Agreed>,
+}
+
+impl<'a> Granted<'a> {
+    pub(super) fn call(&self) -> &Call<'a> {
+        &self.authorized.call
+    }
+
+    /// The call leaves now, with what people agreed to, which is used up where it was for one call.
+    pub(super) async fn leave(self, means: &Means<'_>) -> Result<Authorized<'a>, Rejection> {
+        let Self {
+            mut authorized,
+            sampling,
+        } = self;
+        if let Some(agreed) = &authorized.agreed
+            && !spend(agreed, means).await?
+        {
+            // The same call was made meanwhile with the only yes that there was.
+            return Err(Rejection::Unconsented(Unagreed::Unanswered));
+        }
+        if let Some(agreed) = sampling {
+            authorized.samples = spend(&agreed, means).await?;
+        }
+        Ok(authorized)
+    }
+}
+
+async fn spend(agreed: &Agreed, means: &Means<'_>) -> Result<bool, Rejection> {
+    let spent = Box::pin(means.consents.spend(agreed)).await;
+    spent.map_err(|error| unavailable(&error))
 }
 
 /// What stands in the state of a question.
@@ -81,7 +117,7 @@ pub(super) async fn consent<'a>(
     let Decided { mut call, ask } = decided;
     let state = take_state(&mut call, means)?;
     let Some(ask) = ask.or_else(|| own_rule(&call, view)) else {
-        return authorized(call, None, view, means).await;
+        return granted(call, None, view, means).await;
     };
     note_ask(&ask, record);
     leave_out(&mut call)?;
@@ -94,7 +130,7 @@ pub(super) async fn consent<'a>(
             if let Some(agreed) = origin.filter(|_| !flow::is_about(&ask)) {
                 // Whoever agreed to the call agreed to what it came to.
                 record.note(|row| row.consent = Some(agreed.consent.clone()));
-                return authorized(call, Some(agreed), view, means).await;
+                return granted(call, Some(agreed), view, means).await;
             }
         }
         // Nobody is asked what a word could be completed to.
@@ -111,36 +147,40 @@ pub(super) async fn consent<'a>(
 }
 
 /// The call may be sent. Whether its upstream may have the client's model asked meanwhile is decided here as well.
-async fn authorized<'a>(
+async fn granted<'a>(
     call: Call<'a>,
     agreed: Option<Agreed>,
     view: &View,
     means: &Means<'_>,
 ) -> Result<Consented<'a>, Rejection> {
     let asked = call.asked;
-    let samples = asked.caller.abilities.sampling && {
+    let (mut samples, mut by) = (false, None);
+    if asked.caller.abilities.sampling {
         let (upstream, facts) = (call.entry.link.id(), asked.facts(None));
         match sampling(&asked.principal, upstream, &facts, view) {
-            Decision::Allow(_) => true,
-            Decision::Deny(_) | Decision::Unseen => false,
-            Decision::Ask(ask) => Box::pin(may_sample(&call, &ask, view, means)).await?,
+            Decision::Allow(_) => samples = true,
+            Decision::Deny(_) | Decision::Unseen => {}
+            Decision::Ask(ask) => by = Box::pin(may_sample(&call, &ask, view, means)).await?,
         }
-    };
-    Ok(Consented::Yes(Authorized {
-        call,
-        agreed,
-        samples,
+    }
+    Ok(Consented::Yes(Granted {
+        authorized: Authorized {
+            call,
+            agreed,
+            samples,
+        },
+        sampling: by,
     }))
 }
 
-/// Whether somebody agreed that this upstream has this client's model asked. If nobody did, somebody is asked, and the
-/// call goes on without.
+/// By which word this upstream may have this client's model asked. If there is none, somebody is asked, and the call goes
+/// on without.
 async fn may_sample(
     call: &Call<'_>,
     ask: &Ask,
     view: &View,
     means: &Means<'_>,
-) -> Result<bool, Rejection> {
+) -> Result<Option<Agreed>, Rejection> {
     let asked = call.asked;
     let deed = Deed {
         principal: &asked.principal,
@@ -153,20 +193,16 @@ async fn may_sample(
     };
     let question = Question::new(deed, ask, &asked.client, None);
     let consents = means.consents;
-    if consents
-        .find(&question)
-        .await
-        .map_err(|error| unavailable(&error))?
-        .is_some()
-    {
-        return Ok(true);
+    let found = consents.find(&question).await;
+    if let Some(agreed) = found.map_err(|error| unavailable(&error))? {
+        return Ok(Some(agreed));
     }
     let settings = &view.settings.consent;
     let asking = consents.ask(&question, settings).await;
     if let Asking::Open { id, is_new: true } = asking.map_err(|error| unavailable(&error))? {
         consents.announce(&id, settings, means.console);
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Whether a person has to agree before a principal is told of a resource's changes.
@@ -260,7 +296,7 @@ async fn agree<'a>(
     match agreed {
         Ok(agreed) => {
             record.note(|row| row.consent = Some(agreed.consent.clone()));
-            authorized(call, Some(agreed), view, means).await
+            granted(call, Some(agreed), view, means).await
         }
         Err(why) => told(&call, why, means, record),
     }

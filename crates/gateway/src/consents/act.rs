@@ -45,6 +45,10 @@ impl Gate {
             .find(&question)
             .await
             .map_err(|error| unavailable(&error))?
+            && consents
+                .spend(&agreed)
+                .await
+                .map_err(|error| unavailable(&error))?
         {
             return Ok(agreed.consent);
         }

@@ -349,20 +349,62 @@ async fn a_no_stands_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_yes_for_one_call_is_used_up_by_the_first_that_is_made() {
+    let room = Room::new();
+    let asked = question(Terms::default(), &json!({}), "{}");
+    let id = room.ask(&asked).await;
+    let alice = browser("alice", &[]);
+    room.consents.approve(&id, &alice, once()).await.unwrap();
+    let find = async || room.consents.find(&asked).await.unwrap();
+    let (one, other) = (find().await.unwrap(), find().await.unwrap());
+    assert!(room.consents.spend(&one).await.unwrap());
+    assert!(!room.consents.spend(&other).await.unwrap());
+    assert_eq!(find().await, None);
+
+    // Nor is one made with a yes that was taken back while it waited.
+    let id = room.ask(&asked).await;
+    room.consents.approve(&id, &alice, once()).await.unwrap();
+    let found = find().await.unwrap();
+    room.consents.revoke(&id, &alice).await.unwrap();
+    assert!(!room.consents.spend(&found).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_yes_of_a_form_is_for_one_call_and_not_lost_before_it_is_made() {
+    let room = Room::new();
+    let asked = question(Terms::default(), &json!({}), "{}");
+    let id = room.ask(&asked).await;
+    let said = Said::Yes(Remember::Once);
+    let settled = room.consents.settle(&asked, &id, said).await.unwrap();
+    let agreed = settled.unwrap().unwrap();
+    // The call found no place; made again, it is allowed still.
+    let again = room.consents.find(&asked).await.unwrap().unwrap();
+    assert_eq!(again, agreed);
+    assert!(room.consents.spend(&again).await.unwrap());
+    assert!(!room.consents.spend(&agreed).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_call_goes_on_once_with_the_state_it_was_given() {
     let room = Room::new();
     let agreed = Agreed {
         consent: "c".to_owned(),
         fingerprint: "f".to_owned(),
+        spends: Spends::Consent,
     };
+    let continued = |state, fingerprint| room.consents.continued(state, fingerprint);
     room.consents.continue_with("state", &agreed);
-    assert_eq!(room.consents.continued("state", "other"), None);
-    assert_eq!(room.consents.continued("other", "f"), None);
-    assert_eq!(room.consents.continued("state", "f"), Some(agreed.clone()));
-    assert_eq!(room.consents.continued("state", "f"), None);
+    assert_eq!(continued("state", "other"), None);
+    assert_eq!(continued("other", "f"), None);
+    let (one, other) = (continued("state", "f"), continued("state", "f"));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert_eq!((&*one.consent, &*one.fingerprint), ("c", "f"));
+    assert!(room.consents.spend(&one).await.unwrap());
+    assert!(!room.consents.spend(&other).await.unwrap());
+    assert_eq!(continued("state", "f"), None);
     room.consents.continue_with("state", &agreed);
     room.later(CONTINUING_AGE);
-    assert_eq!(room.consents.continued("state", "f"), None);
+    assert_eq!(continued("state", "f"), None);
 }
 
 #[test]

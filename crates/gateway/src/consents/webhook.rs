@@ -18,8 +18,8 @@ use crate::settings::Webhook;
 
 /// Announcements that wait to be sent; more are lost, and logged.
 pub(super) const OUTBOX_MAX: usize = 256;
-/// How often one is tried, and how long to wait before each further try.
-const PAUSES: [Duration; 3] = [
+/// How long to wait before each further try of one. There is no other try after the last.
+pub(super) const PAUSES: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(10),
     Duration::from_secs(60),
@@ -64,15 +64,16 @@ impl Announcement {
     }
 }
 
-/// Sends what comes, one after another, until `stop`.
+/// Sends what comes, one after another, until `stop`. What its receiver does not take is tried again after each pause.
 pub(super) async fn send_all(
     mut outbox: mpsc::Receiver<Announcement>,
     client: &net::Client,
     clock: &dyn Clock,
+    pauses: &[Duration],
     stop: &CancellationToken,
 ) {
     while let Some(Some(announcement)) = stop.run_until_cancelled(outbox.recv()).await {
-        let mut pauses = PAUSES.iter();
+        let mut pauses = pauses.iter();
         loop {
             let sent = stop.run_until_cancelled(send(&announcement, client, clock.wall()));
             let why = match sent.await {
@@ -142,3 +143,6 @@ fn headers(
 fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests;
