@@ -1,15 +1,29 @@
-//! The audit log: one row per call, in the order in which they were answered.
+//! The audit log: rows that are added and never changed, in a chain and a tree that show it when one was.
+//!
+//! A call that can have an effect has two: one before its upstream sees it, which is `pending`, and one before its
+//! answer. All else has one. `append` adds them, `text` says which bytes are hashed, `merkle` is the tree; what of a log
+//! holds when it is checked elsewhere is `observe`'s business.
+
+mod append;
+pub mod merkle;
+mod open;
+pub mod text;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use rusqlite::{Connection, Row};
 use tokio::sync::mpsc::OwnedPermit;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::writer::Job;
 use crate::{Error, Store};
 
+/// Bytes of a hash.
+pub(crate) const HASH_LEN: usize = 32;
+/// How long what a gate left behind waits for its place in the log, and for the disk.
+const SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// Most characters of a client's name and version that are kept.
 const CLIENT_CHARS_MAX: usize = 120;
 /// Most characters that are kept of a text with words of a client or an upstream in it.
@@ -52,6 +66,10 @@ pub struct AuditRow {
     pub consent: Option<String>,
     /// What screening found and did: kinds and counts, `bidi:2,aws_key:1`.
     pub screened: Option<String>,
+    /// Of the W3C trace context that the call belongs to, 32 hex digits.
+    pub trace_id: Option<String>,
+    /// The arguments, as much of them as the config keeps; JSON.
+    pub arguments: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// Of the JSON-RPC error, if it was one.
@@ -79,15 +97,21 @@ pub enum Outcome {
     Failed,
     /// Given up by the client.
     Cancelled,
+    /// Not over: the upstream is about to see it.
+    Pending,
+    /// Begun by a gate that ended before the call did: nobody can say.
+    Unknown,
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Ok,
         Self::ToolError,
         Self::Refused,
         Self::Failed,
         Self::Cancelled,
+        Self::Pending,
+        Self::Unknown,
     ];
 
     /// The word in the database, in logs and in metrics.
@@ -99,6 +123,8 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Pending => "pending",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -139,18 +165,86 @@ pub struct AuditSlot {
 
 impl AuditSlot {
     /// Hands the row to the writer. The place is there already, so this cannot fail.
-    pub fn write(self, mut row: AuditRow) {
+    pub fn write(self, row: AuditRow) {
+        self.send(row, None);
+    }
+
+    /// Hands the row to the writer, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// If it is not after `wait`. It may be later: it keeps its place.
+    pub async fn commit(self, row: AuditRow, wait: Duration) -> Result<(), Error> {
+        let (done, committed) = oneshot::channel();
+        self.send(row, Some(done));
+        timeout(wait, committed)
+            .await
+            .map_err(|_elapsed| Error::Unconfirmed(wait))?
+            .map_err(|_gone| Error::Closed)
+    }
+
+    fn send(self, mut row: AuditRow, done: Option<oneshot::Sender<()>>) {
         // Before it waits in the queue: thousands of rows may wait, and a name can be as long as a body.
         cut(&mut row.client, CLIENT_CHARS_MAX);
         for text in [&mut row.entry, &mut row.reason].into_iter().flatten() {
             cut(text, TEXT_CHARS_MAX);
         }
-        self.place.send(Job::Audit(Box::new(row)));
+        self.place.send(Job::Audit(Box::new(row), done));
         drop(self.store);
     }
 }
 
+/// A row as it stands in the log: what is hashed, and what stands behind the commitment in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the tree, from 0.
+    pub place: u64,
+    /// What cannot be erased: canonical JSON, the leaf of the tree.
+    pub record: String,
+    /// The salt and what can be erased, canonical JSON; `None` once it is.
+    pub personal: Option<(Vec<u8>, String)>,
+    /// The chain's value after it.
+    pub chain: merkle::Hash,
+}
+
 impl Store {
+    /// Rows of the log as they are hashed, from the `from`-th on, at most `limit`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_entries(&self, from: u64, limit: u32) -> Result<Vec<Entry>, Error> {
+        self.read(|connection| {
+            let base: i64 =
+                connection.query_row("SELECT base FROM audit_head", [], |row| row.get(0))?;
+            let first = base.saturating_add(1).saturating_add(number(from));
+            connection
+                .prepare_cached(SELECT_ENTRIES)?
+                .query_map((first, limit), |row| entry(row, base))?
+                .collect()
+        })
+    }
+
+    /// How many rows the tree has, and its root.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_root(&self) -> Result<(u64, merkle::Hash), Error> {
+        self.read(|connection| Ok(Head::read(connection)?.root()))
+    }
+
+    /// The hashes that prove the `place`-th row to be in the tree of the first `size` rows.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_path(&self, place: u64, size: u64) -> Result<Vec<merkle::Hash>, Error> {
+        self.read(|connection| {
+            let base: i64 =
+                connection.query_row("SELECT base FROM audit_head", [], |row| row.get(0))?;
+            merkle::path(place, size, &mut |level, index| {
+                subtree(connection, base, level, index)
+            })
+        })
+    }
+
     /// Takes a place in the writer's queue before anything is spent on the call.
     ///
     /// # Errors
@@ -205,60 +299,72 @@ impl Store {
     }
 }
 
-const INSERT: &str = "INSERT INTO audit (
-    at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
-    arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out,
-    server, definition, consent, screened
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20, ?21, ?22, ?23)";
-
-macro_rules! select {
-    ($order:literal) => {
+macro_rules! columns {
+    ($rest:expr) => {
         concat!(
             "SELECT at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
                 arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out, seq,
-                server, definition, consent, screened
-            FROM audit
-            WHERE (?1 IS NULL OR principal = ?1) AND (?2 IS NULL OR entry = ?2)
+                server, definition, consent, screened, trace_id, arguments,
+                salt, commitment, chain
+            FROM audit ",
+            $rest
+        )
+    };
+}
+macro_rules! select {
+    ($order:literal) => {
+        columns!(concat!(
+            "WHERE (?1 IS NULL OR principal = ?1) AND (?2 IS NULL OR entry = ?2)
                 AND (?3 IS NULL OR outcome = ?3) AND seq > ?4
             ORDER BY seq ",
             $order,
             " LIMIT ?5"
-        )
+        ))
     };
 }
+const SELECT_ENTRIES: &str = columns!("WHERE seq >= ?1 ORDER BY seq LIMIT ?2");
+const SELECT_ONE: &str = columns!("WHERE seq = ?1");
 const SELECT_NEXT: &str = select!("ASC");
 const SELECT_LAST: &str = select!("DESC");
 
-/// Must not fail for the sake of what is in the row: it would be tried again for ever.
-pub(crate) fn insert(connection: &Connection, row: &AuditRow) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(INSERT)?;
-    statement.execute(rusqlite::params![
-        row.at_us,
-        row.call_id,
-        row.principal,
-        row.credential,
-        row.client,
-        row.transport,
-        row.revision,
-        row.method,
-        row.upstream,
-        row.entry,
-        row.arguments_digest,
-        row.decision,
-        row.rule,
-        row.outcome.as_str(),
-        row.code,
-        row.reason,
-        number(row.duration_us),
-        number(row.bytes_in),
-        number(row.bytes_out),
-        row.server,
-        row.definition,
-        row.consent,
-        row.screened,
-    ])?;
-    Ok(())
+fn entry(row: &Row<'_>, base: i64) -> rusqlite::Result<Entry> {
+    let Recorded { seq, row: written } = recorded(row)?;
+    let salt: Option<Vec<u8>> = row.get(26)?;
+    let personal = salt.map(|salt| (salt, text::personal(&written)));
+    let commitment = match &personal {
+        Some((salt, personal)) => text::commitment(salt, personal),
+        None => row.get(27)?,
+    };
+    Ok(Entry {
+        place: u64::try_from(seq - base - 1).unwrap_or_default(),
+        record: text::record(seq, &written, &commitment),
+        personal,
+        chain: row.get(28)?,
+    })
+}
+
+/// The root of the perfect subtree of 2^level rows, the index-th from the left.
+fn subtree(
+    connection: &Connection,
+    base: i64,
+    level: u32,
+    index: u64,
+) -> rusqlite::Result<merkle::Hash> {
+    if level == 0 {
+        let seq = base.saturating_add(1).saturating_add(number(index));
+        let mut statement = connection.prepare_cached(SELECT_ENTRIES)?;
+        return statement.query_row((seq, 1), |row| {
+            Ok(merkle::leaf(entry(row, base)?.record.as_bytes()))
+        });
+    }
+    if level.is_multiple_of(append::LEVELS_KEPT) {
+        let mut statement = connection
+            .prepare_cached("SELECT hash FROM audit_nodes WHERE level = ?1 AND place = ?2")?;
+        return statement.query_row((level, number(index)), |row| row.get(0));
+    }
+    let left = subtree(connection, base, level - 1, 2 * index)?;
+    let right = subtree(connection, base, level - 1, 2 * index + 1)?;
+    Ok(merkle::node(&left, &right))
 }
 
 fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
@@ -291,6 +397,8 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
             definition: row.get(21)?,
             consent: row.get(22)?,
             screened: row.get(23)?,
+            trace_id: row.get(24)?,
+            arguments: row.get(25)?,
             outcome,
             code: row.get(14)?,
             reason: row.get(15)?,
@@ -307,6 +415,9 @@ fn cut(text: &mut String, chars_max: usize) {
         text.shrink_to_fit();
     }
 }
+
+pub(crate) use append::Head;
+pub(crate) use open::Instance;
 
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

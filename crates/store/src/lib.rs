@@ -4,7 +4,7 @@
 //! them; this room only keeps them. Start at [`Store`].
 
 mod accounts;
-mod audit;
+pub mod audit;
 mod authority;
 mod browser_sessions;
 mod changes;

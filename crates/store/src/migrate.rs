@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_pins.sql"),
     include_str!("migrations/0011_consents.sql"),
     include_str!("migrations/0012_quotas.sql"),
+    include_str!("migrations/0013_audit_log.sql"),
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::error;
 
 use crate::Error;
+use crate::audit::Instance;
 use crate::migrate::migrate;
 use crate::node;
 use crate::writer::{self, Awaited, Job, Shared};
@@ -81,13 +82,13 @@ impl Store {
 
         let mut connection = connect(path)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(None, "synchronous", "normal")?;
         migrate(&mut connection)?;
         let node_key = node::key(&connection)?;
 
         let shared = Arc::new(Shared::default());
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let writer = writer::start(connection, jobs, Arc::clone(&shared))?;
+        let instance = Instance::new(path)?;
+        let writer = writer::start(connection, jobs, Arc::clone(&shared), instance)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),

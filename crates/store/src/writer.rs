@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::AuditRow;
 use crate::Error;
-use crate::audit;
+use crate::audit::{self, Instance};
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 512;
@@ -29,8 +29,8 @@ const PAUSES_CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// Something to write.
 pub(crate) enum Job {
-    /// A record of a call: nobody waits for it, and it must not get lost.
-    Audit(Box<AuditRow>),
+    /// A record, which must not get lost, and who waits until it is on the disk, if anybody does.
+    Audit(Box<AuditRow>, Option<oneshot::Sender<()>>),
     /// A change that somebody waits for.
     Change(Box<dyn Change>),
 }
@@ -53,10 +53,15 @@ pub(crate) struct Shared {
 }
 
 /// Writes until all senders are gone.
-pub(crate) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
+pub(crate) fn run(
+    mut connection: Connection,
+    mut queue: mpsc::Receiver<Job>,
+    shared: &Shared,
+    mut instance: Instance,
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while let Some(first) = queue.blocking_recv() {
-        if matches!(first, Job::Audit(_)) && !shared.closing.load(Ordering::Relaxed) {
+        if matches!(first, Job::Audit(_, None)) && !shared.closing.load(Ordering::Relaxed) {
             thread::sleep(GATHER);
         }
         batch.push(first);
@@ -65,19 +70,26 @@ pub(crate) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, sh
         {
             batch.push(job);
         }
-        commit_at_last(&mut connection, &mut batch, shared);
+        commit_at_last(&mut connection, &mut batch, shared, &mut instance);
         for job in batch.drain(..) {
-            if let Job::Change(change) = job {
-                change.done();
+            match job {
+                Job::Change(change) => change.done(),
+                // Whoever gave up waiting was told so.
+                Job::Audit(_, waiting) => drop(waiting.map(|waiting| waiting.send(()))),
             }
         }
     }
 }
 
 /// Tries until it succeeds, or until somebody wants to close and it still does not.
-fn commit_at_last(connection: &mut Connection, batch: &mut Vec<Job>, shared: &Shared) {
+fn commit_at_last(
+    connection: &mut Connection,
+    batch: &mut Vec<Job>,
+    shared: &Shared,
+    instance: &mut Instance,
+) {
     let (mut pause, mut paused_closing) = (PAUSE_MIN, Duration::ZERO);
-    while let Err(error) = commit(connection, batch) {
+    while let Err(error) = commit(connection, batch, instance) {
         if !shared.failing.swap(true, Ordering::Relaxed) {
             warn!(%error, jobs = batch.len(), "cannot write; trying again");
         }
@@ -85,7 +97,7 @@ fn commit_at_last(connection: &mut Connection, batch: &mut Vec<Job>, shared: &Sh
             if paused_closing >= PAUSES_CLOSING_MAX {
                 let lost = batch
                     .iter()
-                    .filter(|job| matches!(job, Job::Audit(_)))
+                    .filter(|job| matches!(job, Job::Audit(..)))
                     .count();
                 error!(%error, lost, "closing without having written");
                 // Whoever waits for a change sees that nobody will confirm it.
@@ -102,11 +114,26 @@ fn commit_at_last(connection: &mut Connection, batch: &mut Vec<Job>, shared: &Sh
     }
 }
 
-fn commit(connection: &mut Connection, batch: &mut [Job]) -> rusqlite::Result<()> {
+fn commit(
+    connection: &mut Connection,
+    batch: &mut [Job],
+    instance: &mut Instance,
+) -> rusqlite::Result<()> {
+    // Whoever waits may rely on it, whatever becomes of the machine; what nobody waits for is written when it suits.
+    let is_awaited = |job: &Job| !matches!(job, Job::Audit(_, None));
+    let level = if batch.iter().any(is_awaited) { "full" } else { "normal" };
+    connection.pragma_update(None, "synchronous", level)?;
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut head = None;
     for job in batch {
         match job {
-            Job::Audit(row) => audit::insert(&transaction, row)?,
+            Job::Audit(row, _) => {
+                let head = match &mut head {
+                    Some(head) => head,
+                    empty => empty.insert(audit::Head::read(&transaction)?),
+                };
+                head.append(&transaction, row, instance)?;
+            }
             // In its own savepoint: a change that fails takes nobody else's with it.
             Job::Change(change) => {
                 let savepoint = transaction.savepoint()?;
@@ -117,6 +144,9 @@ fn commit(connection: &mut Connection, batch: &mut [Job]) -> rusqlite::Result<()
                 }
             }
         }
+    }
+    if let Some(head) = head {
+        head.write(&transaction)?;
     }
     transaction.commit()
 }
@@ -158,10 +188,11 @@ pub(crate) fn start(
     connection: Connection,
     queue: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
+    instance: Instance,
 ) -> Result<thread::JoinHandle<()>, Error> {
     thread::Builder::new()
         .name("store-writer".to_owned())
-        .spawn(move || run(connection, queue, &shared))
+        .spawn(move || run(connection, queue, &shared, instance))
         .map_err(Error::Thread)
 }
 

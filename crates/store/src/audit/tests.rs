@@ -23,6 +23,8 @@ pub(crate) fn row(call_id: &str) -> AuditRow {
         definition: None,
         consent: None,
         screened: None,
+        trace_id: None,
+        arguments: None,
         outcome: Outcome::Ok,
         code: None,
         reason: None,
@@ -142,4 +144,102 @@ async fn what_a_client_made_long_is_cut() {
     assert_eq!(row.client, "ü".repeat(120));
     assert_eq!(row.entry.as_deref(), Some(&*"ü".repeat(1_000)));
     assert_eq!(row.reason.as_deref(), Some(&*"ü".repeat(1_000)));
+}
+
+fn open(folder: &TempDir) -> Store {
+    Store::open(&folder.path().join("gate.db")).unwrap()
+}
+
+async fn commit(store: &Store, row: AuditRow) {
+    let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
+    slot.commit(row, Duration::from_secs(5)).await.unwrap();
+}
+
+/// All that a log says of itself, worked out again from its rows.
+fn check(store: &Store) -> (u64, merkle::Hash) {
+    let entries = store.audit_entries(0, u32::MAX).unwrap();
+    let (mut chain, mut tree) = (merkle::Hash::default(), merkle::Frontier::default());
+    for (place, entry) in (0..).zip(&entries) {
+        assert_eq!(entry.place, place);
+        chain = text::link(&chain, &entry.record);
+        assert_eq!(entry.chain, chain);
+        let (salt, personal) = entry.personal.as_ref().unwrap();
+        let commitment = text::hex(&text::commitment(salt, personal));
+        assert!(entry.record.contains(&commitment));
+        tree.push(merkle::leaf(entry.record.as_bytes()), |_filled| {});
+    }
+    assert_eq!(store.audit_root().unwrap(), (tree.size(), tree.root()));
+    (tree.size(), tree.root())
+}
+
+#[tokio::test]
+async fn a_log_holds_together_over_restarts_and_between_two_that_write() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    for n in 0..7 {
+        commit(&store, row(&format!("first {n}"))).await;
+    }
+    assert_eq!(check(&store).0, 7);
+    let other = open(&folder);
+    for n in 0..300 {
+        write(&store, row(&format!("one {n}"))).await;
+        write(&other, row(&format!("other {n}"))).await;
+    }
+    store.flush().await.unwrap();
+    other.flush().await.unwrap();
+    drop((store, other));
+    let store = open(&folder);
+    let (size, root) = check(&store);
+    assert_eq!(size, 607);
+    for place in [0, 1, 255, 256, 300, 511, 512, 600, 606] {
+        let entry = store.audit_entries(place, 1).unwrap().remove(0);
+        let path = store.audit_path(place, size).unwrap();
+        let leaf = merkle::leaf(entry.record.as_bytes());
+        assert_eq!(merkle::root_by(leaf, place, size, &path), Some(root));
+    }
+}
+
+#[tokio::test]
+async fn a_changed_row_no_longer_fits_its_chain() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    for n in 0..3 {
+        commit(&store, row(&format!("{n}"))).await;
+    }
+    store
+        .change(|connection| connection.execute("UPDATE audit SET entry = 'x' WHERE seq = 2", []))
+        .await
+        .unwrap();
+    let entries = store.audit_entries(0, 9).unwrap();
+    let fits = |before: merkle::Hash, entry: &Entry| text::link(&before, &entry.record) == entry.chain;
+    assert!(fits(merkle::Hash::default(), &entries[0]));
+    assert!(!fits(entries[0].chain, &entries[1]));
+    assert!(fits(entries[1].chain, &entries[2]));
+}
+
+#[tokio::test]
+async fn what_a_gate_left_behind_is_unknown_and_what_lives_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let begun = |call: &str| AuditRow {
+        outcome: Outcome::Pending,
+        ..row(call)
+    };
+    let (gone, lives) = (open(&folder), open(&folder));
+    commit(&gone, begun("answered")).await;
+    commit(&gone, row("answered")).await;
+    commit(&gone, begun("left")).await;
+    commit(&lives, begun("under way")).await;
+    drop(gone);
+    let next = open(&folder);
+    assert_eq!(next.settle_begun(5).await.unwrap(), 1);
+    assert_eq!(next.settle_begun(6).await.unwrap(), 0);
+    let all = next.audit_tail(9, Some(4), &AuditFilter::default()).unwrap();
+    let told: Vec<_> = all
+        .iter()
+        .map(|one| (one.row.call_id.as_str(), one.row.outcome, one.row.at_us))
+        .collect();
+    assert_eq!(told, [("left", Outcome::Unknown, 5)]);
+    check(&next);
+    drop(lives);
+    assert_eq!(next.settle_begun(7).await.unwrap(), 1);
 }

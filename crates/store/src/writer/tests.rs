@@ -26,12 +26,13 @@ fn what_waits_together_is_one_transaction() {
     for nth in 0..513 {
         assert!(
             sender
-                .try_send(Job::Audit(Box::new(row(&nth.to_string()))))
+                .try_send(Job::Audit(Box::new(row(&nth.to_string())), None))
                 .is_ok()
         );
     }
     drop(sender);
-    run(connection, queue, &Shared::default());
+    let instance = Instance::new(&path).unwrap();
+    run(connection, queue, &Shared::default(), instance);
 
     let rows: u32 = Connection::open(&path)
         .unwrap()

@@ -1,0 +1,136 @@
+//! Adding to the log: a row, its link in the chain, its leaf in the tree, in the transaction of the batch.
+//!
+//! The head is read and written once per batch. Whoever appends holds its row's lock, so several processes, and several
+//! gates before one database, append to one log.
+
+use aws_lc_rs::rand;
+use rusqlite::{Connection, params};
+
+use super::merkle::{self, Frontier, Hash};
+use super::open::Instance;
+use super::text::{self, SALT_LEN};
+use super::{AuditRow, HASH_LEN, number};
+
+/// Levels of the tree of which roots are kept: every eighth.
+pub(super) const LEVELS_KEPT: u32 = 8;
+
+const INSERT: &str = "INSERT INTO audit (
+    at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
+    arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out,
+    server, definition, consent, screened, trace_id, arguments, seq, salt, chain
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)";
+
+/// The end of the log, while a transaction appends to it.
+pub(crate) struct Head {
+    /// The row in front of the chain's first.
+    base: i64,
+    chain: Hash,
+    tree: Frontier,
+}
+
+impl Head {
+    /// As the database has it.
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement =
+            connection.prepare_cached("SELECT base, size, chain, roots FROM audit_head")?;
+        statement.query_row([], |row| {
+            let size = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+            let roots: Vec<u8> = row.get(3)?;
+            let (roots, rest) = roots.as_chunks::<HASH_LEN>();
+            let tree = Frontier::restore(size, roots.to_vec()).filter(|_| rest.is_empty());
+            Ok(Self {
+                base: row.get(0)?,
+                chain: row.get(2)?,
+                tree: tree.ok_or(rusqlite::Error::IntegralValueOutOfRange(3, row.get(1)?))?,
+            })
+        })
+    }
+
+    /// How many rows the chain has, and the tree's root over them.
+    pub(crate) fn root(&self) -> (u64, Hash) {
+        (self.tree.size(), self.tree.root())
+    }
+
+    /// Adds a row.
+    ///
+    /// Must not fail for the sake of what is in the row: it would be tried again for ever.
+    pub(crate) fn append(
+        &mut self,
+        connection: &Connection,
+        row: &AuditRow,
+        instance: &mut Instance,
+    ) -> rusqlite::Result<()> {
+        let place = number(self.tree.size());
+        let seq = self.base + 1 + place;
+        let mut salt = [0; SALT_LEN];
+        rand::fill(&mut salt).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        let commitment = text::commitment(&salt, &text::personal(row));
+        let record = text::record(seq, row, &commitment);
+        self.chain = text::link(&self.chain, &record);
+        insert(connection, row, seq, &salt, &self.chain)?;
+        instance.note(connection, row, seq)?;
+        let mut kept = Ok(());
+        self.tree.push(merkle::leaf(record.as_bytes()), |filled| {
+            if filled.level.is_multiple_of(LEVELS_KEPT) && kept.is_ok() {
+                kept = connection
+                    .prepare_cached("INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)")
+                    .and_then(|mut statement| {
+                        statement.execute((filled.level, number(filled.index), filled.hash))
+                    })
+                    .map(drop);
+            }
+        });
+        kept
+    }
+
+    /// Hands the end on to whoever appends next.
+    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let roots = self.tree.roots().concat();
+        let mut statement = connection
+            .prepare_cached("UPDATE audit_head SET size = ?1, chain = ?2, roots = ?3")?;
+        statement.execute((number(self.tree.size()), self.chain, roots))?;
+        Ok(())
+    }
+}
+
+fn insert(
+    connection: &Connection,
+    row: &AuditRow,
+    seq: i64,
+    salt: &[u8; SALT_LEN],
+    chain: &Hash,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(INSERT)?;
+    statement.execute(params![
+        row.at_us,
+        row.call_id,
+        row.principal,
+        row.credential,
+        row.client,
+        row.transport,
+        row.revision,
+        row.method,
+        row.upstream,
+        row.entry,
+        row.arguments_digest,
+        row.decision,
+        row.rule,
+        row.outcome.as_str(),
+        row.code,
+        row.reason,
+        number(row.duration_us),
+        number(row.bytes_in),
+        number(row.bytes_out),
+        row.server,
+        row.definition,
+        row.consent,
+        row.screened,
+        row.trace_id,
+        row.arguments,
+        seq,
+        salt,
+        chain,
+    ])?;
+    Ok(())
+}
