@@ -1,9 +1,13 @@
 //! One record per call: a place for it before anything is spent, a row and a log line when it is over.
 
+mod checkpoint;
+
 use std::time::Duration;
 
 use store::{AuditRow, AuditSlot, Store};
 use tracing::debug;
+
+pub use checkpoint::{BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier};
 
 /// How long a call waits for a place in the audit log. After that it is refused.
 const OPEN_WAIT: Duration = Duration::from_secs(1);

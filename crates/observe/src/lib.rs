@@ -5,5 +5,8 @@
 mod audit;
 mod metrics;
 
-pub use audit::{AuditLog, OpenRecord, Unavailable};
+pub use audit::{
+    AuditLog, BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier, OpenRecord,
+    Unavailable,
+};
 pub use metrics::{CONTENT_TYPE, Counted, Metrics};

@@ -206,6 +206,15 @@ pub struct Entry {
     pub chain: merkle::Hash,
 }
 
+/// How long the log is, and what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    /// The tree over its rows.
+    pub tree: merkle::Frontier,
+    /// The chain's value after the last of them.
+    pub chain: merkle::Hash,
+}
+
 impl Store {
     /// Rows of the log as they are hashed, from the `from`-th on, at most `limit`.
     ///
@@ -213,8 +222,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn audit_entries(&self, from: u64, limit: u32) -> Result<Vec<Entry>, Error> {
         self.read(|connection| {
-            let base: i64 =
-                connection.query_row("SELECT base FROM audit_head", [], |row| row.get(0))?;
+            let base = base(connection)?;
             let first = base.saturating_add(1).saturating_add(number(from));
             connection
                 .prepare_cached(SELECT_ENTRIES)?
@@ -223,12 +231,37 @@ impl Store {
         })
     }
 
-    /// How many rows the tree has, and its root.
+    /// How long the log is, and what stands in it.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn audit_root(&self) -> Result<(u64, merkle::Hash), Error> {
-        self.read(|connection| Ok(Head::read(connection)?.root()))
+    pub fn audit_log(&self) -> Result<LogState, Error> {
+        self.read(|connection| Ok(Head::read(connection)?.state()))
+    }
+
+    /// The same as it was when the log had `size` rows; `None` if it has fewer.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_log_at(&self, size: u64) -> Result<Option<LogState>, Error> {
+        let now = self.audit_log()?;
+        if size > now.tree.size() {
+            return Ok(None);
+        }
+        let roots: Result<Vec<_>, _> = self.read(|connection| {
+            let base = base(connection)?;
+            Ok(merkle::perfect(size)
+                .map(|(level, index)| subtree(connection, base, level, index))
+                .collect())
+        })?;
+        let chain = match size.checked_sub(1) {
+            Some(last) => self.audit_entries(last, 1)?.first().map(|last| last.chain),
+            None => Some(merkle::Hash::default()),
+        };
+        let tree = merkle::Frontier::restore(size, roots?);
+        Ok(tree
+            .zip(chain)
+            .map(|(tree, chain)| LogState { tree, chain }))
     }
 
     /// The hashes that prove the `place`-th row to be in the tree of the first `size` rows.
@@ -237,8 +270,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn audit_path(&self, place: u64, size: u64) -> Result<Vec<merkle::Hash>, Error> {
         self.read(|connection| {
-            let base: i64 =
-                connection.query_row("SELECT base FROM audit_head", [], |row| row.get(0))?;
+            let base = base(connection)?;
             merkle::path(place, size, &mut |level, index| {
                 subtree(connection, base, level, index)
             })
@@ -341,6 +373,13 @@ fn entry(row: &Row<'_>, base: i64) -> rusqlite::Result<Entry> {
         personal,
         chain: row.get(28)?,
     })
+}
+
+/// The row in front of the chain's first.
+fn base(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT base FROM audit_head")?
+        .query_row([], |row| row.get(0))
 }
 
 /// The root of the perfect subtree of 2^level rows, the index-th from the left.

@@ -24,6 +24,8 @@ fn row() -> AuditRow {
         definition: None,
         consent: None,
         screened: None,
+        trace_id: None,
+        arguments: None,
         outcome: Outcome::Ok,
         code: None,
         reason: None,

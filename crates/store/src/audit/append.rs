@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::merkle::{self, Frontier, Hash};
 use super::open::Instance;
 use super::text::{self, SALT_LEN};
-use super::{AuditRow, HASH_LEN, number};
+use super::{AuditRow, HASH_LEN, LogState, number};
 
 /// Levels of the tree of which roots are kept: every eighth.
 pub(super) const LEVELS_KEPT: u32 = 8;
@@ -47,9 +47,12 @@ impl Head {
         })
     }
 
-    /// How many rows the chain has, and the tree's root over them.
-    pub(crate) fn root(&self) -> (u64, Hash) {
-        (self.tree.size(), self.tree.root())
+    /// How long the log is, and what stands in it.
+    pub(crate) fn state(self) -> LogState {
+        LogState {
+            tree: self.tree,
+            chain: self.chain,
+        }
     }
 
     /// Adds a row.

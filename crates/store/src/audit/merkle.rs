@@ -102,6 +102,14 @@ impl Frontier {
     }
 }
 
+/// The perfect subtrees that a tree of `size` leaves is made of, the largest first: (level, place in its level).
+pub fn perfect(size: u64) -> impl Iterator<Item = (u32, u64)> {
+    let levels = (0..u64::BITS).rev();
+    levels
+        .filter(move |level| size >> level & 1 == 1)
+        .map(move |level| (level, (size >> level) - 1))
+}
+
 /// The hashes that lead from leaf `position` up to the root of the first `size` leaves (RFC 9162, section 2.1.3.1).
 /// `subtree` yields the root of the perfect subtree of 2^level leaves, the index-th from the left.
 ///

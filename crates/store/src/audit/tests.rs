@@ -168,8 +168,9 @@ fn check(store: &Store) -> (u64, merkle::Hash) {
         assert!(entry.record.contains(&commitment));
         tree.push(merkle::leaf(entry.record.as_bytes()), |_filled| {});
     }
-    assert_eq!(store.audit_root().unwrap(), (tree.size(), tree.root()));
-    (tree.size(), tree.root())
+    let found = (tree.size(), tree.root());
+    assert_eq!(store.audit_log().unwrap(), LogState { tree, chain });
+    found
 }
 
 #[tokio::test]
@@ -191,6 +192,15 @@ async fn a_log_holds_together_over_restarts_and_between_two_that_write() {
     let store = open(&folder);
     let (size, root) = check(&store);
     assert_eq!(size, 607);
+    for earlier in [0, 1, 256, 300, 607] {
+        let then = store.audit_log_at(earlier).unwrap().unwrap();
+        let mut tree = merkle::Frontier::default();
+        for entry in store.audit_entries(0, u32::try_from(earlier).unwrap()).unwrap() {
+            tree.push(merkle::leaf(entry.record.as_bytes()), |_filled| {});
+        }
+        assert_eq!(then.tree, tree);
+    }
+    assert_eq!(store.audit_log_at(608).unwrap(), None);
     for place in [0, 1, 255, 256, 300, 511, 512, 600, 606] {
         let entry = store.audit_entries(place, 1).unwrap().remove(0);
         let path = store.audit_path(place, size).unwrap();

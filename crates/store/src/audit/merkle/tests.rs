@@ -61,6 +61,7 @@ fn a_tree_goes_on_from_what_was_kept_of_it() {
     let mut tree = Frontier::default();
     for count in 0..70_u64 {
         let mut again = Frontier::restore(count, tree.roots().to_vec()).unwrap();
+        assert_eq!(perfect(count).count(), tree.roots().len());
         let next = leaf(&count.to_be_bytes());
         tree.push(next, |_filled| {});
         again.push(next, |_filled| {});
