@@ -1,6 +1,9 @@
 //! One record per call: a place for it before anything is spent, a row and a log line when it is over.
 
 mod checkpoint;
+mod export;
+mod proof;
+mod verify;
 
 use std::time::Duration;
 
@@ -8,6 +11,9 @@ use store::{AuditRow, AuditSlot, Store};
 use tracing::debug;
 
 pub use checkpoint::{BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier};
+pub use export::{ExportError, export};
+pub use proof::{prove, verify_proof};
+pub use verify::{Fault, Tampered, Verified, verify};
 
 /// How long a call waits for a place in the audit log. After that it is refused.
 const OPEN_WAIT: Duration = Duration::from_secs(1);

@@ -6,7 +6,8 @@ mod audit;
 mod metrics;
 
 pub use audit::{
-    AuditLog, BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier, OpenRecord,
-    Unavailable,
+    AuditLog, BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier,
+    ExportError, Fault, OpenRecord, Tampered, Unavailable, Verified, export, prove, verify,
+    verify_proof,
 };
 pub use metrics::{CONTENT_TYPE, Counted, Metrics};

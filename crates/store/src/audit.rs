@@ -277,6 +277,35 @@ impl Store {
         })
     }
 
+    /// Keeps a signed checkpoint over the first `size` rows; the first one of a size stays.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn put_audit_checkpoint(&self, size: u64, note: String) -> Result<(), Error> {
+        self.change(move |connection| {
+            let sql = "INSERT OR IGNORE INTO audit_checkpoints (size, note) VALUES (?1, ?2)";
+            connection.execute(sql, (number(size), &note)).map(drop)
+        })
+        .await
+    }
+
+    /// Signed checkpoints over more than `from` rows and at most `to`, the smallest first: how many rows, and the note.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_checkpoints(&self, from: u64, to: u64) -> Result<Vec<(u64, String)>, Error> {
+        self.read(|connection| {
+            let sql = "SELECT size, note FROM audit_checkpoints WHERE size > ?1 AND size <= ?2 ORDER BY size";
+            connection
+                .prepare_cached(sql)?
+                .query_map((number(from), number(to)), |row| {
+                    let size: i64 = row.get(0)?;
+                    Ok((u64::try_from(size).unwrap_or_default(), row.get(1)?))
+                })?
+                .collect()
+        })
+    }
+
     /// Takes a place in the writer's queue before anything is spent on the call.
     ///
     /// # Errors

@@ -121,7 +121,11 @@ fn commit(
 ) -> rusqlite::Result<()> {
     // Whoever waits may rely on it, whatever becomes of the machine; what nobody waits for is written when it suits.
     let is_awaited = |job: &Job| !matches!(job, Job::Audit(_, None));
-    let level = if batch.iter().any(is_awaited) { "full" } else { "normal" };
+    let level = if batch.iter().any(is_awaited) {
+        "full"
+    } else {
+        "normal"
+    };
     connection.pragma_update(None, "synchronous", level)?;
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut head = None;

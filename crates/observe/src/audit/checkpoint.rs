@@ -190,7 +190,12 @@ impl CheckpointVerifier {
 impl fmt::Display for CheckpointVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = u32::from_be_bytes(self.id());
-        write!(f, "{}+{id:08x}+{}", self.name, BASE64.encode(self.encoded()))
+        write!(
+            f,
+            "{}+{id:08x}+{}",
+            self.name,
+            BASE64.encode(self.encoded())
+        )
     }
 }
 
@@ -212,7 +217,8 @@ impl FromStr for CheckpointVerifier {
             _ => None,
         };
         // The id is in it twice over.
-        read.filter(|read| read.to_string() == text).ok_or(BadVerifier)
+        read.filter(|read| read.to_string() == text)
+            .ok_or(BadVerifier)
     }
 }
 

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-fn row() -> AuditRow {
+pub(super) fn row() -> AuditRow {
     AuditRow {
         at_us: 1,
         call_id: "one".to_owned(),

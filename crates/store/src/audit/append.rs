@@ -77,7 +77,9 @@ impl Head {
         self.tree.push(merkle::leaf(record.as_bytes()), |filled| {
             if filled.level.is_multiple_of(LEVELS_KEPT) && kept.is_ok() {
                 kept = connection
-                    .prepare_cached("INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)")
+                    .prepare_cached(
+                        "INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)",
+                    )
                     .and_then(|mut statement| {
                         statement.execute((filled.level, number(filled.index), filled.hash))
                     })
@@ -90,8 +92,8 @@ impl Head {
     /// Hands the end on to whoever appends next.
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         let roots = self.tree.roots().concat();
-        let mut statement = connection
-            .prepare_cached("UPDATE audit_head SET size = ?1, chain = ?2, roots = ?3")?;
+        let mut statement =
+            connection.prepare_cached("UPDATE audit_head SET size = ?1, chain = ?2, roots = ?3")?;
         statement.execute((number(self.tree.size()), self.chain, roots))?;
         Ok(())
     }

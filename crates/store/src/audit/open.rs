@@ -111,9 +111,8 @@ impl Store {
                 continue;
             };
             for (_, seq) in begun.iter().filter(|(whose, _)| whose == gate) {
-                let found = self.read(|connection| {
-                    connection.query_row(SELECT_ONE, [seq], recorded)
-                })?;
+                let found =
+                    self.read(|connection| connection.query_row(SELECT_ONE, [seq], recorded))?;
                 let row = AuditRow {
                     at_us,
                     outcome: Outcome::Unknown,

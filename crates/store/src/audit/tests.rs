@@ -195,7 +195,10 @@ async fn a_log_holds_together_over_restarts_and_between_two_that_write() {
     for earlier in [0, 1, 256, 300, 607] {
         let then = store.audit_log_at(earlier).unwrap().unwrap();
         let mut tree = merkle::Frontier::default();
-        for entry in store.audit_entries(0, u32::try_from(earlier).unwrap()).unwrap() {
+        for entry in store
+            .audit_entries(0, u32::try_from(earlier).unwrap())
+            .unwrap()
+        {
             tree.push(merkle::leaf(entry.record.as_bytes()), |_filled| {});
         }
         assert_eq!(then.tree, tree);
@@ -221,7 +224,8 @@ async fn a_changed_row_no_longer_fits_its_chain() {
         .await
         .unwrap();
     let entries = store.audit_entries(0, 9).unwrap();
-    let fits = |before: merkle::Hash, entry: &Entry| text::link(&before, &entry.record) == entry.chain;
+    let fits =
+        |before: merkle::Hash, entry: &Entry| text::link(&before, &entry.record) == entry.chain;
     assert!(fits(merkle::Hash::default(), &entries[0]));
     assert!(!fits(entries[0].chain, &entries[1]));
     assert!(fits(entries[1].chain, &entries[2]));
@@ -243,7 +247,9 @@ async fn what_a_gate_left_behind_is_unknown_and_what_lives_is_left_alone() {
     let next = open(&folder);
     assert_eq!(next.settle_begun(5).await.unwrap(), 1);
     assert_eq!(next.settle_begun(6).await.unwrap(), 0);
-    let all = next.audit_tail(9, Some(4), &AuditFilter::default()).unwrap();
+    let all = next
+        .audit_tail(9, Some(4), &AuditFilter::default())
+        .unwrap();
     let told: Vec<_> = all
         .iter()
         .map(|one| (one.row.call_id.as_str(), one.row.outcome, one.row.at_us))

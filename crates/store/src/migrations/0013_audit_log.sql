@@ -36,6 +36,5 @@ CREATE TABLE audit_open (
 
 CREATE TABLE audit_checkpoints (
     size INTEGER PRIMARY KEY,
-    at   INTEGER NOT NULL,  -- seconds since 1970
-    note TEXT NOT NULL      -- signed
+    note TEXT NOT NULL -- signed
 ) STRICT;

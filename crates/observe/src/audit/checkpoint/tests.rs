@@ -21,8 +21,16 @@ fn the_verifier_key_of_the_note_package_is_read() {
     // The example of Go's `golang.org/x/mod/sumdb/note`.
     let text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
     let read: CheckpointVerifier = text.parse().unwrap();
-    assert_eq!((read.name(), read.to_string().as_str()), ("PeterNeumann", text));
-    for bad in ["", "PeterNeumann", &text.replace("c74f", "c74e"), &text[..60]] {
+    assert_eq!(
+        (read.name(), read.to_string().as_str()),
+        ("PeterNeumann", text)
+    );
+    for bad in [
+        "",
+        "PeterNeumann",
+        &text.replace("c74f", "c74e"),
+        &text[..60],
+    ] {
         assert_eq!(bad.parse::<CheckpointVerifier>(), Err(BadVerifier), "{bad}");
     }
 }
@@ -57,6 +65,9 @@ fn no_byte_of_it_can_be_changed() {
 #[test]
 fn names_that_would_end_early_are_none() {
     for name in ["", "a b", "a+b", "a\nb"] {
-        assert!(CheckpointKey::from_seed(name, &[1; 32]).is_none(), "{name:?}");
+        assert!(
+            CheckpointKey::from_seed(name, &[1; 32]).is_none(),
+            "{name:?}"
+        );
     }
 }
