@@ -92,7 +92,7 @@ impl Checkpoint {
                 .strip_prefix(DASH)
                 .and_then(|line| line.split_once(' '));
             let (name, signature) = parts.ok_or(BadCheckpoint::Form)?;
-            let signature = BASE64.decode(signature).map_err(|_| BadCheckpoint::Form)?;
+            let signature = BASE64.decode(signature).map_err(|_bad| BadCheckpoint::Form)?;
             let Some((id, signature)) = signature.split_first_chunk::<4>() else {
                 return Err(BadCheckpoint::Form);
             };
@@ -208,7 +208,7 @@ impl FromStr for CheckpointVerifier {
         let (Some(name), Some(_id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(BadVerifier);
         };
-        let key = BASE64.decode(key).map_err(|_| BadVerifier)?;
+        let key = BASE64.decode(key).map_err(|_bad| BadVerifier)?;
         let read = match key.split_first() {
             Some((&ED25519_ID, public)) => public.try_into().ok().map(|public| Self {
                 name: name.to_owned(),

@@ -199,7 +199,7 @@ fn check(
     let mut is_signed = false;
     while reader.next(&mut text)? {
         let place = state.tree.size();
-        let line: Line<'_> = serde_json::from_str(&text).map_err(|_| Fault::Form)?;
+        let line: Line<'_> = serde_json::from_str(&text).map_err(|_bad| Fault::Form)?;
         if let Some(note) = &line.checkpoint {
             if text != noted(note) || !is_signed {
                 return Err(Fault::Form);
@@ -263,7 +263,7 @@ fn check(
 
 /// Reads the first line.
 fn begin(text: &str) -> Result<(String, LogState, u64), Fault> {
-    let read: Head = serde_json::from_str(text).map_err(|_| Fault::Form)?;
+    let read: Head = serde_json::from_str(text).map_err(|_bad| Fault::Form)?;
     if read.version != VERSION {
         return Err(Fault::Version(read.version));
     }
@@ -297,7 +297,7 @@ fn follow(
     if text != record_line(&chain, personal, record.get(), &salt, line.signed) {
         return Err(Fault::Form);
     }
-    let sealed: Sealed<'_> = serde_json::from_str(record.get()).map_err(|_| Fault::Form)?;
+    let sealed: Sealed<'_> = serde_json::from_str(record.get()).map_err(|_bad| Fault::Form)?;
     let after = link(&state.chain, record.get());
     if after != chain {
         // What is changed in the personal part alone is told apart below; here the record itself is not the one.
@@ -361,7 +361,7 @@ impl<R: BufRead> Reader<'_, R> {
         if bytes.pop() != Some(b'\n') {
             return Err(Fault::Form);
         }
-        *text = String::from_utf8(bytes).map_err(|_| Fault::Form)?;
+        *text = String::from_utf8(bytes).map_err(|_bad| Fault::Form)?;
         Ok(true)
     }
 }

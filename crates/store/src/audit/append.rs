@@ -67,7 +67,7 @@ impl Head {
         let place = number(self.tree.size());
         let seq = self.base + 1 + place;
         let mut salt = [0; SALT_LEN];
-        rand::fill(&mut salt).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        rand::fill(&mut salt).map_err(|_none| rusqlite::Error::InvalidQuery)?;
         let commitment = text::commitment(&salt, &text::personal(row));
         let record = text::record(seq, row, &commitment);
         self.chain = text::link(&self.chain, &record);

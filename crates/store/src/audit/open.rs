@@ -32,7 +32,7 @@ pub(crate) struct Instance {
 impl Instance {
     pub(crate) fn new(database: &Path) -> Result<Self, Error> {
         let mut id = [0; ID_LEN];
-        rand::fill(&mut id).map_err(|_| Error::NoRandomness)?;
+        rand::fill(&mut id).map_err(|_none| Error::NoRandomness)?;
         Ok(Self {
             database: database.to_owned(),
             id: hex(&id),
