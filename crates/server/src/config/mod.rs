@@ -22,6 +22,7 @@ mod screening;
 mod secret;
 mod secrets;
 mod servers;
+mod service;
 mod shape;
 mod shared;
 mod show;
