@@ -16,6 +16,8 @@ pub struct Session {
     pub who: String,
     /// What is spoken.
     pub revision: String,
+    /// The virtual server that it is with; `None`: the whole catalog.
+    pub server: Option<String>,
 }
 
 /// A whole answer.
@@ -99,14 +101,37 @@ impl World {
         self.whole(exchange).await
     }
 
+    /// As [`World::post`], to a virtual server.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn post_at(&self, server: &str, who: &str, message: &Value) -> Result<Reply> {
+        let exchange = self.begin_at(Some(server), who, message).await?;
+        self.whole(exchange).await
+    }
+
     /// As [`World::post`], and leaves the answer to be read.
     ///
     /// # Errors
     /// If there is none.
     pub async fn begin(&self, who: &str, message: &Value) -> Result<Exchange> {
+        self.begin_at(None, who, message).await
+    }
+
+    /// As [`World::begin`], to a virtual server or to the whole catalog.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn begin_at(
+        &self,
+        server: Option<&str>,
+        who: &str,
+        message: &Value,
+    ) -> Result<Exchange> {
         let message = mcp::modern(message.clone());
         let headers = mcp::headers(&message);
-        self.send("POST", who, &headers, message.to_string().as_bytes())
+        let body = message.to_string();
+        self.send("POST", server, who, &headers, body.as_bytes())
             .await
     }
 
@@ -128,8 +153,22 @@ impl World {
         revision: &str,
         capabilities: &Value,
     ) -> Result<Session> {
+        self.open_at(None, who, revision, capabilities).await
+    }
+
+    /// As [`World::open_with`], with a virtual server or with the whole catalog.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub async fn open_at(
+        &self,
+        server: Option<&str>,
+        who: &str,
+        revision: &str,
+        capabilities: &Value,
+    ) -> Result<Session> {
         let body = mcp::initialize_with(revision, capabilities).to_string();
-        let exchange = self.send("POST", who, &[], body.as_bytes()).await?;
+        let exchange = self.send("POST", server, who, &[], body.as_bytes()).await?;
         let reply = self.whole(exchange).await?;
         let id = reply
             .header("mcp-session-id")
@@ -139,6 +178,7 @@ impl World {
             id,
             who: who.to_owned(),
             revision: revision.to_owned(),
+            server: server.map(str::to_owned),
         };
         self.sessions.lock().push(session.clone());
         self.post_in(
@@ -154,15 +194,27 @@ impl World {
     /// # Errors
     /// If that is refused.
     pub async fn session(&self, who: &str, revision: &str) -> Result<Session> {
-        let open = self
-            .sessions
-            .lock()
-            .iter()
-            .find(|session| session.who == who && session.revision == revision)
-            .cloned();
+        self.session_at(None, who, revision).await
+    }
+
+    /// As [`World::session`], with a virtual server or with the whole catalog.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub async fn session_at(
+        &self,
+        server: Option<&str>,
+        who: &str,
+        revision: &str,
+    ) -> Result<Session> {
+        let is_it = |session: &&Session| {
+            (session.who.as_str(), session.revision.as_str()) == (who, revision)
+                && session.server.as_deref() == server
+        };
+        let open = self.sessions.lock().iter().find(is_it).cloned();
         match open {
             Some(session) => Ok(session),
-            None => self.open(who, revision).await,
+            None => self.open_at(server, who, revision, &json!({})).await,
         }
     }
 
@@ -180,13 +232,8 @@ impl World {
     /// # Errors
     /// If there is none.
     pub async fn begin_in(&self, session: &Session, message: &Value) -> Result<Exchange> {
-        self.send(
-            "POST",
-            &session.who,
-            &session.headers(),
-            message.to_string().as_bytes(),
-        )
-        .await
+        self.send_in("POST", session, &session.headers(), &message.to_string())
+            .await
     }
 
     /// Opens a session's stream of changes.
@@ -194,8 +241,7 @@ impl World {
     /// # Errors
     /// If there is no answer.
     pub async fn listen_in(&self, session: &Session) -> Result<Exchange> {
-        self.send("GET", &session.who, &session.headers(), b"")
-            .await
+        self.send_in("GET", session, &session.headers(), "").await
     }
 
     /// Asks for the rest of a stream of a session.
@@ -205,7 +251,7 @@ impl World {
     pub async fn resume(&self, session: &Session, last_event_id: &str) -> Result<Exchange> {
         let mut headers = session.headers();
         headers.push(("Last-Event-ID", last_event_id.to_owned()));
-        self.send("GET", &session.who, &headers, b"").await
+        self.send_in("GET", session, &headers, "").await
     }
 
     /// Ends a session.
@@ -214,7 +260,7 @@ impl World {
     /// If there is no answer.
     pub async fn close(&self, session: &Session) -> Result<u16> {
         let exchange = self
-            .send("DELETE", &session.who, &session.headers(), b"")
+            .send_in("DELETE", session, &session.headers(), "")
             .await?;
         self.sessions.lock().retain(|open| open != session);
         Ok(self.whole(exchange).await?.status)
@@ -228,11 +274,24 @@ impl World {
     async fn send(
         &self,
         verb: &str,
+        server: Option<&str>,
         who: &str,
         headers: &[(&str, String)],
         body: &[u8],
     ) -> Result<Exchange> {
-        self.send_raw(&self.request(verb, who, headers, body)?)
+        self.send_raw(&self.request_at(verb, server, who, headers, body)?)
+            .await
+    }
+
+    async fn send_in(
+        &self,
+        verb: &str,
+        session: &Session,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Result<Exchange> {
+        let server = session.server.as_deref();
+        self.send(verb, server, &session.who, headers, body.as_bytes())
             .await
     }
 
@@ -247,7 +306,23 @@ impl World {
         headers: &[(&str, String)],
         body: &[u8],
     ) -> Result<Vec<u8>> {
-        let mut head = format!("{verb} /mcp HTTP/1.1\r\n");
+        self.request_at(verb, None, who, headers, body)
+    }
+
+    /// As [`World::request`], to a virtual server or to the whole catalog.
+    ///
+    /// # Errors
+    /// If nobody of that name is known.
+    pub fn request_at(
+        &self,
+        verb: &str,
+        server: Option<&str>,
+        who: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<Vec<u8>> {
+        let (slash, server) = server.map_or(("", ""), |server| ("/", server));
+        let mut head = format!("{verb} /mcp{slash}{server} HTTP/1.1\r\n");
         for (name, value) in headers {
             head.push_str(&[*name, ": ", value, "\r\n"].concat());
         }
@@ -285,6 +360,34 @@ impl World {
         }
         head.push_str("\r\n");
         Ok([head.as_bytes(), body].concat())
+    }
+
+    /// Asks the admin API: the status, and the body, `null` if there is none. The record of it is owed.
+    ///
+    /// # Errors
+    /// If there is no answer, or it is not JSON.
+    pub async fn admin(
+        &self,
+        who: &str,
+        verb: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value)> {
+        let mut head = format!("{verb} {path} HTTP/1.1\r\n");
+        if body.is_some() {
+            head.push_str("Content-Type: application/json\r\n");
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let bytes = self.complete(who, &head, body.as_bytes())?;
+        let mut answer = self.send_raw(&bytes).await?;
+        self.owe(1);
+        let body = answer.body().await?;
+        let body = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body)?
+        };
+        Ok((answer.status, body))
     }
 
     /// Sends bytes as they are.
