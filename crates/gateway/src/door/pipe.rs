@@ -395,6 +395,7 @@ impl Pipe {
     async fn refusal(&self, rejection: Rejection, bytes_in: usize) -> Bytes {
         let refused = super::Refused {
             rejection,
+            method: None,
             principal: Some(&self.visit.principal),
             bytes_in,
         };

@@ -346,6 +346,7 @@ async fn answers(
         Err(fault) => {
             let refused = Refused {
                 rejection: Rejection::NotMcp(fault),
+                method: None,
                 principal: Some(&principal),
                 bytes_in: 0,
             };
