@@ -25,7 +25,7 @@ use super::secrets::Lookup;
 use super::servers::servers;
 use super::shape::nearest;
 use super::tls::RawTls;
-use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat};
+use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat, Trouble};
 use crate::tls::Spoken;
 use crate::vault;
 
@@ -151,6 +151,8 @@ impl Checker<'_> {
             tls: tls?,
             tls_spoken: raw.tls.as_ref().map_or(Spoken::Nowhere, RawTls::spoken),
             drain: drain?,
+        let servers = servers?;
+        let doubts = super::doubts::doubts(&raw, &servers);
             auth: auth?,
             roles: raw
                 .roles
@@ -164,7 +166,7 @@ impl Checker<'_> {
                 catalog: catalog?,
                 flows: flows?,
                 consent: consent?,
-                servers: servers?,
+                servers,
                 search: raw.tool_search.settings(),
                 pins: raw.pins.settings(&raw.upstreams),
                 validation: raw.validation.settings(&raw.upstreams),
@@ -187,6 +189,13 @@ impl Checker<'_> {
     pub(super) fn path(&self, text: &str, key: &str) -> PathBuf {
         self.environment.path(text, &self.origins.base(key))
     }
+            doubts: doubts
+                .into_iter()
+                .map(|complaint| Trouble {
+                    origin: self.origins.of(&complaint.key).cloned(),
+                    complaint,
+                })
+                .collect(),
 }
 
 /// More than zero.
