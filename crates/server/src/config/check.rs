@@ -142,6 +142,8 @@ impl Checker<'_> {
             })
         });
 
+        let servers = servers?;
+        let doubts = super::doubts::doubts(&raw, &servers);
         Some(Loaded {
             listen: listen?,
             data_dir: data_dir?,
@@ -151,8 +153,6 @@ impl Checker<'_> {
             tls: tls?,
             tls_spoken: raw.tls.as_ref().map_or(Spoken::Nowhere, RawTls::spoken),
             drain: drain?,
-        let servers = servers?;
-        let doubts = super::doubts::doubts(&raw, &servers);
             auth: auth?,
             roles: raw
                 .roles
@@ -180,6 +180,13 @@ impl Checker<'_> {
             upstreams: upstreams?,
             files,
             watched: self.watched(&raw),
+            doubts: doubts
+                .into_iter()
+                .map(|complaint| Trouble {
+                    origin: self.origins.of(&complaint.key).cloned(),
+                    complaint,
+                })
+                .collect(),
             origins: self.origins.clone(),
             is_whole: self.secrets.is_whole(),
         })
@@ -189,13 +196,6 @@ impl Checker<'_> {
     pub(super) fn path(&self, text: &str, key: &str) -> PathBuf {
         self.environment.path(text, &self.origins.base(key))
     }
-            doubts: doubts
-                .into_iter()
-                .map(|complaint| Trouble {
-                    origin: self.origins.of(&complaint.key).cloned(),
-                    complaint,
-                })
-                .collect(),
 }
 
 /// More than zero.
