@@ -55,7 +55,7 @@ fn subject<'a>(verb: Verb, entry: &'a Entry, name: &'a str, view: &'a View) -> R
 /// Whether the config marks it as private data, under one of these names or in another reading of a URI. It is found out
 /// in each call: it is the settings' to say, and may be so of one URI and not of the template that it fits.
 fn is_private(kind: SubjectKind, upstream: &UpstreamId, names: &[&str], view: &View) -> bool {
-    let (consent, flows) = (&view.settings.consent.private, &view.settings.flows);
+    let (consent, flows) = (&view.settings.consent.private, view.flows());
     if consent.is_empty() && flows.private.is_empty() {
         return false;
     }

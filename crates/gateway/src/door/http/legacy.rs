@@ -187,7 +187,7 @@ impl Gate {
             }
         };
         record.of_server(session.server.as_ref());
-        let result = match self.greet(&visit.principal, &session) {
+        let result = match self.greet(&visit.principal, &session, &mut record) {
             Ok(result) => result,
             Err(gone) => {
                 self.sessions.end(&session);
