@@ -32,6 +32,7 @@ mod revocation;
 mod routes;
 mod schemas;
 mod servers;
+mod slices;
 mod streams;
 mod subscriptions;
 mod tasks;
