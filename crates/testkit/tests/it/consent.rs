@@ -1,6 +1,10 @@
 //! Nothing that a person is asked about reaches an upstream before the answer, and what then reaches it is what was
 //! asked about. The upstream keeps every byte that it is told.
 
+mod bound;
+mod shell;
+mod webhook;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;

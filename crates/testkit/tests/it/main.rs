@@ -20,6 +20,7 @@ mod issuers;
 mod lifecycle;
 mod limits;
 mod long;
+mod loops;
 mod matrix;
 mod oauth;
 mod pages;
