@@ -287,10 +287,9 @@ fn condition(table: &RawRuleTable, complaints: &mut Complaints) -> Option<Option
 /// How Cedar writes what people write otherwise; empty if it is none of that.
 fn in_cedar(text: &str) -> &'static str {
     let has_word = |wanted: &str| text.split_whitespace().any(|word| word == wanted);
-    let bytes = text.as_bytes();
-    let has_fraction = bytes
-        .windows(3)
-        .any(|three| three[0].is_ascii_digit() && three[1] == b'.' && three[2].is_ascii_digit());
+    let has_fraction = text.as_bytes().windows(3).any(|three| {
+        matches!(three, [whole, b'.', part] if whole.is_ascii_digit() && part.is_ascii_digit())
+    });
     if has_word("and") || has_word("or") || has_word("not") {
         "write `&&`, `||` and `!`"
     } else if text.trim_start().starts_with("args.") || text.contains(" args.") {

@@ -1,6 +1,6 @@
 //! `portcullis policy explain`: the decision, and what every rule had to say.
 
-use policy::rules::{Explanation, Said, Why};
+use policy::rules::{Explanation, Said, Spoken, Why};
 use policy::{Decision, PrincipalId, RoleName, Traits};
 use serde_json::{Value, json};
 use store::Store;
@@ -105,8 +105,7 @@ fn notes(loaded: &Loaded, asked: &Explain, question: &Question, told: &Explanati
     {
         notes.push("a person is asked all the same: it is private (consent.private)".to_owned());
     }
-    let is_missing =
-        |rule: &policy::rules::Spoken| matches!(rule.said, Said::Unclear(Why::Missing));
+    let is_missing = |rule: &Spoken| matches!(rule.said, Said::Unclear(Why::Missing));
     if told.rules.iter().any(is_missing) {
         notes.push(
             "where something may be left out, ask first whether it is there: `context.args has NAME && context.args.NAME == …`".to_owned(),
