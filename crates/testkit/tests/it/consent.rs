@@ -2,7 +2,9 @@
 //! asked about. The upstream keeps every byte that it is told.
 
 mod bound;
+mod console;
 mod shell;
+mod unspent;
 mod webhook;
 
 use std::collections::BTreeSet;
