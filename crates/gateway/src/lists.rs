@@ -39,7 +39,7 @@ pub(crate) fn answer(
             list: name,
             asked,
         };
-        list(asked, method, params, view, section, &cursors, record)
+        list(method, params, view, section, &cursors, record)
     };
     match method.name {
         name if name == method::TOOLS_LIST.name => list(&catalog.tools, "tools"),
@@ -85,7 +85,6 @@ fn unsubscribe(asked: &Asked, params: &Params) -> Result<Bytes, Rejection> {
 }
 
 fn list(
-    asked: &Asked,
     method: &'static Method,
     params: &Params,
     view: &View,
@@ -93,6 +92,7 @@ fn list(
     cursors: &Cursors<'_>,
     record: &mut CallRecord,
 ) -> Result<Bytes, Rejection> {
+    let asked = cursors.asked;
     let after = params.cursor.as_deref();
     let after = after.map(|cursor| cursors.read(cursor)).transpose()?;
     let after = after
