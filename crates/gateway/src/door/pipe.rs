@@ -215,7 +215,10 @@ impl Pipe {
         };
         record.of_server(session.server.as_ref());
         let listener = Listener::of_session(&self.gate, &session, &self.visit.principal);
-        let result = match self.gate.greet(&self.visit.principal, &session, &mut record) {
+        let result = match self
+            .gate
+            .greet(&self.visit.principal, &session, &mut record)
+        {
             Ok(result) => result,
             Err(gone) => {
                 let id = Some(request.id());
