@@ -7,6 +7,7 @@ mod authorize;
 mod consent;
 mod dispatch;
 mod flow;
+mod hidden;
 mod limit;
 mod resolve;
 mod screen;
@@ -35,7 +36,9 @@ use crate::record::CallRecord;
 use crate::schemas::Schemas;
 use crate::search::{self, Meant};
 use crate::session::Session;
-use crate::settings::{CatalogSettings, SearchSettings, VirtualServer};
+use crate::settings::{
+    CatalogSettings, FlowSettings, SearchSettings, ValidationSettings, VirtualServer,
+};
 use crate::tasks::{self, Task};
 use crate::{Rejection, Settings, lists};
 use consent::Consented;
@@ -84,13 +87,16 @@ pub(crate) struct View {
     pub(crate) catalog: Arc<Catalog>,
     /// The virtual server whose catalog this is; `None`: it is the whole.
     pub(crate) server: Option<ServerName>,
+    /// What the config says of that server.
+    pub(crate) slice: Option<Arc<VirtualServer>>,
+    /// Whether anything is asked about, here or by another way in, because of what somebody has seen.
+    pub(crate) has_flows: bool,
 }
 
 impl View {
     /// The virtual server whose view this is.
     pub(crate) fn virtual_server(&self) -> Option<&VirtualServer> {
-        let server = self.settings.servers.get(self.server.as_ref()?);
-        server.map(|server| &**server)
+        self.slice.as_deref()
     }
 
     /// How names and schemas are written here.
@@ -108,6 +114,31 @@ impl View {
     pub(crate) fn search(&self) -> SearchSettings {
         self.virtual_server()
             .map_or(self.settings.search, |server| server.search)
+    }
+
+    /// How arguments and results are checked here.
+    pub(crate) fn validation(&self) -> &ValidationSettings {
+        self.virtual_server()
+            .map_or(&self.settings.validation, |server| &server.validation)
+    }
+
+    /// Which data may flow where.
+    pub(crate) fn flows(&self) -> &FlowSettings {
+        self.virtual_server()
+            .map_or(&self.settings.flows, |server| &server.flows)
+    }
+
+    /// A tool's result with more bytes of text is kept for its reader, who gets a link.
+    pub(crate) fn result_max(&self) -> Option<usize> {
+        self.virtual_server()
+            .map_or(self.settings.calls.result_max, |server| server.result_max)
+    }
+
+    /// Whether tools that their upstream calls destructive are asked about.
+    pub(crate) fn asks_destructive(&self) -> bool {
+        let whole = self.settings.consent.asks_destructive;
+        self.virtual_server()
+            .map_or(whole, |server| server.asks_destructive)
     }
 }
 
@@ -199,7 +230,7 @@ pub(crate) async fn run(
             .map(result);
     }
     if method.subject == Subject::Gate {
-        return lists::answer(asked, method, params, view, &desk.seal).map(result);
+        return lists::answer(asked, method, params, view, &desk.seal, record).map(result);
     }
     if let Some(whole) = resolve::kept(asked, method, params, desk, record) {
         limit::count(asked, view, means).await?;

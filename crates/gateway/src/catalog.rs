@@ -1,11 +1,12 @@
 //! Everything on offer, merged over all upstreams: an immutable snapshot, made anew when an upstream changes.
 //!
-//! Here is what is looked up in it. How it comes about is `merge`, one entry is `entry`; the part of it that a virtual
+//! Here is what is looked up in it. How it comes about is `merge`, under which names `naming`, one entry is `entry`; the part of it that a virtual
 //! server has is `slice`, with what is different there in `edit`.
 
 mod edit;
 mod entry;
 mod merge;
+mod naming;
 mod slice;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use policy::UpstreamId;
 use policy::screen::Found;
 
-use crate::settings::VirtualServer;
+use crate::screening::Instructions;
+use crate::settings::{EntryKind, VirtualServer};
 use crate::uri;
 
 pub(crate) use entry::Entry;
@@ -37,8 +39,8 @@ pub(crate) struct Catalog {
     generation: u64,
     /// What screening found in definitions that were not there before this merge.
     pub(crate) found: Found,
-    /// What upstreams tell models about themselves, each under its alias.
-    pub(crate) instructions: Vec<(UpstreamId, String)>,
+    /// What upstreams tell models about themselves.
+    pub(crate) instructions: Vec<Instructions>,
     /// The extensions they have, ids and settings, in the order of upstreams.
     pub(crate) extensions: Vec<(UpstreamId, String, String)>,
     /// Upstreams whose lists are not known (yet).
@@ -62,24 +64,26 @@ pub(crate) struct Section {
     announced: u64,
     /// Entries whose key an upstream before theirs has as well: for principals that may not see that one.
     others: BTreeMap<String, Vec<Arc<Entry>>>,
-    /// Entries that are neither listed nor found.
+    /// Entries whose name would pass for another's.
     pub(crate) look_alikes: Vec<LookAlike>,
     /// What screening found in definitions that were not there before.
     found: Found,
 }
 
-/// An entry whose name looks like another's.
+/// An entry whose name would pass for another's.
 #[derive(Debug)]
 pub(crate) struct LookAlike {
     pub(crate) entry: Arc<Entry>,
-    /// The key that it looks like.
+    /// The key that it looks like, or what all keys of an upstream begin with.
     pub(crate) like: String,
+    /// Whether it is shown all the same, with its own upstream's alias in front; else it is neither listed nor found.
+    pub(crate) is_shown: bool,
 }
 
 impl LookAlike {
-    /// Whether it is this very one, defined in whatever way.
-    fn is(&self, entry: &Entry) -> bool {
-        self.entry.key == entry.key && self.entry.link.id() == entry.link.id()
+    /// Which one it is, defined in whatever way.
+    fn id(&self) -> (&UpstreamId, &str) {
+        (self.entry.link.id(), &self.entry.key)
     }
 }
 
@@ -119,7 +123,16 @@ impl Catalog {
             .resources
             .named(uri)
             .any(|entry| entry.link.id() == upstream);
-        is_listed || (server.is_about(upstream) && self.leads_to(upstream, uri))
+        // A part of a watched resource is in no list, but it may be included, or fit a template that is.
+        let is_included = || {
+            server.takes(Some(EntryKind::Resource), upstream, uri)
+                || self.templates.everything().any(|entry| {
+                    let template = entry.template.as_ref();
+                    entry.link.id() == upstream
+                        && template.is_some_and(|template| template.matches(uri))
+                })
+        };
+        is_listed || (self.leads_to(upstream, uri) && is_included())
     }
 
     /// Every entry of every list, but for what is withheld.

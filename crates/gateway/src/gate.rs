@@ -688,7 +688,7 @@ impl Gate {
     }
 }
 
-/// What is withheld because its name looks like another's.
+/// What is withheld, or has its upstream's alias in front, because its name looks like another's.
 fn look_alikes(view: &View) -> Vec<Value> {
     let catalog = &view.catalog;
     let all = catalog
@@ -699,8 +699,9 @@ fn look_alikes(view: &View) -> Vec<Value> {
     all.map(|one| {
         json!({
             "upstream": one.entry.link.id().as_str(),
-            "name": one.entry.key,
+            "name": if one.is_shown { &one.entry.item.key } else { &one.entry.key },
             "looks_like": one.like,
+            "shown_as": one.is_shown.then_some(&one.entry.key),
         })
     })
     .collect()

@@ -12,6 +12,8 @@ use crate::Rejection;
 use crate::call::{Asked, View, may_see};
 use crate::catalog::{Entry, Position, Section};
 use crate::door::LOCAL;
+use crate::pins::Withheld;
+use crate::record::CallRecord;
 use crate::seal::Seal;
 use crate::search;
 use crate::translate::{format_member, modern_members};
@@ -28,15 +30,16 @@ pub(crate) fn answer(
     params: &Params,
     view: &View,
     seal: &Seal,
+    record: &mut CallRecord,
 ) -> Result<Bytes, Rejection> {
     let catalog = &view.catalog;
-    let list = |section: &Section, name: &'static str| {
+    let mut list = |section: &Section, name: &'static str| {
         let cursors = Cursors {
             seal,
             list: name,
             asked,
         };
-        list(asked, method, params, view, section, &cursors)
+        list(method, params, view, section, &cursors, record)
     };
     match method.name {
         name if name == method::TOOLS_LIST.name => list(&catalog.tools, "tools"),
@@ -46,7 +49,7 @@ pub(crate) fn answer(
             list(&catalog.templates, "resourceTemplates")
         }
         name if name == method::DISCOVER.name => {
-            Ok(discover(&asked.principal, &asked.facts(None), view))
+            Ok(discover(&asked.principal, &asked.facts(None), view, record))
         }
         name if name == method::PING.name => Ok(Bytes::from_static(b"{}")),
         name if name == method::SET_LEVEL.name => set_level(asked, params),
@@ -82,13 +85,14 @@ fn unsubscribe(asked: &Asked, params: &Params) -> Result<Bytes, Rejection> {
 }
 
 fn list(
-    asked: &Asked,
     method: &'static Method,
     params: &Params,
     view: &View,
     section: &Section,
     cursors: &Cursors<'_>,
+    record: &mut CallRecord,
 ) -> Result<Bytes, Rejection> {
+    let asked = cursors.asked;
     let after = params.cursor.as_deref();
     let after = after.map(|cursor| cursors.read(cursor)).transpose()?;
     let after = after
@@ -122,6 +126,9 @@ fn list(
     let entries = section.after(after);
     for entry in if is_searched { &[] } else { entries } {
         let Some(entry) = section.visible(entry, may) else {
+            if entry.withheld == Some(Withheld::Screened) && may(entry) {
+                record.note_shown(&entry.shown.found);
+            }
             continue;
         };
         if count == page_size {
@@ -131,6 +138,7 @@ fn list(
         if count > 0 {
             out.push(',');
         }
+        record.note_shown(&entry.shown.found);
         out.push_str(std::str::from_utf8(&entry.text).unwrap_or("null"));
         (count, last) = (count + 1, Some(entry.position()));
     }
@@ -250,8 +258,13 @@ fn may_hear(principal: &Principal, upstream: &UpstreamId, facts: &Facts<'_>, vie
     entries.any(|entry| may_see(principal, entry, &entry.item.key, facts, view))
 }
 
-fn discover(principal: &Principal, facts: &Facts<'_>, view: &View) -> Bytes {
-    let instructions = instructions(principal, facts, view);
+fn discover(
+    principal: &Principal,
+    facts: &Facts<'_>,
+    view: &View,
+    record: &mut CallRecord,
+) -> Bytes {
+    let instructions = instructions(principal, facts, view, record);
     let capabilities = capabilities(principal, facts, view, Revision::LATEST);
     let common: String = modern_members(&method::DISCOVER, LIST_TTL_MS)
         .iter()
@@ -271,28 +284,38 @@ pub(crate) fn initialized(
     facts: &Facts<'_>,
     view: &View,
     revision: Revision,
+    record: &mut CallRecord,
 ) -> String {
     format!(
         "{{\"protocolVersion\":\"{revision}\",\"capabilities\":{},\"serverInfo\":{SERVER_INFO}{}}}",
         capabilities(principal, facts, view, revision),
-        instructions(principal, facts, view),
+        instructions(principal, facts, view, record),
     )
 }
 
 /// What upstreams tell models about themselves, each saying once. Of an upstream of which a principal may see nothing
 /// it does not hear either.
-fn instructions(principal: &Principal, facts: &Facts<'_>, view: &View) -> String {
+fn instructions(
+    principal: &Principal,
+    facts: &Facts<'_>,
+    view: &View,
+    record: &mut CallRecord,
+) -> String {
     let catalog = &view.catalog;
     if let Some(own) = catalog.own_instructions() {
         return format!(",\"instructions\":{}", json::string(own));
     }
     let mut said = HashSet::new();
-    let parts: Vec<String> = catalog
-        .instructions
-        .iter()
-        .filter(|(id, text)| may_hear(principal, id, facts, view) && said.insert(text))
-        .map(|(id, text)| format!("## {id}\n{text}"))
-        .collect();
+    let mut parts: Vec<String> = Vec::new();
+    for told in &catalog.instructions {
+        if !may_hear(principal, &told.upstream, facts, view) {
+            continue;
+        }
+        record.note_shown(&told.found);
+        if let Some(text) = told.text.as_ref().filter(|text| said.insert(*text)) {
+            parts.push(format!("## {}\n{text}", told.upstream));
+        }
+    }
     if parts.is_empty() {
         return String::new();
     }

@@ -136,6 +136,11 @@ impl CallRecord {
         self.found.merge(found);
     }
 
+    /// Notes what screening found in what is shown: it was found, and counted, before.
+    pub(crate) fn note_shown(&mut self, found: &Found) {
+        self.found.merge(found);
+    }
+
     /// Notes what the principal has seen before this call.
     pub(crate) fn note_taint(&mut self, taint: Taint) {
         self.taint = taint;

@@ -83,13 +83,40 @@ impl Shown {
     }
 }
 
-/// What is left of what an upstream tells models about itself; `None`: nothing.
-pub(crate) fn instructions(screen: &Screen, upstream: &UpstreamId, text: &str) -> Option<String> {
-    match screen.screen_text(Place::Instructions, text) {
-        Ok((text, _found)) => Some(text.into_owned()),
-        Err(refusal) => {
-            tracing::warn!(%upstream, %refusal, "an upstream's instructions are left out: screening refuses them");
-            None
+/// What an upstream tells models about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Instructions {
+    pub(crate) upstream: UpstreamId,
+    written: String,
+    /// What is left of it; `None`: nothing.
+    pub(crate) text: Option<String>,
+    /// What was found in it.
+    pub(crate) found: Found,
+}
+
+impl Instructions {
+    /// Looks through what an upstream wrote.
+    pub(crate) fn new(screen: &Screen, upstream: &UpstreamId, written: &str) -> Self {
+        let (text, found) = match screen.screen_text(Place::Instructions, written) {
+            Ok((text, found)) => (Some(text.into_owned()), found),
+            Err(refusal) => {
+                tracing::warn!(%upstream, %refusal, "an upstream's instructions are left out: screening refuses them");
+                (None, refusal.found().cloned().unwrap_or_default())
+            }
+        };
+        Self {
+            upstream: upstream.clone(),
+            written: written.to_owned(),
+            text,
+            found,
+        }
+    }
+
+    /// The same as a virtual server shows it. What the whole leaves out stays out.
+    pub(crate) fn within(&self, screen: &Screen) -> Self {
+        match self.text {
+            Some(_) => Self::new(screen, &self.upstream, &self.written),
+            None => self.clone(),
         }
     }
 }

@@ -39,6 +39,9 @@ impl Views {
         known: &[Known],
         old: Option<&Self>,
     ) -> Self {
+        // What is seen by one way in counts at all of them, so it is noted at all of them.
+        let has_flows =
+            settings.flows.is_on() || settings.servers.values().any(|server| server.flows.is_on());
         let view = |(name, server)| {
             let old = old.and_then(|old| old.servers.get::<ServerName>(name));
             let old = old.map(|view| &*view.catalog);
@@ -46,6 +49,8 @@ impl Views {
                 settings: Arc::clone(settings),
                 catalog: Arc::new(Catalog::slice(catalog, known, server, old)),
                 server: Some(name.clone()),
+                slice: Some(Arc::clone(server)),
+                has_flows,
             };
             (name.clone(), Arc::new(view))
         };
@@ -55,6 +60,8 @@ impl Views {
                 settings: Arc::clone(settings),
                 catalog: Arc::clone(catalog),
                 server: None,
+                slice: None,
+                has_flows,
             }),
         }
     }

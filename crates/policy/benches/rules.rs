@@ -13,10 +13,11 @@ use policy::{
     Credential, Decision, Facts, Memo, Principal, PrincipalId, Role, RoleName, Rules, Scopes,
     Subject, SubjectKind, Traits, UpstreamId, Verb,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 #[global_allocator]
-static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
+static ALLOCATOR: divan::AllocProfiler<mimalloc::MiMalloc> =
+    divan::AllocProfiler::new(mimalloc::MiMalloc);
 
 fn main() {
     divan::main();
@@ -65,8 +66,8 @@ fn role(name: &str) -> RoleName {
 }
 
 impl World {
-    /// Ten roles with a hundred rules each; the principal holds three. One more rule has the condition.
-    fn new(when: Option<&str>) -> Self {
+    /// Ten roles with a hundred rules each; the principal holds three. One more has a rule for each condition.
+    fn new(conditions: &[&str]) -> Self {
         let rules = |number: usize| {
             let rules = (0..RULES / ROLES).map(move |rule| (number * RULES / ROLES + rule) % TOOLS);
             rules.map(|tool| format!("up{}.tool_{}*", tool % UPSTREAMS, tool / UPSTREAMS))
@@ -83,7 +84,10 @@ impl World {
             members: BTreeSet::new(),
             allow: vec![rule("*", None)],
             ask: Vec::new(),
-            deny: when.map(|when| rule("*", Some(when))).into_iter().collect(),
+            deny: conditions
+                .iter()
+                .map(|when| rule("*", Some(when)))
+                .collect(),
         };
         let held = ["role0", "role4", "role9", "careful"].map(role);
         Self {
@@ -95,7 +99,7 @@ impl World {
                 client: None,
                 scopes: Scopes::CALLS,
                 expires_at: None,
-                claims: Arc::default(),
+                claims: Arc::new(claims()),
             },
             tools: (0..TOOLS)
                 .map(|number| Tool {
@@ -109,8 +113,8 @@ impl World {
     }
 
     /// Each tool was asked for once.
-    fn warm(when: Option<&str>) -> Self {
-        let world = Self::new(when);
+    fn warm(conditions: &[&str]) -> Self {
+        let world = Self::new(conditions);
         for tool in &world.tools {
             black_box(
                 world
@@ -131,15 +135,15 @@ fn facts(arguments: Option<&Value>) -> Facts<'_> {
 }
 
 /// One decision after the other, tool by tool.
-fn one_by_one(bencher: Bencher<'_, '_>, when: Option<&str>, arguments: &Value) {
-    let world = World::warm(when);
+fn one_by_one(bencher: Bencher<'_, '_>, conditions: &[&str]) {
+    let (world, arguments) = (World::warm(conditions), arguments());
     let mut next = 0;
     bencher.bench_local(|| {
         next = (next + 7) % TOOLS;
         let decision = world.rules.decide(
             &world.principal,
             &world.tools[next].subject(),
-            &facts(Some(arguments)),
+            &facts(Some(&arguments)),
         );
         assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
     });
@@ -154,39 +158,70 @@ fn arguments() -> Value {
     })
 }
 
+/// What an identity provider says of somebody.
+fn claims() -> Map<String, Value> {
+    let claims = json!({
+        "iss": "https://login.example.com", "email": "alice@example.com", "email_verified": true,
+        "department": "support", "level": 3, "groups": ["support", "oncall", "emea", "staff"],
+    });
+    serde_json::from_value(claims).expect("it is an object")
+}
+
+const ON_ARGUMENTS: &str =
+    "context.args.priority == \"p0\" && !(context.args.assignee like \"bob*\")";
+const ON_CLAIMS: &str =
+    "principal.claims.department == \"sales\" || principal.claims.groups.contains(\"interns\")";
+const ON_TIME: &str = "context.now < datetime(\"2026-01-01\")";
+const ON_CLIENT: &str = "context.client like \"cursor*\"";
+
 #[divan::bench(sample_size = 200)]
 fn without_condition(bencher: Bencher<'_, '_>) {
-    one_by_one(bencher, None, &arguments());
+    one_by_one(bencher, &[]);
 }
 
 #[divan::bench(sample_size = 200)]
 fn with_a_condition_on_arguments(bencher: Bencher<'_, '_>) {
-    let when = "context.args.priority == \"p0\" && !(context.args.assignee like \"bob*\")";
-    one_by_one(bencher, Some(when), &arguments());
+    one_by_one(bencher, &[ON_ARGUMENTS]);
 }
 
 #[divan::bench(sample_size = 200)]
 fn with_a_condition_on_the_principal(bencher: Bencher<'_, '_>) {
-    one_by_one(bencher, Some("principal.id == \"root\""), &arguments());
+    one_by_one(bencher, &["principal.id == \"root\""]);
+}
+
+#[divan::bench(sample_size = 200)]
+fn with_a_condition_on_claims(bencher: Bencher<'_, '_>) {
+    one_by_one(bencher, &[ON_CLAIMS]);
 }
 
 #[divan::bench(sample_size = 200)]
 fn with_a_condition_on_the_time(bencher: Bencher<'_, '_>) {
-    let when = "context.now < datetime(\"2026-01-01\")";
-    one_by_one(bencher, Some(when), &arguments());
+    one_by_one(bencher, &[ON_TIME]);
 }
 
+#[divan::bench(sample_size = 200)]
+fn with_a_condition_on_the_client(bencher: Bencher<'_, '_>) {
+    one_by_one(bencher, &[ON_CLIENT]);
+}
+
+/// One rule that looks at all of these.
 #[divan::bench(sample_size = 200)]
 fn with_a_condition_on_everything(bencher: Bencher<'_, '_>) {
     let when = "context.args.estimate.greaterThan(decimal(\"8.0\")) && principal.id != \"root\" \
                 && context.now > datetime(\"2026-01-01\") && context.client like \"cursor*\"";
-    one_by_one(bencher, Some(when), &arguments());
+    one_by_one(bencher, &[when]);
+}
+
+/// Four rules, and nothing that one of them looks at is looked at by another.
+#[divan::bench(sample_size = 200)]
+fn with_four_conditions(bencher: Bencher<'_, '_>) {
+    one_by_one(bencher, &[ON_ARGUMENTS, ON_CLAIMS, ON_TIME, ON_CLIENT]);
 }
 
 /// What a list of all tools costs once it was asked for.
 #[divan::bench]
 fn a_list_of_2000_tools(bencher: Bencher<'_, '_>) {
-    let world = World::warm(None);
+    let world = World::warm(&[]);
     bencher.bench_local(|| {
         let seen = world.tools.iter().filter(|tool| {
             world
@@ -201,7 +236,7 @@ fn a_list_of_2000_tools(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn the_first_list_of_2000_tools(bencher: Bencher<'_, '_>) {
     bencher
-        .with_inputs(|| World::new(None))
+        .with_inputs(|| World::new(&[]))
         .bench_local_values(|world| {
             let seen = world.tools.iter().filter(|tool| {
                 world
@@ -215,5 +250,5 @@ fn the_first_list_of_2000_tools(bencher: Bencher<'_, '_>) {
 /// Reading a config.
 #[divan::bench(sample_count = 5)]
 fn compiling_1000_rules() {
-    black_box(World::new(Some("context.args.priority == \"p0\"")));
+    black_box(World::new(&[ON_ARGUMENTS]));
 }

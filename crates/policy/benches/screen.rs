@@ -8,7 +8,8 @@ use policy::screen::{Action, Kind, Place, Screen, Settings, Treatment};
 use serde_json::{Value, json};
 
 #[global_allocator]
-static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
+static ALLOCATOR: divan::AllocProfiler<mimalloc::MiMalloc> =
+    divan::AllocProfiler::new(mimalloc::MiMalloc);
 
 fn main() {
     divan::main();
@@ -31,6 +32,58 @@ const OTHER: [&str; 5] = [
     "Отчёт за третий квартал готов; просмотрите таблицу и пришлите замечания до пятницы.",
     "部署失败：健康检查在三十秒内没有响应，请查看日志并重试。",
     "L’équipe a terminé la migration — les données sont vérifiées… tout va bien 😀",
+];
+
+/// One script each, and what its writers do with space and punctuation.
+const SCRIPTS: [(&str, &str); 12] = [
+    (
+        "arabic",
+        "فشل النشر في الخطوة الرابعة من تسع: لم يستجب فحص السلامة خلال ثلاثين ثانية، يرجى المحاولة مرة أخرى.",
+    ),
+    (
+        "hindi",
+        "तैनाती नौ में से चौथे चरण में विफल रही: स्वास्थ्य जाँच ने तीस सेकंड में उत्तर नहीं दिया।",
+    ),
+    (
+        "vietnamese",
+        "Việc triển khai thất bại ở bước thứ tư: kiểm tra sức khỏe không phản hồi trong ba mươi giây.",
+    ),
+    (
+        "korean",
+        "배포가 아홉 단계 중 네 번째 단계에서 실패했습니다: 상태 확인이 삼십 초 안에 응답하지 않았습니다.",
+    ),
+    (
+        "chinese",
+        "部署在九个步骤中的第四步失败：健康检查在三十秒内没有响应，请查看日志并重试。",
+    ),
+    (
+        "japanese",
+        "デプロイは九つの手順のうち四番目で失敗しました。ヘルスチェックが三十秒以内に応答しませんでした。",
+    ),
+    (
+        "russian",
+        "Развёртывание не удалось на четвёртом шаге из девяти: проверка не ответила за тридцать секунд.",
+    ),
+    (
+        "greek",
+        "Η ανάπτυξη απέτυχε στο τέταρτο βήμα από τα εννέα: ο έλεγχος δεν απάντησε σε τριάντα δευτερόλεπτα.",
+    ),
+    (
+        "georgian",
+        "განთავსება ვერ მოხერხდა მეოთხე ნაბიჯზე: შემოწმებამ ოცდაათ წამში არ უპასუხა.",
+    ),
+    (
+        "thai",
+        "การปรับใช้ล้มเหลวในขั้นตอนที่สี่จากเก้าขั้นตอน การตรวจสอบสุขภาพไม่ตอบสนองภายในสามสิบวินาที",
+    ),
+    (
+        "french",
+        "Le déploiement a échoué à l’étape n° 4 : « le contrôle de santé » n’a pas répondu — réessayez…",
+    ),
+    (
+        "emoji",
+        "Deploy 🚀 failed 😱 at step 4/9 🔥 the check 🩺 did not answer 🕒 retry 🔁 please 🙏 thanks 🎉",
+    ),
 ];
 
 /// A tool's result of about a mebibyte.
@@ -94,6 +147,17 @@ fn nothing_in_ascii(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn nothing_in_many_scripts(bencher: Bencher<'_, '_>) {
     pass(bencher, Settings::default(), &result(&OTHER), 0);
+}
+
+/// A script at a time: none is to be slow to look through.
+#[divan::bench(args = SCRIPTS.map(|(script, _)| script))]
+fn nothing_in(bencher: Bencher<'_, '_>, script: &str) {
+    let texts: Vec<&str> = SCRIPTS
+        .iter()
+        .filter(|(name, _)| *name == script)
+        .map(|(_, text)| *text)
+        .collect();
+    pass(bencher, Settings::default(), &result(&texts), 0);
 }
 
 #[divan::bench]

@@ -184,7 +184,13 @@ impl Edge {
             Ok(principal) => principal,
             Err((rejection, principal)) => {
                 let said = rejection.response(Revision::LATEST).message;
-                let refused = self.refuse(facts, rejection, principal.as_deref(), spoken);
+                let refused = Refused {
+                    rejection,
+                    method: v1::recorded(route, request.method()),
+                    principal: principal.as_deref(),
+                    bytes_in: 0,
+                };
+                let refused = self.turn_away(facts, refused, spoken);
                 return in_words_of(route, refused.await, &said);
             }
         };
@@ -441,15 +447,25 @@ impl Edge {
         principal: Option<&Principal>,
         spoken: Option<Revision>,
     ) -> Response<Body> {
-        let from = facts.peer.ip();
-        if principal.is_none() && !self.strangers.is_recorded(from, Instant::now()) {
-            return self.plain_response(self.gate.refuse_unrecorded(&rejection, spoken));
-        }
         let refused = Refused {
             rejection,
+            method: None,
             principal,
             bytes_in: 0,
         };
+        self.turn_away(facts, refused, spoken).await
+    }
+
+    async fn turn_away(
+        &self,
+        facts: &Facts,
+        refused: Refused<'_>,
+        spoken: Option<Revision>,
+    ) -> Response<Body> {
+        let from = facts.peer.ip();
+        if refused.principal.is_none() && !self.strangers.is_recorded(from, Instant::now()) {
+            return self.plain_response(self.gate.refuse_unrecorded(&refused.rejection, spoken));
+        }
         let reply = self.gate.refuse_http(refused, spoken).await;
         self.plain_response(reply)
     }

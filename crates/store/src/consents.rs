@@ -178,22 +178,53 @@ pub enum Requested {
     Full,
 }
 
+/// The columns of a subject, in both tables.
+macro_rules! subject {
+    () => {
+        "principal, server, method, upstream, entry, definition, rule"
+    };
+}
+
+/// Whether a row has the subject that [`about!`] hands over.
+macro_rules! is_same {
+    () => {
+        "principal = ?1 AND server = ?2 AND method = ?3 AND upstream = ?4 AND entry = ?5 AND definition = ?6 \
+         AND rule = ?7"
+    };
+}
+
+/// The parameters of a statement: a subject from ?1 to ?7, in the order of its columns, and from ?8 on what follows.
+macro_rules! about {
+    ($subject:expr, $($rest:expr),+ $(,)?) => {
+        rusqlite::params![
+            $subject.principal,
+            $subject.server,
+            $subject.method,
+            $subject.upstream,
+            $subject.entry,
+            $subject.definition,
+            $subject.rule,
+            $($rest),+
+        ]
+    };
+}
+
 macro_rules! requests {
-    ($rest:literal) => {
+    ($($rest:tt)+) => {
         concat!(
-            "SELECT id, principal, server, method, upstream, entry, definition, rule, digest, shown, client, conversation, \
-             longest, approvers, other_person, created_at, expires_at, state, decided_at, decided_by FROM consent_requests ",
-            $rest
+            "SELECT id, ", subject!(), ", digest, shown, client, conversation, longest, approvers, other_person, \
+             created_at, expires_at, state, decided_at, decided_by FROM consent_requests ",
+            $($rest)+
         )
     };
 }
 
 macro_rules! consents {
-    ($rest:literal) => {
+    ($($rest:tt)+) => {
         concat!(
-            "SELECT id, principal, server, method, upstream, entry, definition, rule, digest, is_once, conversation, \
-             given_by, given_at, expires_at, used_at, ended_at, ended_by FROM consents ",
-            $rest
+            "SELECT id, ", subject!(), ", digest, is_once, conversation, given_by, given_at, expires_at, used_at, \
+             ended_at, ended_by FROM consents ",
+            $($rest)+
         )
     };
 }
@@ -250,25 +281,12 @@ impl Store {
     ) -> Result<Option<String>, Error> {
         self.read(|connection| {
             connection
-                .prepare_cached(
-                    "SELECT id FROM consent_requests WHERE principal = ?1 AND server = ?2 AND method = ?3
-                    AND upstream = ?4 AND entry = ?5 AND definition = ?6 AND rule = ?7 AND digest = ?8
-                    AND state = 'denied' AND decided_at > ?9",
-                )?
-                .query_row(
-                    rusqlite::params![
-                        subject.principal,
-                        subject.server,
-                        subject.method,
-                        subject.upstream,
-                        subject.entry,
-                        subject.definition,
-                        subject.rule,
-                        digest,
-                        to_micros(since),
-                    ],
-                    |row| row.get(0),
-                )
+                .prepare_cached(concat!(
+                    "SELECT id FROM consent_requests WHERE ",
+                    is_same!(),
+                    " AND digest = ?8 AND state = 'denied' AND decided_at > ?9"
+                ))?
+                .query_row(about!(subject, digest, to_micros(since)), |row| row.get(0))
                 .optional()
         })
     }
@@ -347,24 +365,13 @@ impl Store {
         self.read(|connection| {
             connection
                 .prepare_cached(consents!(
-                    "WHERE principal = ?1 AND server = ?2 AND method = ?3 AND upstream = ?4 AND entry = ?5 \
-                     AND definition = ?6 AND rule = ?7 AND (digest IS NULL OR digest = ?8) \
-                     AND (conversation IS NULL OR conversation = ?9) AND expires_at > ?10 \
-                     AND used_at IS NULL AND ended_at IS NULL ORDER BY is_once, given_at"
+                    "WHERE ",
+                    is_same!(),
+                    " AND (digest IS NULL OR digest = ?8) AND (conversation IS NULL OR conversation = ?9) \
+                     AND expires_at > ?10 AND used_at IS NULL AND ended_at IS NULL ORDER BY is_once, given_at"
                 ))?
                 .query_map(
-                    rusqlite::params![
-                        subject.principal,
-                        subject.server,
-                        subject.method,
-                        subject.upstream,
-                        subject.entry,
-                        subject.definition,
-                        subject.rule,
-                        digest,
-                        conversation,
-                        to_micros(now),
-                    ],
+                    about!(subject, digest, conversation, to_micros(now)),
                     consent_row,
                 )?
                 .collect()
@@ -442,25 +449,14 @@ fn request(
         )?
         .execute((&subject.principal, now))?;
     let same: Option<String> = connection
-        .prepare_cached(
-            "SELECT id FROM consent_requests WHERE principal = ?1 AND server = ?2 AND method = ?3
-            AND upstream = ?4 AND entry = ?5 AND definition = ?6 AND rule = ?7 AND digest = ?8
-            AND ifnull(conversation, '') = ifnull(?9, '') AND state = 'open'",
-        )?
-        .query_row(
-            rusqlite::params![
-                subject.principal,
-                subject.server,
-                subject.method,
-                subject.upstream,
-                subject.entry,
-                subject.definition,
-                subject.rule,
-                row.digest,
-                row.conversation,
-            ],
-            |row| row.get(0),
-        )
+        .prepare_cached(concat!(
+            "SELECT id FROM consent_requests WHERE ",
+            is_same!(),
+            " AND digest = ?8 AND ifnull(conversation, '') = ifnull(?9, '') AND state = 'open'"
+        ))?
+        .query_row(about!(subject, row.digest, row.conversation), |row| {
+            row.get(0)
+        })
         .optional()?;
     if let Some(id) = same {
         return Ok(Requested::Same(id));
@@ -477,20 +473,15 @@ fn request(
         return Ok(Requested::Full);
     }
     connection
-        .prepare_cached(
-            "INSERT INTO consent_requests (id, principal, server, method, upstream, entry, definition, rule, digest,
-            shown, client, conversation, longest, approvers, other_person, created_at, expires_at, state)
+        .prepare_cached(concat!(
+            "INSERT INTO consent_requests (",
+            subject!(),
+            ", id, digest, shown, client, conversation, longest, approvers, other_person, created_at, expires_at, state)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'open')",
-        )?
-        .execute(rusqlite::params![
+        ))?
+        .execute(about!(
+            subject,
             row.id,
-            subject.principal,
-            subject.server,
-            subject.method,
-            subject.upstream,
-            subject.entry,
-            subject.definition,
-            subject.rule,
             row.digest,
             row.shown,
             row.client,
@@ -500,7 +491,7 @@ fn request(
             row.other_person,
             now,
             to_micros(row.expires_at),
-        ])?;
+        ))?;
     Ok(Requested::New)
 }
 
@@ -523,20 +514,15 @@ fn decide(
 fn insert(connection: &Connection, consent: &ConsentRow) -> rusqlite::Result<()> {
     let subject = &consent.subject;
     connection
-        .prepare_cached(
-            "INSERT INTO consents (id, principal, server, method, upstream, entry, definition, rule, digest, is_once,
-            conversation, given_by, given_at, expires_at, used_at)
+        .prepare_cached(concat!(
+            "INSERT INTO consents (",
+            subject!(),
+            ", id, digest, is_once, conversation, given_by, given_at, expires_at, used_at)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute(rusqlite::params![
+        ))?
+        .execute(about!(
+            subject,
             consent.id,
-            subject.principal,
-            subject.server,
-            subject.method,
-            subject.upstream,
-            subject.entry,
-            subject.definition,
-            subject.rule,
             consent.digest,
             consent.is_once,
             consent.conversation,
@@ -544,7 +530,7 @@ fn insert(connection: &Connection, consent: &ConsentRow) -> rusqlite::Result<()>
             to_micros(consent.given_at),
             to_micros(consent.expires_at),
             consent.used_at.map(to_micros),
-        ])?;
+        ))?;
     Ok(())
 }
 

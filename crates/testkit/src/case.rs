@@ -7,8 +7,8 @@
 //! - `text file PATH`: a file beside the config, there from the start.
 //! - `text advance`: lets time pass: `600ms`, `60s`.
 //! - `json from WHO`: a modern request, `_meta` and headers filled in. `over 2025-06-18` sends it within a
-//!   session, `over stdio` on a pipe (`over stdio 2025-06-18` after a handshake), `raw` as it stands, `100 times`
-//!   as often, and `meanwhile` goes on without the answer, which is looked at when all other blocks are done.
+//!   session, `over stdio` on a pipe (`over stdio 2025-06-18` after a handshake), `at desk` to the virtual server of
+//!   that name, `raw` as it stands, `100 times` as often, and `meanwhile` goes on without the answer, which is looked at when all other blocks are done.
 //! - `http from WHO`: a whole request, lacking at most `Host`, `Authorization`, `Content-Length`. `{session WHO
 //!   REVISION}` is a session's id, `{fill 2000}` so many letters.
 //! - `json reply STATUS [header=value …] [events]`: what comes back; an array of messages if `events`.

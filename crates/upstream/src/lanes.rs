@@ -19,7 +19,7 @@ use wire::Abilities;
 use crate::peer::Peer;
 use crate::{Caller, Error};
 
-/// Lanes of one upstream.
+/// Lanes of one upstream; where another is needed, the one that has been idle longest makes room.
 const LANES_MAX: usize = 256;
 /// A lane that nobody used for so long is ended.
 const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
@@ -27,7 +27,7 @@ const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 /// For whom a lane is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    /// `None`: clients that cannot be asked anything can share.
+    /// `None`: the upstream is declared to be shared.
     pub(crate) principal: Option<Arc<str>>,
     pub(crate) abilities: Abilities,
 }
@@ -41,15 +41,15 @@ impl Key {
         }
     }
 
-    /// For a client. Where each principal has a credential of its own, no two share a lane.
-    pub(crate) fn of(caller: &Caller, is_personal: bool) -> Self {
+    /// For a client. No two principals share a lane: what a server keeps in a session is kept for one of them.
+    pub(crate) fn of(caller: &Caller) -> Self {
         // Whether tasks can be answered is settled call by call.
         let abilities = Abilities {
             tasks: false,
             ..caller.abilities
         };
         Self {
-            principal: (is_personal || abilities.any()).then(|| Arc::clone(&caller.principal)),
+            principal: Some(Arc::clone(&caller.principal)),
             abilities,
         }
     }
@@ -93,12 +93,15 @@ impl Lane {
 
     /// Whether nobody used it for too long.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
-        let is_idle = match &*self.state.borrow() {
+        self.is_idle() && now.since(*self.used.lock()) > IDLE_MAX
+    }
+
+    fn is_idle(&self) -> bool {
+        match &*self.state.borrow() {
             Progress::Open(peer) => peer.inbox().is_idle(),
             Progress::Connecting => false,
             Progress::Over => true,
-        };
-        is_idle && now.since(*self.used.lock()) > IDLE_MAX
+        }
     }
 }
 
@@ -133,7 +136,13 @@ impl Lanes {
             return Ok((Arc::clone(lane), false));
         }
         if open.len() >= LANES_MAX {
-            return Err(Error::Full);
+            let idle = open.values().filter(|lane| lane.is_idle());
+            let longest = idle.min_by_key(|lane| *lane.used.lock()).cloned();
+            let Some(lane) = longest else {
+                return Err(Error::Full);
+            };
+            open.remove(&lane.key);
+            lane.end.cancel();
         }
         let lane = Arc::new(Lane {
             key: key.clone(),

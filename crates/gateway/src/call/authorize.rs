@@ -55,7 +55,7 @@ fn subject<'a>(verb: Verb, entry: &'a Entry, name: &'a str, view: &'a View) -> R
 /// Whether the config marks it as private data, under one of these names or in another reading of a URI. It is found out
 /// in each call: it is the settings' to say, and may be so of one URI and not of the template that it fits.
 fn is_private(kind: SubjectKind, upstream: &UpstreamId, names: &[&str], view: &View) -> bool {
-    let (consent, flows) = (&view.settings.consent.private, &view.settings.flows);
+    let (consent, flows) = (&view.settings.consent.private, view.flows());
     if consent.is_empty() && flows.private.is_empty() {
         return false;
     }
@@ -91,18 +91,7 @@ fn decide_on(
     // `%73ecret` is `secret` to whoever opens it: every reading must be allowed.
     readings(&subject)
         .iter()
-        .map(|name| {
-            let memo = None;
-            rules.decide(
-                principal,
-                &RuleSubject {
-                    name,
-                    memo,
-                    ..subject
-                },
-                facts,
-            )
-        })
+        .map(|name| rules.decide(principal, &read_as(name, subject), facts))
         .fold(as_written, Decision::stricter)
 }
 
@@ -114,6 +103,15 @@ fn readings(subject: &RuleSubject<'_>) -> Vec<String> {
     uri::readings(subject.name)
 }
 
+/// The same under another reading of its name, for which nothing is remembered.
+fn read_as<'a>(name: &'a str, subject: RuleSubject<'a>) -> RuleSubject<'a> {
+    RuleSubject {
+        name,
+        memo: None,
+        ..subject
+    }
+}
+
 fn sees_it(
     principal: &Principal,
     subject: RuleSubject<'_>,
@@ -122,18 +120,9 @@ fn sees_it(
 ) -> bool {
     let rules = &view.settings.rules;
     rules.may_see(principal, &subject, facts)
-        && readings(&subject).iter().all(|name| {
-            let memo = None;
-            rules.may_see(
-                principal,
-                &RuleSubject {
-                    name,
-                    memo,
-                    ..subject
-                },
-                facts,
-            )
-        })
+        && readings(&subject)
+            .iter()
+            .all(|name| rules.may_see(principal, &read_as(name, subject), facts))
 }
 
 /// Whether the rules show an entry, for this purpose, to a principal: the same rules that decide calls.

@@ -229,7 +229,6 @@ fn is_private(entry: &Entry, uri: &str, view: &View) -> bool {
 
 /// The gate's own rules: what upstreams call destructive, and private data.
 fn own_rule(call: &Call<'_>, view: &View) -> Option<Ask> {
-    let settings = &view.settings.consent;
     let entry = &call.entry;
     let does_it = matches!(verb(call.method), Verb::Use | Verb::Subscribe);
     if call.asked.transport == BY_HAND || !does_it {
@@ -239,7 +238,7 @@ fn own_rule(call: &Call<'_>, view: &View) -> Option<Ask> {
         SubjectKind::Tool => {
             let traits = &entry.traits;
             let destroys = traits.destructive == Some(true) && traits.read_only != Some(true);
-            (destroys && settings.asks_destructive).then_some("consent: destructive")
+            (destroys && view.asks_destructive()).then_some("consent: destructive")
         }
         SubjectKind::Resource => {
             let uri = subject_name(call.method, &call.params, entry);

@@ -24,7 +24,7 @@ pub(super) fn judge(
     means: &Means<'_>,
     record: &mut CallRecord,
 ) {
-    let flows = &view.settings.flows;
+    let flows = view.flows();
     let call = &decided.call;
     if !flows.is_on() {
         return;
@@ -61,16 +61,21 @@ pub(super) fn is_about(ask: &Ask) -> bool {
     ask.rule == RuleId::new(RULE)
 }
 
-/// Remembers what the principal is about to see. Before it is sent, so that no call beside it slips through.
+/// Remembers what the principal is about to see. Before it is sent, so that no call beside it slips through; and also where
+/// nothing is asked about, for what was seen here may leave by another way.
 pub(super) fn note(
     authorized: &Authorized<'_>,
     view: &View,
     means: &Means<'_>,
     record: &CallRecord,
 ) {
-    let flows = &view.settings.flows;
+    let flows = view.flows();
     let call = &authorized.call;
-    if !flows.is_on() || !matches!(verb(call.method), Verb::Use | Verb::Task) {
+    let shows_something = match verb(call.method) {
+        Verb::Use | Verb::Task | Verb::Complete => true,
+        Verb::Subscribe | Verb::Sample | Verb::Administer => false,
+    };
+    if !view.has_flows || !shows_something {
         return;
     }
     let upstream = call.entry.link.id();

@@ -65,11 +65,7 @@ fn counted<'c>(call: &'c Call<'_>, view: &'c View, names: &'c [&'c str]) -> Coun
 }
 
 /// Counts a request that the gate answers by itself, and that needs no place.
-pub(super) async fn count(
-    asked: &Asked,
-    view: &View,
-    means: &Means<'_>,
-) -> Result<(), Rejection> {
+pub(super) async fn count(asked: &Asked, view: &View, means: &Means<'_>) -> Result<(), Rejection> {
     let counted = Counted {
         principal: &asked.principal,
         entry: None,

@@ -148,15 +148,15 @@ pub(super) fn resolve<'a>(
             let name = subject_name(method, params, entry);
             let facts = asked.facts(None);
             match decide(&asked.principal, verb(method), entry, name, &facts, view) {
-                Decision::Deny(rule) => Some((entry.link.id().to_string(), rule.to_string())),
+                Decision::Deny(rule) => Some(rule.to_string()),
                 Decision::Allow(_) | Decision::Ask(_) | Decision::Unseen => None,
             }
         });
         record.note(|row| {
             (row.entry, row.decision) = (Some(key.clone()), "unseen".into());
-            if let Some((upstream, rule)) = denied {
-                (row.upstream, row.decision) = (Some(upstream), "deny".into());
-                row.rule = Some(rule);
+            row.upstream = entry.map(|entry| entry.link.id().to_string());
+            if denied.is_some() {
+                (row.decision, row.rule) = ("deny".into(), denied);
             }
         });
         // Unknown, not forbidden: "forbidden" would confirm to a stranger that it exists.

@@ -132,7 +132,7 @@ pub(super) fn shorten(
 ) -> Yield {
     let call = &authorized.call;
     let has_links = call.asked.revision >= Revision::V2025_06_18;
-    match (told, view.settings.calls.result_max) {
+    match (told, view.result_max()) {
         (
             Yield::Result {
                 text,

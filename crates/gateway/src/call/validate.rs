@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use wire::method::Subject;
 use wire::{Outcome, Params, json};
 
-use super::{Call, Means, View, Yield, hex};
+use super::{Call, Means, View, Yield, hex, hidden};
 use crate::record::CallRecord;
 use crate::schemas::SchemaOf;
 use crate::settings::OutputCheck;
@@ -38,7 +38,7 @@ pub(super) async fn validate(
     if !refused.is_empty() {
         return tell(call, &refused, record);
     }
-    let is_strict = view.settings.validation.of(call.entry.link.id()).strict;
+    let is_strict = view.validation().of(call.entry.link.id()).strict;
     match call.method.subject {
         Subject::Tool => tool(call, is_strict, means, record).await,
         Subject::Prompt => prompt(call, is_strict).map(|()| None),
@@ -68,6 +68,10 @@ async fn tool(
     if faults.is_empty() {
         return Ok(None);
     }
+    let faults = match hidden::arguments(&call.entry) {
+        [] => faults,
+        hidden => hidden::of_tool(call, hidden, is_strict, means).await,
+    };
     tell(call, &faults, record)
 }
 
@@ -263,7 +267,7 @@ fn agrees_with_headers(call: &Call<'_>) -> Result<(), Rejection> {
 
 /// What is wrong with arguments. Where they fit once `null` counts as "left out", as many clients write it, nothing is. Sent
 /// on is what was written: what the tool makes of it is its own affair.
-fn faults(schema: &Schema, arguments: &Value, is_strict: bool) -> Vec<Fault> {
+pub(super) fn faults(schema: &Schema, arguments: &Value, is_strict: bool) -> Vec<Fault> {
     let check = |arguments: &Value| match is_strict {
         true => schema.check_strictly(arguments),
         false => schema.check(arguments),
@@ -301,22 +305,31 @@ fn drop_nulls(value: &mut Value) -> bool {
     dropped
 }
 
-/// A prompt that lists no arguments may take any, unless the config is strict; they are texts anyhow.
 fn prompt(call: &Call<'_>, is_strict: bool) -> Result<(), Rejection> {
-    let faults = match call
-        .entry
-        .item
-        .member("arguments")
-        .map(PromptArguments::read)
-    {
-        Some(Ok(takes)) => takes.check(&call.arguments),
-        Some(Err(_)) | None if is_strict => PromptArguments::default().check(&call.arguments),
-        Some(Err(_)) | None => PromptArguments::check_texts(&call.arguments),
-    };
+    let takes = call.entry.item.member("arguments");
+    let takes = takes.map(PromptArguments::read);
+    let faults = prompt_faults(takes, &call.arguments, is_strict);
     if faults.is_empty() {
         return Ok(());
     }
+    let faults = match hidden::arguments(&call.entry) {
+        [] => faults,
+        hidden => hidden::of_prompt(call, hidden, is_strict),
+    };
     Err(Rejection::BadArguments(policy::schema::explain(&faults)))
+}
+
+/// A prompt that lists no arguments may take any, unless the config is strict; they are texts anyhow.
+pub(super) fn prompt_faults(
+    takes: Option<Result<PromptArguments, serde_json::Error>>,
+    arguments: &Value,
+    is_strict: bool,
+) -> Vec<Fault> {
+    match takes {
+        Some(Ok(takes)) => takes.check(arguments),
+        Some(Err(_)) | None if is_strict => PromptArguments::default().check(arguments),
+        Some(Err(_)) | None => PromptArguments::check_texts(arguments),
+    }
 }
 
 /// Holds a tool's structured result against its output schema. What does not fit is the upstream's error: it promised.
@@ -329,7 +342,7 @@ pub(super) async fn result(
     let Outcome::Result(text) = &reply.outcome else {
         return Ok(());
     };
-    let settings = view.settings.validation.of(call.entry.link.id());
+    let settings = view.validation().of(call.entry.link.id());
     if settings.output == OutputCheck::Off {
         return Ok(());
     }

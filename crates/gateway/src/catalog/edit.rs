@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use policy::{Memo, SubjectKind};
+use policy::{Memo, Schema, SubjectKind};
 use serde_json::{Map, Value};
 use wire::json;
 
 use super::Entry;
 use crate::dialect;
+use crate::schemas::{self, Schemas};
 use crate::screening::Shown;
 use crate::settings::{CatalogSettings, Edit};
 
@@ -21,6 +22,8 @@ use crate::settings::{CatalogSettings, Edit};
 pub(super) struct Origin {
     base: Arc<Entry>,
     edit: Option<Arc<Edit>>,
+    /// The arguments that clients neither see nor give.
+    hidden: Box<[String]>,
 }
 
 impl Entry {
@@ -68,6 +71,10 @@ impl Entry {
             origin: Some(Origin {
                 base: Arc::clone(base),
                 edit: edit.map(Arc::clone),
+                hidden: edit
+                    .filter(|edit| !edit.defaults_may_change)
+                    .map(|edit| edit.defaults.keys().cloned().collect())
+                    .unwrap_or_default(),
             }),
             looks: OnceLock::new(),
             words: OnceLock::new(),
@@ -79,6 +86,29 @@ impl Entry {
         self.origin
             .as_ref()
             .is_some_and(|origin| Arc::ptr_eq(&origin.base, base) && origin.edit.as_ref() == edit)
+    }
+
+    /// The arguments that clients neither see nor give.
+    pub(crate) fn hidden(&self) -> &[String] {
+        let origin = self.origin.as_ref();
+        origin.map_or(&[], |origin| &origin.hidden)
+    }
+
+    /// The compiled schema of a tool's arguments as clients see it. It is for telling them what is wrong: what may be sent
+    /// is said by [`schema`](Self::schema).
+    pub(crate) async fn shown_schema(&self, schemas: &Schemas) -> Option<Arc<Schema>> {
+        let whole = self.item.member("inputSchema")?;
+        let edit = self.origin.as_ref()?.edit.as_ref()?;
+        let shown = without_properties(whole, edit);
+        let text = || shown.clone().into_owned();
+        schemas.get(schemas::hash(&shown), text).await.ok()
+    }
+
+    /// A prompt's list of arguments as clients see it, in JSON.
+    pub(crate) fn shown_arguments(&self) -> Option<Cow<'_, str>> {
+        let whole = self.item.member("arguments")?;
+        let edit = self.origin.as_ref().and_then(|origin| origin.edit.as_ref());
+        Some(edit.map_or(Cow::Borrowed(whole), |edit| without_arguments(whole, edit)))
     }
 
     /// The arguments of a call with those that the virtual server gives; `None`: they are sent as they are. `given` is

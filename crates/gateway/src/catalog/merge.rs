@@ -1,16 +1,18 @@
 //! How the lists of upstreams become a catalog: in their order, under public keys, with what did not change taken over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use policy::screen::Found;
 use policy::{SubjectKind, UpstreamId};
 use upstream::{Item, State};
 
+use super::naming::{Claim, Named, Naming};
 use super::{Catalog, Entry, LookAlike, Section};
 use crate::pins::{self, Known, PinKind, Pinned};
-use crate::settings::{CatalogSettings, Prefix, SearchSettings, Settings};
-use crate::{dialect, screening, search};
+use crate::screening::Instructions;
+use crate::search;
+use crate::settings::{CatalogSettings, SearchSettings, Settings};
 
 /// Which list of an upstream goes into a section.
 #[derive(Clone, Copy)]
@@ -19,7 +21,7 @@ pub(super) struct Source {
     items: fn(&upstream::Listing) -> &Vec<Item>,
     pub(super) announced: fn(&upstream::Announced) -> u64,
     /// Whether keys are names, which get prefixes, or URIs, which never do.
-    is_named: bool,
+    pub(super) is_named: bool,
     /// What they are pinned as; `None`: the config names them, not the upstream.
     pin: Option<PinKind>,
     pub(super) is_template: bool,
@@ -147,8 +149,9 @@ pub(super) fn reserved(source: Source, search: SearchSettings) -> &'static [&'st
 pub(super) struct Candidate {
     pub(super) entry: Arc<Entry>,
     pub(super) is_new: bool,
-    /// The operator gave it its key: nobody was there before that.
-    pub(super) is_named: bool,
+    pub(super) claim: Claim,
+    /// What its own name looks like, if that is why it has its upstream's alias in front.
+    pub(super) like: Option<String>,
 }
 
 /// All items of the upstreams' lists under their public keys, in the order of upstreams.
@@ -165,11 +168,13 @@ fn candidates(
             items.map(move |item| (*one, item))
         })
     };
-    let naming = Naming::new(settings, source, all().map(|(_, item)| item.key.as_str()));
+    let names = all().map(|(_, item)| item.key.as_str());
+    let aliases = known.iter().map(|one| one.link.id());
+    let naming = Naming::new(settings, source, names, aliases);
     let family = settings.dialect.schemas;
     let one = |(known, item): (&Known, &Item)| {
         let link = &known.link;
-        let key = naming.key(link.id(), &item.key);
+        let Named { key, claim, like } = naming.name(link.id(), &item.key);
         let mark = pinned.mark(known, source.pin, item);
         let unchanged = old.named(&key).find(|old| {
             Arc::ptr_eq(&old.link, link)
@@ -181,7 +186,8 @@ fn candidates(
         });
         Candidate {
             is_new: unchanged.is_none(),
-            is_named: false,
+            claim,
+            like,
             entry: unchanged.map_or_else(
                 || Arc::new(Entry::new(source, key, item, link, settings, mark)),
                 Arc::clone,
@@ -189,53 +195,6 @@ fn candidates(
         }
     };
     all().map(one).collect()
-}
-
-/// How public keys are made of upstreams' names.
-pub(super) struct Naming<'a> {
-    settings: &'a CatalogSettings,
-    source: Source,
-    /// How often each name is on offer.
-    count: HashMap<&'a str, usize>,
-}
-
-impl<'a> Naming<'a> {
-    pub(super) fn new(
-        settings: &'a CatalogSettings,
-        source: Source,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Self {
-        let mut count: HashMap<&str, usize> = HashMap::new();
-        for name in names {
-            *count.entry(name).or_default() += 1;
-        }
-        Self {
-            settings,
-            source,
-            count,
-        }
-    }
-
-    /// What clients call an entry.
-    pub(super) fn key(&self, upstream: &UpstreamId, name: &str) -> String {
-        let own = self.settings.prefix_of.get(upstream);
-        let is_prefixed = self.source.is_named
-            && match own.copied().unwrap_or(self.settings.prefix) {
-                Prefix::Always => true,
-                Prefix::OnCollision => self.count.get(name).is_some_and(|count| *count > 1),
-                Prefix::Never => false,
-            };
-        let key = if is_prefixed {
-            format!("{upstream}{}{name}", self.settings.separator)
-        } else {
-            name.to_owned()
-        };
-        if self.source.kind == SubjectKind::Tool {
-            dialect::name(key, self.settings.dialect.names)
-        } else {
-            key
-        }
-    }
 }
 
 /// What a section is made within.
@@ -249,8 +208,9 @@ pub(super) struct Frame<'a> {
 }
 
 impl Section {
-    /// Puts candidates into their order. Of several with the same key one is listed, the others stand in for it. One that
-    /// only looks like another is withheld. Who was there first keeps the name, whatever comes before it in the order of
+    /// Puts candidates into their order. Of several with the same key one is listed, the others stand in for it, but not for
+    /// one whose key begins with its upstream's alias: nobody else has that. One that only looks like another is withheld.
+    /// Among those with the same [`Claim`], who was there first keeps the name, whatever comes before it in the order of
     /// upstreams: also while it is down, because what it offered last stays among the candidates. What an upstream offers
     /// in its first list of all goes by the order, so that after a restart of the gate the names do not fall to whoever
     /// answers fastest; who was first before it is forgotten then.
@@ -262,24 +222,28 @@ impl Section {
                 old.link.id() == entry.link.id() && old.item.key == entry.item.key
             })
         };
-        let named = || {
-            let all = candidates.iter().map(|candidate| &candidate.entry);
-            all.filter(|entry| entry.looks().is_some())
-        };
         let keeps = |entry: &Entry| frame.unheard.contains(entry.link.id()) || listed(entry);
-        let (before, since): (Vec<_>, Vec<_>) = named().partition(|entry| keeps(entry));
-        for entry in before.into_iter().chain(since) {
+        let mut in_turn: Vec<&Candidate> = candidates.iter().collect();
+        in_turn.sort_by_cached_key(|one| (one.claim, !keeps(&one.entry)));
+        for Candidate { entry, .. } in &in_turn {
             if let Some(looks) = entry.looks() {
                 owners.entry(looks).or_insert(&entry.key);
             }
         }
-        let mut in_turn: Vec<&Candidate> = candidates.iter().collect();
-        in_turn.sort_by_cached_key(|one| (!one.is_named, !keeps(&one.entry)));
-        let mut entries: BTreeMap<&str, &Arc<Entry>> = BTreeMap::new();
+        let mut entries: BTreeMap<&str, &Candidate> = BTreeMap::new();
         let mut others: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
         let mut look_alikes = Vec::new();
         let mut found = Found::default();
-        for Candidate { entry, is_new, .. } in in_turn {
+        // Told once, however often lists are merged.
+        let told: HashSet<_> = old.look_alikes.iter().map(LookAlike::id).collect();
+        let is_known = |entry: &Entry| told.contains(&(entry.link.id(), entry.key.as_str()));
+        for candidate in in_turn {
+            let Candidate {
+                entry,
+                is_new,
+                claim,
+                like,
+            } = candidate;
             if *is_new {
                 found.merge(&entry.shown.found);
             }
@@ -292,19 +256,42 @@ impl Section {
             }
             let owner = entry.looks().and_then(|looks| owners.get(looks).copied());
             if let Some(like) = owner.filter(|owner| *owner != key) {
-                // Once, however often lists are merged.
-                if !old.look_alikes.iter().any(|known| known.is(entry)) {
+                if !is_known(entry) {
                     tracing::warn!(key, %upstream, like, "a name that looks like another is withheld");
                 }
                 look_alikes.push(LookAlike {
                     entry: Arc::clone(entry),
                     like: like.to_owned(),
+                    is_shown: false,
                 });
                 continue;
             }
-            match entries.get(key) {
-                None => drop(entries.insert(key, entry)),
-                Some(first) => {
+            if let Some(like) = like {
+                if !is_known(entry) {
+                    tracing::warn!(key, %upstream, like, "a name that begins like another upstream's has its own upstream's in front");
+                }
+                look_alikes.push(LookAlike {
+                    entry: Arc::clone(entry),
+                    like: like.clone(),
+                    is_shown: true,
+                });
+            }
+            match entries.get(key).map(|first| (&first.entry, first.claim)) {
+                None => drop(entries.insert(key, candidate)),
+                // It was shortened, so it does not begin like the other's.
+                Some((first, Claim::Prefixed))
+                    if *claim == Claim::Bare && first.link.id() != upstream =>
+                {
+                    if !is_known(entry) {
+                        tracing::warn!(key, first = %first.link.id(), %upstream, "a name that is another upstream's is withheld");
+                    }
+                    look_alikes.push(LookAlike {
+                        entry: Arc::clone(entry),
+                        like: key.to_owned(),
+                        is_shown: false,
+                    });
+                }
+                Some((first, _)) => {
                     if *is_new {
                         tracing::warn!(key, first = %first.link.id(), second = %upstream, "two upstreams offer the same; the second's is for those who may not see the first's");
                     }
@@ -315,7 +302,8 @@ impl Section {
                 }
             }
         }
-        let mut entries: Vec<Arc<Entry>> = entries.into_values().map(Arc::clone).collect();
+        let entries = entries.into_values().map(|one| &one.entry);
+        let mut entries: Vec<Arc<Entry>> = entries.map(Arc::clone).collect();
         // By key already, and stable.
         entries.sort_by_key(|entry| entry.order);
         let is_same = is_same(&entries, &old.entries)
@@ -370,14 +358,13 @@ fn instructions(
     known: &[&Known],
     pinned: &Pinned,
     settings: &CatalogSettings,
-) -> Vec<(UpstreamId, String)> {
+) -> Vec<Instructions> {
     known
         .iter()
         .filter(|one| pinned.may_instruct(one))
         .filter_map(|one| {
             let (upstream, text) = (one.link.id(), pins::instructions(&one.snapshot.listing)?);
-            let text = screening::instructions(&settings.screen, upstream, text)?;
-            Some((upstream.clone(), text))
+            Some(Instructions::new(&settings.screen, upstream, text))
         })
         .collect()
 }

@@ -11,11 +11,11 @@ use policy::UpstreamId;
 use policy::screen::Found;
 
 use super::merge::{
-    Candidate, Frame, METHODS, Naming, PROMPTS, RESOURCES, Source, TEMPLATES, TOOLS, reserved,
+    Candidate, Frame, METHODS, PROMPTS, RESOURCES, Source, TEMPLATES, TOOLS, reserved,
 };
+use super::naming::{Claim, Named, Naming};
 use super::{Catalog, Entry, Section};
 use crate::pins::Known;
-use crate::screening;
 use crate::settings::{Edit, EntryKind, VirtualServer};
 
 impl Catalog {
@@ -56,10 +56,7 @@ impl Catalog {
             instructions: whole
                 .instructions
                 .iter()
-                .filter_map(|(upstream, text)| {
-                    let text = screening::instructions(&server.catalog.screen, upstream, text)?;
-                    Some((upstream.clone(), text))
-                })
+                .map(|told| told.within(&server.catalog.screen))
                 .collect(),
             extensions: whole.extensions.clone(),
             missing: whole.missing.clone(),
@@ -118,15 +115,19 @@ impl Slicer<'_> {
     ) -> Section {
         let taken = self.taken(kind, whole);
         let names = taken.iter().map(|taken| taken.entry.item.key.as_str());
-        let naming = Naming::new(&self.server.catalog, source, names);
+        let aliases = self.order.keys().copied();
+        let naming = Naming::new(&self.server.catalog, source, names, aliases);
         let settings = &self.server.catalog;
         let family = settings.dialect.schemas;
         let one = |taken: &Taken<'_>| {
             let Taken { entry, edit } = *taken;
-            let key = taken.name().map_or_else(
-                || naming.key(entry.link.id(), &entry.item.key),
-                str::to_owned,
-            );
+            let given = taken.name().map(|name| Named {
+                key: name.to_owned(),
+                claim: Claim::Given,
+                like: None,
+            });
+            let named = given.unwrap_or_else(|| naming.name(entry.link.id(), &entry.item.key));
+            let Named { key, claim, like } = named;
             let unchanged = old.named(&key).find(|old| {
                 old.family == family
                     && old.shown.is_by(&settings.screen)
@@ -134,7 +135,8 @@ impl Slicer<'_> {
             });
             Candidate {
                 is_new: unchanged.is_none(),
-                is_named: taken.name().is_some(),
+                claim,
+                like,
                 entry: unchanged.map_or_else(
                     || Arc::new(Entry::sliced(entry, key, edit, settings)),
                     Arc::clone,

@@ -26,6 +26,7 @@ use wire::{Abilities, Era, Level, Meta, Params, Request, Revision, json, meta};
 
 use crate::call::{Asked, may_see};
 use crate::catalog::Entry;
+use crate::record::CallRecord;
 use crate::session::Session;
 use crate::{Gate, Rejection, lists};
 
@@ -246,13 +247,19 @@ impl Hello {
 
 impl Gate {
     /// The result of a legacy handshake.
-    fn greet(&self, principal: &Principal, session: &Session) -> Result<String, Rejection> {
+    fn greet(
+        &self,
+        principal: &Principal,
+        session: &Session,
+        record: &mut CallRecord,
+    ) -> Result<String, Rejection> {
         let view = self.view_of(session.server.as_ref());
         Ok(lists::initialized(
             principal,
             &self.facts(&session.client),
             &*view.ok_or(Rejection::UnknownServer)?,
             session.revision,
+            record,
         ))
     }
 

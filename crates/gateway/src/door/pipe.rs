@@ -215,7 +215,10 @@ impl Pipe {
         };
         record.of_server(session.server.as_ref());
         let listener = Listener::of_session(&self.gate, &session, &self.visit.principal);
-        let result = match self.gate.greet(&self.visit.principal, &session) {
+        let result = match self
+            .gate
+            .greet(&self.visit.principal, &session, &mut record)
+        {
             Ok(result) => result,
             Err(gone) => {
                 let id = Some(request.id());
@@ -395,6 +398,7 @@ impl Pipe {
     async fn refusal(&self, rejection: Rejection, bytes_in: usize) -> Bytes {
         let refused = super::Refused {
             rejection,
+            method: None,
             principal: Some(&self.visit.principal),
             bytes_in,
         };

@@ -73,15 +73,24 @@ fn what_was_looked_through_in_another_way_is_looked_through_again() {
 #[test]
 fn instructions_that_are_refused_are_left_out() {
     let upstream = UpstreamId::parse("files").unwrap();
-    let screen = Screen::default();
-    let told = instructions(&screen, &upstream, "Read\u{200b} first.");
-    assert_eq!(told.as_deref(), Some("Read first."));
-    let screen = Screen::new(Settings {
-        instructions: Treatment {
-            bytes_max: Some(4),
-            ..Treatment::default()
-        },
-        ..Settings::default()
-    });
-    assert_eq!(instructions(&screen, &upstream, "Read first."), None);
+    let written = "Read\u{200b} first.";
+    let mended = Instructions::new(&Screen::default(), &upstream, written);
+    assert_eq!(mended.text.as_deref(), Some("Read first."));
+    assert_eq!(mended.found.to_string(), "zero_width:1");
+    let strict = |invisible| {
+        Screen::new(Settings {
+            instructions: Treatment {
+                invisible,
+                ..Treatment::default()
+            },
+            ..Settings::default()
+        })
+    };
+    let refused = mended.within(&strict(Action::Refuse));
+    assert_eq!(refused.text, None);
+    assert_eq!(refused.found.to_string(), "zero_width:1");
+    // What is refused in the whole is refused in its slices.
+    assert_eq!(refused.within(&strict(Action::Off)).text, None);
+    let let_be = mended.within(&strict(Action::Off));
+    assert_eq!(let_be.text.as_deref(), Some(written));
 }

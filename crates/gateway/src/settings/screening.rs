@@ -1,7 +1,7 @@
 //! What the config says about which data may flow where.
 //!
-//! What is looked for in texts is [`policy::screen::Settings`], in [`super::CatalogSettings`]: virtual servers may have
-//! their own.
+//! What is looked for in texts is [`policy::screen::Settings`], in [`super::CatalogSettings`]. Virtual servers may have
+//! their own of both; what a principal has seen by one way in counts at all of them (`crate::flows`).
 
 use std::time::Duration;
 

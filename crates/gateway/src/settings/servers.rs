@@ -9,7 +9,7 @@ use std::sync::Arc;
 use policy::{Pattern, ServerName, UpstreamId};
 use serde_json::{Map, Value};
 
-use super::{CatalogSettings, SearchSettings};
+use super::{CatalogSettings, FlowSettings, SearchSettings, ValidationSettings};
 
 /// All virtual servers, by name.
 pub type ServerSettings = BTreeMap<ServerName, Arc<VirtualServer>>;
@@ -29,6 +29,14 @@ pub struct VirtualServer {
     pub catalog: CatalogSettings,
     /// When its clients get tool search in the place of the list.
     pub search: SearchSettings,
+    /// How arguments and results are checked here.
+    pub validation: ValidationSettings,
+    /// Which data may flow where, as seen from here.
+    pub flows: FlowSettings,
+    /// How long a tool's result may be here: see [`CallSettings::result_max`](super::CallSettings).
+    pub result_max: Option<usize>,
+    /// Whether tools that their upstream calls destructive are asked about here.
+    pub asks_destructive: bool,
 }
 
 /// Which kind of entry is meant. Resources and templates are two lists, so they are two kinds here.

@@ -30,12 +30,15 @@ pub(super) fn suspects(json: &[u8], range: Range<usize>, any_code: bool) -> bool
     while at < range.end {
         let here = json.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>);
         let next = json.get(at + 1..).and_then(<[u8]>::first_chunk::<BLOCK>);
-        let is_plain = match (here, next) {
-            (Some(here), Some(next)) => is_plain(here, next),
+        let third = json.get(at + 2..).and_then(<[u8]>::first_chunk::<BLOCK>);
+        let is_harmless = match (here, next, third) {
+            (Some(here), Some(next), Some(third)) => {
+                is_plain(here, next) || is_visible(here, next, third)
+            }
             _near_the_end => false,
         };
         let end = json.len().min(at + BLOCK);
-        if !is_plain {
+        if !is_harmless {
             let block = json.get(at..end).unwrap_or_default();
             let mut looks = block
                 .iter()
@@ -59,6 +62,41 @@ fn is_plain(here: &[u8; BLOCK], next: &[u8; BLOCK]) -> bool {
         let is_space = (byte == b'\n') | (byte == b'\r') | (byte == b'\t');
         let is_escape = (byte == b'\\') & ((next == b'u') | (next == b'b') | (next == b'f'));
         odd |= u8::from(((byte < 0x20) & !is_space) | (byte >= 0x7f) | is_escape);
+    }
+    odd == 0
+}
+
+/// The same for text beyond ASCII: whether nothing in a block begins anything invisible, nor any escape. `next` and
+/// `third` are the blocks one byte on and two. Each line is the UTF-8 of a line of [`kind_of`], or of more than that.
+fn is_visible(here: &[u8; BLOCK], next: &[u8; BLOCK], third: &[u8; BLOCK]) -> bool {
+    let mut odd = 0;
+    for ((byte, next), third) in here.iter().zip(next).zip(third) {
+        let (byte, next, third) = (*byte, *next, *third);
+        let is_within = |low: u8, high: u8| (third >= low) & (third <= high);
+        let is_space = (byte == b'\n') | (byte == b'\r') | (byte == b'\t');
+        let is_escape = (byte == b'\\') & ((next == b'u') | (next == b'b') | (next == b'f'));
+        let is_control = ((byte < 0x20) & !is_space) | (byte == 0x7f);
+        let of_two = ((byte == 0xc2) & ((next < 0xa0) | (next == 0xad)))
+            | ((byte == 0xcd) & (next == 0x8f))
+            | ((byte == 0xd8) & (next == 0x9c));
+        let in_e1 = ((next == 0x85) & is_within(0x9f, 0xa0))
+            | ((next == 0x9e) & is_within(0xb4, 0xb5))
+            | ((next == 0xa0) & is_within(0x8b, 0x8f));
+        let in_e2 = ((next == 0x80) & (is_within(0x8b, 0x8f) | is_within(0xaa, 0xae)))
+            | ((next == 0x81) & (third >= 0xa0));
+        let in_ef = (next <= 0xa3)
+            | ((next == 0xb8) & (third <= 0x8f))
+            | ((next == 0xbb) & (third == 0xbf))
+            | ((next == 0xbe) & (third == 0xa0))
+            | ((next == 0xbf) & (third >= 0xb9));
+        let of_three = ((byte == 0xe1) & in_e1)
+            | ((byte == 0xe2) & in_e2)
+            | ((byte == 0xe3) & (next == 0x85) & (third == 0xa4))
+            | (byte == 0xee)
+            | ((byte == 0xef) & in_ef);
+        let in_f0 = ((next == 0x9b) & (third == 0xb2)) | ((next == 0x9d) & (third == 0x85));
+        let of_four = ((byte == 0xf0) & in_f0) | (byte >= 0xf3);
+        odd |= u8::from(is_control | is_escape | of_two | of_three | of_four);
     }
     odd == 0
 }

@@ -20,6 +20,8 @@ const PHONE_MIN: usize = 8;
 const PHONE_MAX: usize = 15;
 /// Bytes of an IP address written out.
 const IP_MAX: usize = 39;
+/// Bytes that are looked at in one go.
+const WORD: usize = 8;
 
 /// How long the IBAN of a country is (SWIFT's registry).
 const IBANS: &[(&str, usize)] = &[
@@ -111,25 +113,45 @@ pub(super) fn search(
     kinds: Kinds,
     mut on: impl FnMut(Range<usize>, Kind) -> bool,
 ) -> bool {
-    let mut before = range
-        .start
-        .checked_sub(1)
-        .and_then(|at| text.get(at))
-        .copied()
-        .unwrap_or_default();
-    for (at, byte) in range.clone().zip(text_at(text, range)) {
-        let begins = byte.is_ascii_digit() && !before.is_ascii_digit();
-        before = *byte;
-        if !begins && *byte != b'@' {
-            continue;
-        }
-        if let Some((found, kind)) = find(text, at, kinds)
-            && on(found, kind)
-        {
-            return true;
+    let before = range.start.checked_sub(1).and_then(|at| text.get(at));
+    let mut after_digit = before.is_some_and(u8::is_ascii_digit);
+    let part = text_at(text, range.clone());
+    for (bytes, start) in part.chunks(WORD).zip((range.start..).step_by(WORD)) {
+        // What is missing at the end is nobody's digit.
+        let mut word = [0; WORD];
+        word.iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
+        let mut begins = begins(word, &mut after_digit);
+        while begins != 0 {
+            let at = start + begins.trailing_zeros() as usize / 8;
+            begins &= begins - 1;
+            if let Some((found, kind)) = find(text, at, kinds)
+                && on(found, kind)
+            {
+                return true;
+            }
         }
     }
     false
+}
+
+/// Where in eight bytes there is an `@`, or a digit that follows none: the highest bit of each such byte, the first byte
+/// lowest. Eight at a time, because hardly any is.
+fn begins(word: [u8; WORD], after_digit: &mut bool) -> u64 {
+    const fn all(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; WORD])
+    }
+    /// The highest bit of each byte that is not below `bound`, which is at most 128.
+    const fn from(bytes: u64, bound: u8) -> u64 {
+        ((bytes & all(0x7f)) + all(0x80 - bound)) | bytes
+    }
+    let word = u64::from_le_bytes(word);
+    let digits = !from(word ^ all(b'0'), 10) & all(0x80);
+    let ats = !from(word ^ all(b'@'), 1) & all(0x80);
+    let follows = digits << 8 | u64::from(*after_digit) << 7;
+    *after_digit = digits >> 63 == 1;
+    (digits & !follows) | ats
 }
 
 /// What has its `@` or its first digit here.
@@ -300,21 +322,22 @@ fn ssn(text: &[u8], at: usize) -> Option<Range<usize>> {
 /// An address that has its first digit at `at`.
 fn ip(text: &[u8], at: usize) -> Option<Range<usize>> {
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || b".:".contains(byte);
-    let rest = text_at(text, at..at + 5);
-    let of_four = rest.contains(&b'.');
-    let of_six = rest.contains(&b':')
-        || at
-            .checked_sub(1)
-            .and_then(|at| text.get(at))
-            .is_some_and(|byte| is_part(&byte));
-    if !of_four && !of_six {
+    // A part has at most four digits, and something between it and another.
+    let near = text_at(text, at.saturating_sub(4)..at + 5);
+    if !near.iter().any(|byte| b".:".contains(byte)) {
         return None;
     }
     let before = text_at(text, at.saturating_sub(IP_MAX)..at);
     let start = at - before.iter().rev().take_while(is_part).count();
     let after = text_at(text, start..start + IP_MAX + 1);
     let len = after.iter().take_while(is_part).count();
-    let address = std::str::from_utf8(after.get(..len)?).ok()?;
+    let address = after.get(..len)?;
+    let count = |wanted: u8| address.iter().filter(|byte| **byte == wanted).count();
+    // Times and numbers with a point end here.
+    if count(b'.') < 3 && count(b':') < 6 && !address.windows(2).any(|two| two == b"::") {
+        return None;
+    }
+    let address = std::str::from_utf8(address).ok()?;
     let address = address.trim_end_matches(['.', ':']);
     let is_one = address.parse::<Ipv4Addr>().is_ok()
         || (address.len() > 4 && address.parse::<Ipv6Addr>().is_ok());

@@ -167,11 +167,25 @@ async fn approve_some(common: &Common, store: &Store, asked: &ApprovePin) -> any
         Some(entry) => {
             let of = review::find(store, entry, asked.kind.map(Into::into))?;
             if let Some(digest) = &asked.hash {
+                if digest.len() < DIGEST_DIGITS_MIN {
+                    return Err(Unusable(format!(
+                        "--hash: `{digest}` is too short; at least {DIGEST_DIGITS_MIN} digits say which definition is meant, as `portcullis pin diff` shows them"
+                    ))
+                    .into());
+                }
                 return approve_one(common, store, &of, digest).await;
             }
             vec![review::compare_waiting(store, &of)?.entry]
         }
-        None => review::list(store)?,
+        None => {
+            let all = review::list(store)?;
+            if let Some(alias) = &asked.upstream
+                && !all.iter().any(|entry| entry.of.upstream == *alias)
+            {
+                return Err(nothing_of(alias));
+            }
+            all
+        }
     };
     let waiting: Vec<PinnedEntry> = waiting
         .into_iter()
@@ -272,6 +286,13 @@ fn agreed(store: &Store, waiting: &[PinnedEntry]) -> anyhow::Result<bool> {
 async fn forget(common: &Common, store: &Store, upstream: &str) -> anyhow::Result<Exit> {
     let act = Act::begin(store, "admin/pins.forget").await?;
     let exit = match store.forget_pins(upstream).await {
+        Ok(0) => {
+            output::say(format!("nothing of `{upstream}` is pinned"));
+            if common.json {
+                output::json(&json!({ "upstream": upstream, "forgotten": 0 }))?;
+            }
+            Ok(Exit::Failed)
+        }
         Ok(count) => {
             if common.json {
                 output::json(&json!({ "upstream": upstream, "forgotten": count }))?;
@@ -280,12 +301,18 @@ async fn forget(common: &Common, store: &Store, upstream: &str) -> anyhow::Resul
                 "forgot {} of {upstream}; what it offers is new again",
                 counted(count)
             ));
-            Ok(if count > 0 { Exit::Done } else { Exit::Failed })
+            Ok(Exit::Done)
         }
         Err(error) => Err(error.into()),
     };
     act.end(upstream, &exit);
     exit
+}
+
+fn nothing_of(upstream: &str) -> anyhow::Error {
+    let told =
+        format!("nothing of `{upstream}` is pinned; `portcullis pin list` shows all there is");
+    Unusable(told).into()
 }
 
 fn counted(definitions: usize) -> String {

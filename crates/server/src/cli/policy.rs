@@ -37,14 +37,17 @@ pub enum PolicyCommand {
                       portcullis policy explain alice files.file:///srv/docs/a.md --kind resource\n  \
                       portcullis policy explain ci keys.create --kind admin --role automation --json\n\n\
                       The roles are those whose `members` name the principal, and those of its keys and account; --role adds others, \
-                      such as a token brings."
+                      such as a token brings. `local` is whoever is at this machine without a key. Only rules are looked at: limits, \
+                      schemas, pins and `consent.destructive` have their say besides."
     )]
     Explain(Explain),
     /// Hold recorded calls against the rules as they are written now, and show what would change.
     #[command(
         after_help = "Examples:\n  portcullis policy simulate\n  portcullis policy simulate --since 7d --config next.toml\n  \
                       portcullis policy simulate --since 1h --all --json\n\n\
-                      Of arguments the record has only digests, of tokens and tools nothing: where rules look at these, it says so."
+                      Of arguments the record has only digests, of tokens and tools nothing. Roles are those that config, keys and \
+                      accounts give today; those that a token of another issuer, a certificate or a sign-in elsewhere brought are not \
+                      recorded. Where a decision hangs on any of these, it is shown as `depends on …` and not guessed."
     )]
     Simulate(Simulate),
 }
@@ -135,3 +138,6 @@ pub(super) fn policy(common: &Common, command: &PolicyCommand) -> anyhow::Result
         PolicyCommand::Simulate(simulate) => simulate::simulate(common, simulate),
     }
 }
+
+#[cfg(test)]
+mod tests;

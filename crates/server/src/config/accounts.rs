@@ -9,10 +9,10 @@ use policy::config::Complaints;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::{Host, Url};
-use zeroize::Zeroizing;
 
 use super::check::{Checker, wait};
 use super::raw::{Raw, Secret, Span};
+use super::service::{is_here, service};
 
 /// Ports of mail submission (RFC 8314 section 7.3, RFC 6409 section 3.1).
 const PORT_TLS: u16 = 465;
@@ -83,14 +83,7 @@ impl Checker<'_> {
 
     fn mailer(&self, raw: &RawMail, complaints: &mut Complaints) -> Option<Mailer> {
         let server = complaints.at("url", |complaints| server(raw, complaints));
-        let password = match &raw.password {
-            Some(secret) => complaints
-                .at("password", |complaints| {
-                    self.secret("password", secret, "mail.password", complaints)
-                })
-                .map(|password| Some(Zeroizing::new(password))),
-            None => Some(None),
-        };
+        let password = self.password(raw.password.as_ref(), "mail.password", complaints);
         let authorities = match &raw.ca {
             Some(path) => complaints
                 .at("ca", |complaints| self.file(path, "mail.ca", complaints))
@@ -150,33 +143,14 @@ struct Server {
     security: Security,
 }
 
-// The URL is not repeated: somebody may have put a password in it.
 fn server(raw: &RawMail, complaints: &mut Complaints) -> Option<Server> {
-    let Some((url, host)) = Url::parse(&raw.url)
-        .ok()
-        .and_then(|url| Some((url.clone(), Host::parse(url.host_str()?).ok()?)))
-    else {
-        complaints.add("is not the URL of a mail server", EXAMPLE);
-        return None;
-    };
-    if url.password().is_some() {
-        complaints.add(
-            "has a password in it",
-            "take it out, and write password = { env = \"…\" } beside it",
-        );
-        return None;
-    }
+    let (url, host) = service(&raw.url, "mail server", EXAMPLE, complaints)?;
     let is_bare =
         matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     if !is_bare {
         complaints.add("has more than user, host and port", EXAMPLE);
         return None;
     }
-    let is_here = match &host {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    };
     let (security, usual) = match url.scheme() {
         "smtps" if raw.danger_plaintext => {
             complaints.add(
@@ -186,7 +160,7 @@ fn server(raw: &RawMail, complaints: &mut Complaints) -> Option<Server> {
             return None;
         }
         "smtps" => (Security::Tls, PORT_TLS),
-        "smtp" if is_here || raw.danger_plaintext => (Security::Plain, PORT_STARTTLS),
+        "smtp" if is_here(&host) || raw.danger_plaintext => (Security::Plain, PORT_STARTTLS),
         "smtp" => (Security::StartTls, PORT_STARTTLS),
         _ => {
             complaints.add("is neither `smtps` nor `smtp`", EXAMPLE);

@@ -22,10 +22,10 @@ use super::raw::{
     SizeOrOff, Span, SpanOrOff,
 };
 use super::secrets::Lookup;
-use super::servers::servers;
+use super::servers::{Whole, servers};
 use super::shape::nearest;
 use super::tls::RawTls;
-use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat};
+use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat, Trouble};
 use crate::tls::Spoken;
 use crate::vault;
 
@@ -119,7 +119,6 @@ impl Checker<'_> {
             },
             screen: Arc::new(Screen::new(screening)),
         });
-        let servers = servers(&raw, catalog.as_ref(), complaints);
         let idle = complaints.at("sessions", |complaints| {
             wait(&raw.sessions.idle, "idle", complaints)
         });
@@ -141,7 +140,19 @@ impl Checker<'_> {
                 deadlines: deadlines?,
             })
         });
+        let validation = raw.validation.settings(&raw.upstreams);
+        let unsaid = gateway::FlowSettings::default();
+        // What is wrong elsewhere is complained of already; servers are looked at all the same.
+        let whole = catalog.as_ref().map(|catalog| Whole {
+            catalog,
+            validation: &validation,
+            flows: flows.as_ref().unwrap_or(&unsaid),
+            result_max: calls.as_ref().and_then(|calls| calls.result_max),
+        });
+        let servers = servers(&raw, whole, complaints);
 
+        let servers = servers?;
+        let doubts = super::doubts::doubts(&raw, &servers);
         Some(Loaded {
             listen: listen?,
             data_dir: data_dir?,
@@ -164,10 +175,10 @@ impl Checker<'_> {
                 catalog: catalog?,
                 flows: flows?,
                 consent: consent?,
-                servers: servers?,
+                servers,
                 search: raw.tool_search.settings(),
                 pins: raw.pins.settings(&raw.upstreams),
-                validation: raw.validation.settings(&raw.upstreams),
+                validation,
                 sessions: gateway::SessionSettings {
                     max: count(raw.sessions.max),
                     per_principal: count(raw.sessions.per_principal),
@@ -178,6 +189,13 @@ impl Checker<'_> {
             upstreams: upstreams?,
             files,
             watched: self.watched(&raw),
+            doubts: doubts
+                .into_iter()
+                .map(|complaint| Trouble {
+                    origin: self.origins.of(&complaint.key).cloned(),
+                    complaint,
+                })
+                .collect(),
             origins: self.origins.clone(),
             is_whole: self.secrets.is_whole(),
         })
@@ -216,7 +234,7 @@ fn heartbeat(raw: &SpanOrOff, complaints: &mut Complaints) -> Option<Option<Dura
     })
 }
 
-fn result_max(raw: &SizeOrOff, complaints: &mut Complaints) -> Option<Option<usize>> {
+pub(super) fn result_max(raw: &SizeOrOff, complaints: &mut Complaints) -> Option<Option<usize>> {
     if raw.0.trim() == OFF {
         return Some(None);
     }

@@ -303,6 +303,17 @@ fn quota(
         );
         return None;
     }
+    for (key, most) in [("calls", raw.calls), ("cost", raw.cost)] {
+        if most == Some(0) {
+            complaints.at(key, |complaints| {
+                complaints.add(
+                    "`0` lets nothing through",
+                    "write a number from 1 up, or a rule that denies",
+                );
+            });
+            return None;
+        }
+    }
     Some(QuotaRule {
         name: name?,
         selector: selector?,

@@ -9,6 +9,7 @@ mod authority;
 mod check;
 mod consent;
 mod credential;
+mod doubts;
 mod environment;
 mod issuers;
 mod keys;
@@ -22,6 +23,7 @@ mod screening;
 mod secret;
 mod secrets;
 mod servers;
+mod service;
 mod shape;
 mod shared;
 mod show;
@@ -100,6 +102,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Files besides these that it holds the content of and that change while a gate lives: certificates.
     pub watched: Vec<PathBuf>,
+    /// What it says that does nothing as it stands: no mistakes, but most likely not meant.
+    pub doubts: Vec<Trouble>,
     origins: Origins,
     is_whole: bool,
 }

@@ -25,7 +25,7 @@ use super::servers::{RawSearch, RawServer as RawVirtualServer};
 use super::shared::RawShared;
 use super::sign_in::RawSignIn;
 use super::tls::{RawCertificate, RawTls, RawUpstreamTls};
-use super::validation::{RawUpstreamValidation, RawValidation};
+use super::validation::{RawOwnValidation, RawValidation};
 
 /// The settings of one gate.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -191,7 +191,7 @@ pub(super) struct RawKey {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCatalog {
-    /// When a name gets its upstream's alias in front.
+    /// When a name gets its upstream's alias in front. A name that begins, or seems to, like another upstream's prefixed names gets its own upstream's in any case.
     pub prefix: RawPrefix,
     /// What stands between alias and name.
     pub separator: RawSeparator,
@@ -302,7 +302,7 @@ pub(super) struct RawUpstream {
     /// With `stdio` or `url`: replaces `pins` for this upstream. What is built in is pinned by this program.
     pub pins: Option<RawUpstreamPins>,
     /// Replaces `validation` for this upstream.
-    pub validation: Option<RawUpstreamValidation>,
+    pub validation: Option<RawOwnValidation>,
     /// Who shares a conversation with a server of a revision before 2026-07-28, which is told once what its client can
     /// do: `shared` (one process or session for all; the default with `stdio`) or `per-client` (one for all clients of
     /// a principal that can do the same; the default with `url`).

@@ -55,6 +55,19 @@ pub(super) enum RawRule {
     Table(Box<RawRuleTable>),
 }
 
+impl RawRule {
+    /// The pattern of entries that it is about; `None` if it is about none.
+    pub(super) fn entries(&self) -> Option<&str> {
+        match self {
+            Self::Pattern(text) => Some(text),
+            Self::Table(table) => {
+                let mut targets = table.targets().into_iter();
+                targets.find_map(|(about, text)| (about != About::Admin).then_some(text))
+            }
+        }
+    }
+}
+
 /// The long form of a rule.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -229,7 +242,19 @@ fn target(
     known: &Known<'_>,
     complaints: &mut Complaints,
 ) -> Option<Target> {
-    let target = complaints.keep(Target::parse(about, text), "")?;
+    let parsed = Target::parse(about, text);
+    // What stands before a slash is a virtual server.
+    if let (Err(error), Some((alias, entry))) = (&parsed, text.split_once('/'))
+        && !text.contains('.')
+        && !entry.is_empty()
+    {
+        complaints.add(
+            error.to_string(),
+            format!("or did you mean `{alias}.{entry}`?"),
+        );
+        return None;
+    }
+    let target = complaints.keep(parsed, "")?;
     let server = target.server.as_ref().map(policy::ServerName::as_str);
     if let Some(server) = server.filter(|server| !known.servers.contains(*server)) {
         complaints.add(
@@ -249,13 +274,31 @@ fn condition(table: &RawRuleTable, complaints: &mut Complaints) -> Option<Option
     for error in each.into_iter().filter_map(Result::err) {
         is_whole = false;
         complaints.at(error.clause, |complaints| {
-            complaints.add(error.to_string(), "");
+            let text = if error.clause == "when" { when } else { unless };
+            complaints.add(error.to_string(), in_cedar(text.unwrap_or_default()));
         });
     }
     if !is_whole {
         return None;
     }
     complaints.keep(Condition::parse(when, unless), "")
+}
+
+/// How Cedar writes what people write otherwise; empty if it is none of that.
+fn in_cedar(text: &str) -> &'static str {
+    let has_word = |wanted: &str| text.split_whitespace().any(|word| word == wanted);
+    let has_fraction = text.as_bytes().windows(3).any(|three| {
+        matches!(three, [whole, b'.', part] if whole.is_ascii_digit() && part.is_ascii_digit())
+    });
+    if has_word("and") || has_word("or") || has_word("not") {
+        "write `&&`, `||` and `!`"
+    } else if text.trim_start().starts_with("args.") || text.contains(" args.") {
+        "write `context.args.NAME`"
+    } else if has_fraction && !text.contains('"') {
+        "write `context.args.NAME.greaterThan(decimal(\"1.5\"))`, or `lessThan`"
+    } else {
+        ""
+    }
 }
 
 fn reason(

@@ -117,6 +117,22 @@ pub(super) struct RawFlows {
     pub window: Span,
 }
 
+/// What a virtual server has in the place of that.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOwnFlows {
+    /// Replaces `flows.private`.
+    pub private: Option<Vec<String>>,
+    /// Replaces `flows.untrusted`.
+    pub untrusted: Option<Vec<String>>,
+    /// Replaces `flows.sends`: with an empty list nobody is asked here.
+    pub sends: Option<Vec<String>>,
+    /// Replaces `flows.open_world`.
+    pub open_world: Option<bool>,
+    /// Replaces `flows.window`.
+    pub window: Option<Span>,
+}
+
 impl RawScreening {
     /// What it says, and what holds around it where it says nothing.
     pub(super) fn settings(
@@ -240,16 +256,9 @@ fn sensitive(action: RawSensitive) -> Action {
 impl RawFlows {
     /// What `[flows]` says.
     pub(super) fn settings(&self, complaints: &mut Complaints) -> Option<FlowSettings> {
-        let mut patterns = |key: &str, texts: &[String]| {
-            complaints.at(key, |complaints| {
-                all(texts, complaints, |text, complaints| {
-                    complaints.keep(Pattern::parse(text), "")
-                })
-            })
-        };
-        let private = patterns("private", &self.private);
-        let untrusted = patterns("untrusted", &self.untrusted);
-        let sends = patterns("sends", &self.sends);
+        let private = patterns("private", &self.private, complaints);
+        let untrusted = patterns("untrusted", &self.untrusted, complaints);
+        let sends = patterns("sends", &self.sends, complaints);
         let window = wait(&self.window, "window", complaints);
         Some(FlowSettings {
             private: private?,
@@ -259,4 +268,40 @@ impl RawFlows {
             window: window?,
         })
     }
+}
+
+impl RawOwnFlows {
+    /// What it says, and what holds around it where it says nothing.
+    pub(super) fn settings(
+        &self,
+        around: &FlowSettings,
+        complaints: &mut Complaints,
+    ) -> Option<FlowSettings> {
+        let mut own = |key: &str, raw: &Option<Vec<String>>, around: &[Pattern]| match raw {
+            Some(texts) => patterns(key, texts, complaints),
+            None => Some(around.to_vec()),
+        };
+        let private = own("private", &self.private, &around.private);
+        let untrusted = own("untrusted", &self.untrusted, &around.untrusted);
+        let sends = own("sends", &self.sends, &around.sends);
+        let window = match &self.window {
+            Some(window) => wait(window, "window", complaints),
+            None => Some(around.window),
+        };
+        Some(FlowSettings {
+            private: private?,
+            untrusted: untrusted?,
+            sends: sends?,
+            open_world: self.open_world.unwrap_or(around.open_world),
+            window: window?,
+        })
+    }
+}
+
+fn patterns(key: &str, texts: &[String], complaints: &mut Complaints) -> Option<Vec<Pattern>> {
+    complaints.at(key, |complaints| {
+        all(texts, complaints, |text, complaints| {
+            complaints.keep(Pattern::parse(text), "")
+        })
+    })
 }

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use gateway::{
-    CatalogSettings, Edit, EntryId, EntryKind, Pick, SearchSettings, ServerSettings, VirtualServer,
+    CatalogSettings, Edit, EntryId, EntryKind, FlowSettings, Pick, SearchSettings, ServerSettings,
+    ValidationSettings, VirtualServer,
 };
 use policy::config::Complaints;
 use policy::screen::Screen;
@@ -16,10 +17,12 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json};
 
-use super::check::{family, names, prefix, separator};
-use super::raw::{Raw, RawFamily, RawNames, RawPrefix, RawSeparator};
-use super::screening::RawScreening;
+use super::check::{family, names, prefix, result_max, separator};
+use super::consent::RawDestructive;
+use super::raw::{Raw, RawFamily, RawNames, RawPrefix, RawSeparator, SizeOrOff};
+use super::screening::{RawOwnFlows, RawScreening};
 use super::shape::nearest;
+use super::validation::RawOwnValidation;
 
 /// A longer name is accepted by no client.
 const NAME_CHARS_MAX: usize = 128;
@@ -49,6 +52,14 @@ pub(super) struct RawServer {
     pub tool_search: Option<RawSearch>,
     /// Replaces `screening`, as far as it says something. A definition that is withheld there is withheld here.
     pub screening: Option<RawScreening>,
+    /// Replaces `flows`, as far as it says something. What was seen through one path counts for all of them.
+    pub flows: Option<RawOwnFlows>,
+    /// Replaces `validation`, as far as it says something, for all upstreams.
+    pub validation: Option<RawOwnValidation>,
+    /// Replaces `calls`, as far as it says something.
+    pub calls: Option<RawOwnCalls>,
+    /// Replaces `consent`, as far as it says something.
+    pub consent: Option<RawOwnConsent>,
     /// What is different about single tools, by upstream and name: `"files.read"`.
     #[serde(default)]
     pub tools: BTreeMap<String, RawCallable>,
@@ -107,6 +118,22 @@ pub(super) struct RawReadable {
 pub(super) struct RawSearch {
     /// A client that may see more tools than this gets them; `off`: none does.
     pub above: CountOrOff,
+}
+
+/// What a virtual server has in the place of `calls`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOwnCalls {
+    /// Replaces `calls.result_max`.
+    pub result_max: Option<SizeOrOff>,
+}
+
+/// What a virtual server has in the place of `consent`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOwnConsent {
+    /// Replaces `consent.destructive`.
+    pub destructive: Option<RawDestructive>,
 }
 
 /// A number, or `off`.
@@ -243,18 +270,27 @@ impl RawSearch {
     }
 }
 
+/// What holds where a server says nothing else.
+pub(super) struct Whole<'a> {
+    pub(super) catalog: &'a CatalogSettings,
+    pub(super) validation: &'a ValidationSettings,
+    pub(super) flows: &'a FlowSettings,
+    pub(super) result_max: Option<usize>,
+}
+
 /// What a server takes over from the rest of the config where it says nothing.
 struct Around<'a> {
     /// The aliases of all upstreams, those that are switched off among them.
     upstreams: Vec<&'a str>,
-    catalog: &'a CatalogSettings,
+    whole: Whole<'a>,
     search: SearchSettings,
+    destructive: RawDestructive,
 }
 
-/// What `[virtual_servers]` says. `catalog`: what holds where a server says nothing else.
+/// What `[virtual_servers]` says. `whole`: what holds where a server says nothing else.
 pub(super) fn servers(
     raw: &Raw,
-    catalog: Option<&CatalogSettings>,
+    whole: Option<Whole<'_>>,
     complaints: &mut Complaints,
 ) -> Option<ServerSettings> {
     let mut upstreams: Vec<&str> = raw.upstreams.keys().map(String::as_str).collect();
@@ -269,8 +305,9 @@ pub(super) fn servers(
     });
     let around = Around {
         upstreams,
-        catalog: catalog?,
+        whole: whole?,
         search: raw.tool_search.settings(),
+        destructive: raw.consent.destructive,
     };
     complaints.at("virtual_servers", |complaints| {
         let raw = &raw.virtual_servers;
@@ -359,7 +396,8 @@ fn server(
             }
         });
     }
-    let mut catalog = around.catalog.clone();
+    let whole = &around.whole;
+    let mut catalog = whole.catalog.clone();
     if let Some(own) = raw.prefix {
         catalog.prefix = prefix(own);
         catalog.prefix_of.clear();
@@ -378,6 +416,16 @@ fn server(
         let own = complaints.at("screening", |complaints| own.settings(around, complaints));
         catalog.screen = Arc::new(Screen::new(own?));
     }
+    let flows = match &raw.flows {
+        Some(own) => complaints.at("flows", |complaints| own.settings(whole.flows, complaints)),
+        None => Some(whole.flows.clone()),
+    };
+    let result_max = match raw.calls.as_ref().and_then(|own| own.result_max.as_ref()) {
+        Some(own) => complaints.at("calls", |complaints| result_max(own, complaints)),
+        None => Some(whole.result_max),
+    };
+    let validation = raw.validation.as_ref();
+    let destructive = raw.consent.as_ref().and_then(|own| own.destructive);
     let search = raw.tool_search.as_ref();
     Some(VirtualServer {
         include: include?,
@@ -386,6 +434,13 @@ fn server(
         instructions: raw.instructions.clone(),
         catalog,
         search: search.map_or(around.search, RawSearch::settings),
+        validation: validation.map_or_else(
+            || whole.validation.clone(),
+            |own| own.settings(whole.validation),
+        ),
+        flows: flows?,
+        result_max: result_max?,
+        asks_destructive: destructive.unwrap_or(around.destructive) == RawDestructive::Ask,
     })
 }
 

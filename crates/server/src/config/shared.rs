@@ -7,11 +7,10 @@ use policy::config::Complaints;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::shared::{Fail, Login, RedisSettings};
-use url::{Host, Url};
-use zeroize::Zeroizing;
 
 use super::check::{Checker, wait};
 use super::raw::{Secret, Span};
+use super::service::{is_here, service};
 use crate::shared::Settings;
 
 const EXAMPLE: &str = "write for example \"rediss://gate@redis.example.com:6380/0\"";
@@ -78,14 +77,7 @@ impl Checker<'_> {
 
     fn redis(&self, raw: &RawRedis, complaints: &mut Complaints) -> Option<Settings> {
         let place = complaints.at("url", |complaints| place(raw, complaints));
-        let password = match &raw.password {
-            Some(secret) => complaints
-                .at("password", |complaints| {
-                    self.secret("password", secret, "shared.redis.password", complaints)
-                })
-                .map(|password| Some(Zeroizing::new(password))),
-            None => Some(None),
-        };
+        let password = self.password(raw.password.as_ref(), "shared.redis.password", complaints);
         let tls = match &raw.ca {
             Some(path) => complaints.at("ca", |complaints| {
                 let authorities = self.file(path, "shared.redis.ca", complaints)?;
@@ -131,27 +123,8 @@ impl Checker<'_> {
     }
 }
 
-// The URL is not repeated: somebody may have put a password in it.
 fn place(raw: &RawRedis, complaints: &mut Complaints) -> Option<(Service, Option<String>, i64)> {
-    let Some((url, host)) = Url::parse(&raw.url)
-        .ok()
-        .and_then(|url| Some((url.clone(), Host::parse(url.host_str()?).ok()?)))
-    else {
-        complaints.add("is not the URL of a Redis", EXAMPLE);
-        return None;
-    };
-    if url.password().is_some() {
-        complaints.add(
-            "has a password in it",
-            "take it out, and write password = { env = \"…\" } beside it",
-        );
-        return None;
-    }
-    let is_here = match &host {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    };
+    let (url, host) = service(&raw.url, "Redis", EXAMPLE, complaints)?;
     let (encrypted, usual) = match url.scheme() {
         "rediss" if raw.danger_plaintext => {
             complaints.add(
@@ -161,7 +134,7 @@ fn place(raw: &RawRedis, complaints: &mut Complaints) -> Option<(Service, Option
             return None;
         }
         "rediss" => (true, 6380),
-        "redis" if is_here || raw.danger_plaintext => (false, 6379),
+        "redis" if is_here(&host) || raw.danger_plaintext => (false, 6379),
         "redis" => {
             complaints.add(
                 "would speak to another machine in the clear",

@@ -313,6 +313,72 @@ allow = [\"*\"]",
 }
 
 #[test]
+fn what_people_write_for_cedar_and_for_patterns_is_told_in_cedar_and_patterns() {
+    let said = place(
+        &[(
+            "portcullis.toml",
+            r#"[roles.a]
+allow = [
+"files/read",
+{ tool = "x.*", when = "context.args.a == 1 and true" },
+{ tool = "x.*", when = "args.a == 1" },
+{ tool = "x.*", when = "context.args.a > 1.5" },
+]
+[limits.quotas.none]
+per = "principal"
+calls = 0
+every = "day""#,
+        )],
+        &[],
+    )
+    .complaints();
+    let said: Vec<&str> = said.lines().collect();
+    let ends = [
+        "; or did you mean `files.read`?",
+        "; write `&&`, `||` and `!`",
+        "; write `context.args.NAME`",
+        "; write `context.args.NAME.greaterThan(decimal(\"1.5\"))`, or `lessThan`",
+        "limits.quotas.none.calls: `0` lets nothing through; write a number from 1 up, or a rule that denies",
+    ];
+    assert_eq!(said.len(), ends.len(), "{said:#?}");
+    for (said, end) in said.iter().zip(ends) {
+        assert!(said.ends_with(end), "{said}");
+    }
+}
+
+#[test]
+fn what_does_nothing_is_told_and_stops_no_gate() {
+    let config = r#"[upstreams.tickets]
+url = "https://tickets.example.com/mcp"
+[roles.a]
+allow = ["tikets.*", "tickets.*", "*.read", { admin = "keys.*" }, "desk/nowhere.x"]
+[limits.rules.r]
+per = "principal"
+of = ["wiki.*"]
+max = 1
+every = "1s"
+[virtual_servers.desk]
+include = ["tickets.*"]
+exclude = ["tickets.delete"]
+tools."tickets.delete" = { name = "away" }
+tools."tickets.read" = { name = "look" }
+[virtual_servers.empty]
+include = []"#;
+    let loaded = place(&[("portcullis.toml", config)], &[]).load().unwrap();
+    let said: Vec<String> = loaded.doubts.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "portcullis.toml:4: roles.a.allow.0: there is no upstream `tikets`; did you mean `tickets`?",
+            "portcullis.toml:4: roles.a.allow.4: there is no upstream `nowhere`; it does nothing until there is one: [upstreams.nowhere]",
+            "portcullis.toml:7: limits.rules.r.of.0: there is no upstream `wiki`; it does nothing until there is one: [upstreams.wiki]",
+            "portcullis.toml:13: virtual_servers.desk.tools.tickets.delete: is not in this virtual server; change `include` or `exclude`, or leave this out",
+            "portcullis.toml:16: virtual_servers.empty.include: nothing is in it; name entries of upstreams that there are, or nobody finds /mcp/empty",
+        ]
+    );
+}
+
+#[test]
 fn a_date_needs_no_quotes_in_toml() {
     let hash = "0123456789abcdef".repeat(4);
     let config = format!("[keys.ci]\nhash = \"sha256:{hash}\"\nexpires = 2027-01-01T00:00:00Z");

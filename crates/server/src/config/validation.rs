@@ -1,4 +1,4 @@
-//! `[validation]`, and `validation` of an upstream: how arguments and results are checked.
+//! `[validation]`, and `validation` of an upstream or a virtual server: how arguments and results are checked.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ pub(super) struct RawValidation {
     pub output: RawOutputCheck,
 }
 
-/// What an upstream has in the place of that.
+/// What an upstream or a virtual server has in the place of that.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawUpstreamValidation {
+pub(super) struct RawOwnValidation {
     /// Replaces `validation.strict`.
     pub strict: Option<bool>,
     /// Replaces `validation.output`.
@@ -54,12 +54,31 @@ impl RawValidation {
     }
 }
 
+impl RawOwnValidation {
+    /// What holds in a virtual server that says this, for all upstreams; `around`: where it says nothing.
+    pub(super) fn settings(self, around: &ValidationSettings) -> ValidationSettings {
+        let own = |around: Validation| Validation {
+            strict: self.strict.unwrap_or(around.strict),
+            output: self.output.map_or(around.output, output_check),
+        };
+        let of = around.of.iter();
+        ValidationSettings {
+            default: own(around.default),
+            of: of.map(|(id, around)| (id.clone(), own(*around))).collect(),
+        }
+    }
+}
+
 fn validation(strict: bool, output: RawOutputCheck) -> Validation {
     Validation {
         strict,
-        output: match output {
-            RawOutputCheck::Check => OutputCheck::Check,
-            RawOutputCheck::Off => OutputCheck::Off,
-        },
+        output: output_check(output),
+    }
+}
+
+fn output_check(raw: RawOutputCheck) -> OutputCheck {
+    match raw {
+        RawOutputCheck::Check => OutputCheck::Check,
+        RawOutputCheck::Off => OutputCheck::Off,
     }
 }

@@ -112,6 +112,13 @@ fn parameter(uri: &Uri, name: &str) -> String {
     }
 }
 
+/// What was done, as the query's `done` says it in a closed set of words.
+fn notice(uri: &Uri, words: &[(&str, &'static str)]) -> Option<&'static str> {
+    let done = parameter(uri, "done");
+    let said = words.iter().find(|(word, _)| *word == done);
+    said.map(|(_, text)| *text)
+}
+
 /// The status of a form that was refused.
 fn status_of(error: &AccountError) -> StatusCode {
     match error {

@@ -337,6 +337,11 @@ pub(super) fn action(route: &Route, method: &Method) -> Option<&'static str> {
     find(route, method).map(Operation::name)
 }
 
+/// The name of what is asked for in audit records, `admin/keys.create`.
+pub(super) fn recorded(route: &Route, method: &Method) -> Option<&'static str> {
+    find(route, method).map(|operation| operation.record)
+}
+
 fn find(route: &Route, method: &Method) -> Option<&'static Operation> {
     OPERATIONS
         .iter()

@@ -49,6 +49,9 @@ pub fn check(common: &Common) -> anyhow::Result<Exit> {
     runtime_of_one()?.block_on(try_all(&loaded, &mut findings));
     let is_good = findings.iter().all(|finding| finding.is_good);
     print(common, &findings)?;
+    for doubt in &loaded.doubts {
+        say(format!("note: {doubt}"));
+    }
     Ok(if is_good { Exit::Done } else { Exit::Failed })
 }
 

@@ -49,6 +49,7 @@ async fn run(
     let serving = start(loaded, Arc::new(SystemClock::start())).await?;
     let console = console(&serving).await;
     announce(common, &serving, &current, &console)?;
+    tell_doubts(&current);
     let mut seen = Seen {
         files,
         ..Seen::now(&serving, &current, sources, environment)
@@ -79,6 +80,13 @@ async fn run(
     }
 }
 
+/// Says what the config has that does nothing.
+fn tell_doubts(loaded: &Loaded) {
+    for doubt in &loaded.doubts {
+        tracing::warn!("config: {doubt}");
+    }
+}
+
 /// Takes over the config as it is now; a bad one changes nothing and says why.
 fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environment: &Environment) {
     let auth = serving.gate().auth();
@@ -106,6 +114,7 @@ fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environmen
     match serving.reload(&loaded) {
         Ok(()) => {
             tracing::info!(upstreams = loaded.upstreams.len(), "config taken over");
+            tell_doubts(&loaded);
             *current = loaded;
         }
         Err(error) => {

@@ -70,6 +70,15 @@ fn given(id: &str, digest: Option<&str>, is_once: bool) -> ConsentRow {
     }
 }
 
+/// A store in which a question about `a` was asked and answered with this.
+async fn agreed(yes: ConsentRow) -> (TempDir, Store) {
+    let (folder, store) = store();
+    let asked = asked(&yes.id, "a", 10);
+    store.request_consent(asked, BOUNDS).await.unwrap();
+    assert!(store.approve_consent(yes).await.unwrap());
+    (folder, store)
+}
+
 #[tokio::test]
 async fn the_same_question_is_asked_once_and_questions_are_bounded() {
     let (_folder, store) = store();
@@ -111,15 +120,7 @@ async fn a_question_is_answered_once_and_in_time() {
 
 #[tokio::test]
 async fn a_yes_for_one_call_is_used_once() {
-    let (_folder, store) = store();
-    store
-        .request_consent(asked("1", "a", 10), BOUNDS)
-        .await
-        .unwrap();
-    store
-        .approve_consent(given("1", Some("a"), true))
-        .await
-        .unwrap();
+    let (_folder, store) = agreed(given("1", Some("a"), true)).await;
     assert!(!store.use_consent("1", at(1000)).await.unwrap());
     assert!(store.use_consent("1", at(30)).await.unwrap());
     assert!(!store.use_consent("1", at(30)).await.unwrap());
@@ -128,15 +129,7 @@ async fn a_yes_for_one_call_is_used_once() {
 
 #[tokio::test]
 async fn a_yes_holds_for_what_it_was_said_to() {
-    let (_folder, store) = store();
-    store
-        .request_consent(asked("1", "a", 10), BOUNDS)
-        .await
-        .unwrap();
-    store
-        .approve_consent(given("1", Some("a"), false))
-        .await
-        .unwrap();
+    let (_folder, store) = agreed(given("1", Some("a"), false)).await;
     let holds = |subject: &ConsentSubject, digest: &str, now| {
         let found = store.find_consents(subject, digest, None, at(now));
         !found.unwrap().is_empty()
@@ -166,14 +159,9 @@ async fn a_yes_holds_for_what_it_was_said_to() {
 
 #[tokio::test]
 async fn a_yes_for_a_session_holds_in_that_session() {
-    let (_folder, store) = store();
-    store
-        .request_consent(asked("1", "a", 10), BOUNDS)
-        .await
-        .unwrap();
     let mut consent = given("1", None, false);
     consent.conversation = Some("s1".to_owned());
-    store.approve_consent(consent).await.unwrap();
+    let (_folder, store) = agreed(consent).await;
     let holds = |conversation| {
         let found = store.find_consents(&subject(), "anything", conversation, at(30));
         !found.unwrap().is_empty()

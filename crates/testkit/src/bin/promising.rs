@@ -1,7 +1,7 @@
 //! An upstream over stdio that defines what it is told to, and keeps its promises or not.
 //!
-//! `promising DEFINITIONS`: a JSON object with `tools` and `prompts`. A tool's `answer` is what it answers every call with;
-//! it is not a part of its definition. It shares no code with what it tests.
+//! `promising DEFINITIONS`: a JSON object with `tools` and `prompts`, and perhaps with `instructions`. A tool's
+//! `answer` is what it answers every call with; it is not a part of its definition. It shares no code with what it tests.
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 
@@ -18,11 +18,7 @@ fn main() {
         };
         let params = &message["params"];
         let answer = match message["method"].as_str().unwrap_or_default() {
-            "initialize" => json!({
-                "protocolVersion": "2025-11-25",
-                "capabilities": { "tools": {}, "prompts": {} },
-                "serverInfo": { "name": "promising", "version": "1" },
-            }),
+            "initialize" => hello(&definitions),
             "ping" => json!({}),
             "tools/list" => json!({ "tools": list(&definitions["tools"]) }),
             "prompts/list" => json!({ "prompts": list(&definitions["prompts"]) }),
@@ -43,6 +39,18 @@ fn main() {
         // Nobody is left to tell if the other end is closed.
         drop(writeln!(out, "{answer}").and_then(|()| out.flush()));
     }
+}
+
+fn hello(definitions: &Value) -> Value {
+    let mut hello = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": { "tools": {}, "prompts": {} },
+        "serverInfo": { "name": "promising", "version": "1" },
+    });
+    if definitions["instructions"].is_string() {
+        hello["instructions"] = definitions["instructions"].clone();
+    }
+    hello
 }
 
 /// The definitions without the answers.

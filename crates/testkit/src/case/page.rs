@@ -39,6 +39,8 @@ pub(super) struct Asking {
 pub(super) struct Ask {
     pub(super) who: String,
     pub(super) over: Over,
+    /// The virtual server that is asked; `None`: the whole catalog.
+    pub(super) server: Option<String>,
     pub(super) form: Form,
     pub(super) times: usize,
     pub(super) meanwhile: bool,
@@ -146,6 +148,7 @@ fn ask(language: &str, words: &[&str]) -> Result<Ask> {
     let mut ask = Ask {
         who: String::new(),
         over: Over::Http(None),
+        server: None,
         form: if language == "http" {
             Form::Request
         } else {
@@ -174,6 +177,10 @@ fn ask(language: &str, words: &[&str]) -> Result<Ask> {
                 ask.over = Over::Http(Some((*revision).to_owned()));
                 rest
             }
+            ["at", server, rest @ ..] if ask.form != Form::Request => {
+                ask.server = Some((*server).to_owned());
+                rest
+            }
             ["raw", rest @ ..] if ask.form == Form::Message => {
                 ask.form = Form::Body;
                 rest
@@ -190,6 +197,10 @@ fn ask(language: &str, words: &[&str]) -> Result<Ask> {
         };
     }
     ensure!(!ask.who.is_empty(), "a request is `from` somebody");
+    ensure!(
+        ask.server.is_none() || matches!(ask.over, Over::Http(_)),
+        "a pipe is with the whole catalog"
+    );
     ensure!(
         !(ask.meanwhile && ask.times != 1),
         "`meanwhile` is for one request"

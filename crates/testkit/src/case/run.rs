@@ -136,12 +136,16 @@ impl Runner {
             return self.world.complete(who, &head, body.as_bytes());
         }
         let body = whole(asking, revision.is_none())?;
+        let server = asking.ask.server.as_deref();
         let headers = match (revision, serde_json::from_slice::<Value>(&body)) {
-            (Some(revision), _) => self.world.session(who, revision).await?.headers(),
+            (Some(revision), _) => {
+                let session = self.world.session_at(server, who, revision).await?;
+                session.headers()
+            }
             (None, Ok(message)) => mcp::headers(&message),
             (None, Err(_)) => Vec::new(),
         };
-        self.world.request("POST", who, &headers, &body)
+        self.world.request_at("POST", server, who, &headers, &body)
     }
 
     /// Replaces what a file cannot know: session ids, and long texts.
@@ -227,6 +231,7 @@ impl Runner {
                         id: id.to_owned(),
                         who: asking.ask.who.clone(),
                         revision: revision.unwrap_or_default().to_owned(),
+                        server: asking.ask.server.clone(),
                     });
                 }
                 Some(reply)
@@ -262,7 +267,9 @@ impl Runner {
             ),
             (_, None) => {}
         }
-        let count = reply.as_ref().map_or(usize::from(is_only_recorded), Reply::answers);
+        let count = reply
+            .as_ref()
+            .map_or(usize::from(is_only_recorded), Reply::answers);
         let records = self.claim(count).await?;
         if let Some(block) = &asking.record {
             self.hold_records(block, &records)?;

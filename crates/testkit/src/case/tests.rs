@@ -26,6 +26,14 @@ fn a_block_that_nobody_understands_is_refused() {
         &with("```json from alice\n{}\n```\n```json reply two\n```\n"),
         "nobody understands",
     );
+    refuses(
+        &with("```http from alice at desk\nGET / HTTP/1.1\n```\n"),
+        "nobody understands",
+    );
+    refuses(
+        &with("```json from local at desk over stdio\n{}\n```\n"),
+        "a pipe",
+    );
 }
 
 #[test]

@@ -368,3 +368,26 @@ async fn a_client_on_a_pipe_is_asked_there() -> Result<()> {
     client.pipe.finish(Duration::ZERO).await;
     world.end().await
 }
+
+/// What a server keeps in a conversation, it keeps for one principal: also where nobody can be asked anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_two_principals_share_a_conversation_unless_the_upstream_is_declared_shared()
+-> Result<()> {
+    for (sessions, more) in [("per-client", [1, 2, 2]), ("shared", [0, 0, 0])] {
+        let shared = "upstreams.s = { stdio = [\"{scripted}\"] }";
+        let declared =
+            format!("upstreams.s = {{ stdio = [\"{{scripted}}\"], sessions = \"{sessions}\" }}");
+        let world = World::of(&ONE.replace(shared, &declared)).await?;
+        world.ready("s", 0).await?;
+        let alone = world.processes()?.len();
+        for (who, more) in ["alice", "bob", "alice"].into_iter().zip(more) {
+            let reply = world
+                .post(who, &call(1, "s.echo", &json!({ "text": "here" })))
+                .await?;
+            assert_eq!(reply.text()?, "here");
+            assert_eq!(world.processes()?.len(), alone + more, "{sessions}, {who}");
+        }
+        world.end().await?;
+    }
+    Ok(())
+}

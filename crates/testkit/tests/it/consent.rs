@@ -1,6 +1,12 @@
 //! Nothing that a person is asked about reaches an upstream before the answer, and what then reaches it is what was
 //! asked about. The upstream keeps every byte that it is told.
 
+mod bound;
+mod console;
+mod shell;
+mod unspent;
+mod webhook;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -128,31 +134,6 @@ fn named(reply: &Reply) -> Result<String> {
     Ok(id.split(' ').next().unwrap_or_default().to_owned())
 }
 
-/// The admin API.
-async fn admin(
-    world: &World,
-    who: &str,
-    verb: &str,
-    path: &str,
-    body: Option<&Value>,
-) -> Result<(u16, Value)> {
-    let mut head = format!("{verb} {path} HTTP/1.1\r\n");
-    if body.is_some() {
-        head.push_str("Content-Type: application/json\r\n");
-    }
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let bytes = world.complete(who, &head, body.as_bytes())?;
-    let mut answer = world.send_raw(&bytes).await?;
-    world.owe(1);
-    let body = answer.body().await?;
-    let body = if body.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&body)?
-    };
-    Ok((answer.status, body))
-}
-
 /// An owner's yes, said in a browser: no key says it.
 pub(crate) async fn owner_agrees(world: &World, id: &str, yes: Yes) -> Result<(), ConsentError> {
     let owner = Principal {
@@ -185,7 +166,7 @@ fn long(hours: u64) -> Yes {
 
 async fn answer(world: &World, who: &str, id: &str, body: &Value) -> Result<u16> {
     let path = format!("/v1/approvals/{id}");
-    let (status, _) = admin(world, who, "POST", &path, Some(body)).await?;
+    let (status, _) = world.admin(who, "POST", &path, Some(body)).await?;
     Ok(status)
 }
 
@@ -277,16 +258,16 @@ async fn a_yes_for_a_time_holds_for_that_very_call_until_then_or_until_it_is_tak
     form(&modern(world, "alice", &write("/a"), &forms()).await?)?;
 
     agree("/c", "for 30 days").await?;
-    let (_, listed) = admin(world, "root", "GET", "/v1/consents", None).await?;
+    let (_, listed) = world.admin("root", "GET", "/v1/consents", None).await?;
     let consents = listed["items"].as_array().context("no list")?;
     let holds = consents.iter().find(|one| one["holds"] == true);
     let id = holds.context("none holds")?["id"]
         .as_str()
         .unwrap_or_default();
     let path = format!("/v1/consents/{id}");
-    ensure!(admin(world, "bob", "DELETE", &path, None).await?.0 == 404);
-    ensure!(admin(world, "alice", "DELETE", &path, None).await?.0 == 204);
-    ensure!(admin(world, "alice", "DELETE", &path, None).await?.0 == 409);
+    ensure!(world.admin("bob", "DELETE", &path, None).await?.0 == 404);
+    ensure!(world.admin("alice", "DELETE", &path, None).await?.0 == 204);
+    ensure!(world.admin("alice", "DELETE", &path, None).await?.0 == 409);
     form(&modern(world, "alice", &write("/c"), &forms()).await?)?;
     ensure!(scene.reached()?.len() == 3);
     scene.world.end().await
@@ -378,7 +359,7 @@ async fn who_answers_first_has_said_it() -> Result<()> {
     let session = world.open_with("alice", "2025-11-25", &forms()).await?;
     let mut stream = world.begin_in(&session, &write("/a")).await?;
     question(&mut stream).await?;
-    let (_, listed) = admin(world, "root", "GET", "/v1/approvals", None).await?;
+    let (_, listed) = world.admin("root", "GET", "/v1/approvals", None).await?;
     let id = listed["items"][0]["id"].as_str().context("nothing waits")?;
     ensure!(listed["items"][0]["state"] == "open", "{listed}");
     agree(world, id).await?;
@@ -416,8 +397,9 @@ async fn a_client_without_forms_is_told_the_request_and_calls_again_once_it_is_a
         matches!(too_long, Err(ConsentError::TooLong(_))),
         "{too_long:?}"
     );
-    let (status, shown) =
-        admin(world, "alice", "GET", &format!("/v1/approvals/{id}"), None).await?;
+    let (status, shown) = world
+        .admin("alice", "GET", &format!("/v1/approvals/{id}"), None)
+        .await?;
     ensure!(status == 200 && shown["state"] == "open", "{shown}");
     ensure!(
         shown["arguments"]
@@ -444,7 +426,7 @@ async fn a_client_without_forms_is_told_the_request_and_calls_again_once_it_is_a
         ensure!(modern(world, "alice", &write(path), &none).await?.text()? == "write");
     }
     let path = format!("/v1/consents/{id}");
-    ensure!(admin(world, "root", "DELETE", &path, None).await?.0 == 204);
+    ensure!(world.admin("root", "DELETE", &path, None).await?.0 == 204);
     named(&modern(world, "alice", &write("/c"), &none).await?)?;
     ensure!(scene.reached()?.len() == 3);
     scene.world.end().await
@@ -586,7 +568,7 @@ async fn a_call_that_says_it_can_wait_goes_on_when_somebody_approves() -> Result
     let told = stream.event().await?.context("the stream ended")?;
     ensure!(told["params"]["progressToken"] == "p", "{told}");
     scene.untouched()?;
-    let (_, listed) = admin(world, "root", "GET", "/v1/approvals", None).await?;
+    let (_, listed) = world.admin("root", "GET", "/v1/approvals", None).await?;
     let id = listed["items"][0]["id"].as_str().context("nothing waits")?;
     agree(world, id).await?;
     let reply = world.whole(stream).await?;

@@ -356,11 +356,13 @@ async fn a_modern_client_has_a_modern_task() -> Result<()> {
     let mut running = JoinSet::new();
     let world = World::of(&lab_config(serve(&mut running, &Lab::default()).await?)).await?;
     world.ready("lab", 0).await?;
-    let found = world
-        .post("alice", &request(0, "server/discover", &json!({})))
-        .await?;
-    let extensions = &found.answer()?["result"]["capabilities"]["extensions"];
-    assert_eq!(*extensions, json!({ "io.modelcontextprotocol/tasks": {} }));
+    let discover = request(0, "server/discover", &json!({}));
+    let all = json!({ "io.modelcontextprotocol/tasks": {} });
+    until("tasks are offered", async || {
+        let found = world.post("alice", &discover).await?;
+        Ok(found.answer()?["result"]["capabilities"]["extensions"] == all)
+    })
+    .await?;
 
     let id = begun_modern(&world, &call(1, "lab.quick", &json!({}))).await?;
     let task = modern_until(&world, &id, "completed").await?;

@@ -28,7 +28,7 @@ impl Link {
         let is_shared = self.spec.sharing == Sharing::Shared && !self.is_personal();
         match base.revision().era() {
             Era::Legacy if is_shared => None,
-            Era::Legacy => Some(Key::of(caller, self.is_personal())),
+            Era::Legacy => Some(Key::of(caller)),
             Era::Modern
                 if caller.era == Era::Modern
                     || !caller.abilities.any()
@@ -37,7 +37,7 @@ impl Link {
                 None
             }
             Era::Modern if is_shared => Some(Key::shared(self.declared())),
-            Era::Modern => Some(Key::of(caller, self.is_personal())),
+            Era::Modern => Some(Key::of(caller)),
         }
     }
 

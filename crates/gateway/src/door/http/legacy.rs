@@ -187,7 +187,7 @@ impl Gate {
             }
         };
         record.of_server(session.server.as_ref());
-        let result = match self.greet(&visit.principal, &session) {
+        let result = match self.greet(&visit.principal, &session, &mut record) {
             Ok(result) => result,
             Err(gone) => {
                 self.sessions.end(&session);
@@ -346,6 +346,7 @@ async fn answers(
         Err(fault) => {
             let refused = Refused {
                 rejection: Rejection::NotMcp(fault),
+                method: None,
                 principal: Some(&principal),
                 bytes_in: 0,
             };

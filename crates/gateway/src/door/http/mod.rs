@@ -89,6 +89,8 @@ impl std::fmt::Debug for HttpBody {
 pub struct Refused<'a> {
     /// Why.
     pub rejection: Rejection,
+    /// What was asked for, if that is known: `admin/keys.list`.
+    pub method: Option<&'static str>,
     /// Who asked, if that is known.
     pub principal: Option<&'a Principal>,
     /// Bytes of the body that were read.
@@ -259,6 +261,7 @@ impl Gate {
     ) -> HttpReply {
         let refused = Refused {
             rejection,
+            method: None,
             principal: Some(&visit.principal),
             bytes_in,
         };
@@ -301,6 +304,7 @@ impl Gate {
     ) -> Reply {
         let Refused {
             rejection,
+            method,
             principal,
             bytes_in,
         } = refused;
@@ -315,12 +319,17 @@ impl Gate {
             client: String::new(),
             transport,
             revision: spoken.map_or("-", Revision::as_str),
-            method: "other",
+            method: method.unwrap_or("other"),
             bytes_in,
         };
         let revision = spoken.unwrap_or(ASSUMED);
         match Box::pin(self.open_record(opening)).await {
-            Ok(record) => self.reject(record, id.as_deref(), revision, &rejection),
+            Ok(mut record) => {
+                if matches!(rejection, Rejection::NotOwner) {
+                    record.note(|row| row.decision = "deny".into());
+                }
+                self.reject(record, id.as_deref(), revision, &rejection)
+            }
             Err(full) => unrecorded(id.as_deref(), revision, &full),
         }
     }

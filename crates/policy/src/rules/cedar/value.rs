@@ -5,9 +5,10 @@
 //! two answers counts is [`super`]'s affair.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use cedar_policy::pst::UnaryOp;
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, EvalResult, Expression,
@@ -159,7 +160,7 @@ pub(super) fn context(
         let value = match *name {
             "client" => Some(text(facts.client)),
             "server" => subject.server.map(|server| text(server.as_str())),
-            _ => Some(RestrictedExpression::new_datetime(datetime(facts.now))),
+            _ => Some(moment(facts.now)),
         };
         members.extend(value.map(|value| ((*name).to_owned(), value)));
     }
@@ -282,14 +283,27 @@ fn number(number: &Number) -> RestrictedExpression {
     of_its_own(&text)
 }
 
-/// As `2026-11-22T08:15:00.000Z`, the form of Cedar's datetimes. Before 1970 it is never.
-fn datetime(now: SystemTime) -> String {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, rest) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+/// A moment, to the second. To put one into Cedar's words takes half as long as a decision, so the latest is kept.
+fn moment(now: SystemTime) -> RestrictedExpression {
+    static LATEST: ArcSwapOption<(u64, RestrictedExpression)> = ArcSwapOption::const_empty();
+    // Before 1970 it is never.
+    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if let Some(latest) = &*LATEST.load()
+        && latest.0 == seconds
+    {
+        return latest.1.clone();
+    }
+    let moment = RestrictedExpression::new_datetime(datetime(seconds));
+    LATEST.store(Some(Arc::new((seconds, moment.clone()))));
+    moment
+}
+
+/// Seconds since 1970 as `2026-11-22T08:15:00Z`, a form of Cedar's datetimes.
+fn datetime(since: u64) -> String {
+    let (days, rest) = (since / 86_400, since % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    let millis = since.subsec_millis();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// The date of a day counted from 1970-01-01, in eras of 400 years that start in March.
@@ -389,13 +403,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_datetime_is_read_as_the_same_moment(seconds in 0u64..200_000_000_000, millis in 0u64..1000) {
-            let now = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(millis);
-            let text = datetime(now);
-            prop_assume!(text.len() == 24); // a year of four digits
-            let since = format!("datetime(\"{text}\").durationSince(datetime(\"1970-01-01\")).toMilliseconds()");
+        fn a_datetime_is_read_as_the_same_moment(seconds in 0u64..200_000_000_000) {
+            let text = datetime(seconds);
+            prop_assume!(text.len() == 20); // a year of four digits
+            let since = format!("datetime(\"{text}\").durationSince(datetime(\"1970-01-01\")).toSeconds()");
             let read = evaluated(&since.parse().unwrap()).unwrap().to_string();
-            prop_assert_eq!(read, (seconds * 1000 + millis).to_string());
+            prop_assert_eq!(read, seconds.to_string());
+        }
+
+        #[test]
+        fn a_moment_is_told_to_the_second(seconds in 0u64..2_000_000_000, nanos in 0u32..1_000_000_000) {
+            let told = |now| {
+                let now = Context::from_pairs([("now".to_owned(), moment(now))]).unwrap();
+                now.get("now").unwrap().to_string()
+            };
+            let whole = UNIX_EPOCH + Duration::from_secs(seconds);
+            let expected = told(whole);
+            // Another in between, so that what was kept is another's.
+            let next = told(whole + Duration::from_secs(1));
+            prop_assert_ne!(&next, &expected);
+            prop_assert_eq!(told(whole + Duration::new(0, nanos)), expected);
         }
     }
 }

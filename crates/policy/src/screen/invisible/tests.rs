@@ -140,3 +140,22 @@ proptest! {
         prop_assert_eq!(find(&left), []);
     }
 }
+
+/// The fast search takes in whole blocks, and a character may begin in one and end in the next.
+#[test]
+fn the_fast_search_lets_through_what_is_visible_and_nothing_else() {
+    let (before, after) = (format!("x{}", "ж".repeat(31)), "い".repeat(BLOCK));
+    assert_eq!(before.len(), BLOCK - 1);
+    let all = '\0'..=char::MAX;
+    // All that stand in blocks with something invisible, and some of the rest.
+    let near = |character: &char| match u32::from(*character) {
+        0..0x3200 | 0xe000..0x1_0000 => true,
+        0x1_bc00..0x1_bd00 | 0x1_d100..0x1_d200 | 0xe_0000..0xe_1000 => true,
+        other => other % 101 == 0,
+    };
+    for character in all.filter(near).filter(|character| *character != '\\') {
+        let text = format!("{before}{character}{after}");
+        let suspects = suspects(text.as_bytes(), 0..text.len(), false);
+        assert_eq!(suspects, kind_of(character).is_some(), "{character:?}");
+    }
+}

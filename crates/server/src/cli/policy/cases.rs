@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use policy::rules::About;
-use policy::{PrincipalId, RoleName, Rules, Scopes, ServerName, Traits};
+use policy::{PrincipalId, RoleName, Scopes, Traits};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::{Common, Exit, now, output};
 use super::question::{self, Question, Word};
+use crate::config::Loaded;
 
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -61,10 +62,10 @@ struct RawTraits {
 }
 
 /// How one came out.
-struct Outcome {
+pub(super) struct Outcome {
     name: String,
     expected: String,
-    found: String,
+    pub(super) found: String,
     rule: Option<String>,
     is_good: bool,
 }
@@ -77,18 +78,14 @@ pub(super) fn test(common: &Common, file: &Path) -> anyhow::Result<Exit> {
     }
     let text =
         fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let cases = toml::from_str::<RawFile>(&text)
-        .with_context(|| format!("{} is no table of cases", file.display()))?
-        .case;
-    if cases.is_empty() {
+    let outcomes = outcomes(&text, &loaded)
+        .with_context(|| format!("{} is no table of cases", file.display()))?;
+    if outcomes.is_empty() {
         bail!("{} has no [[case]]", file.display());
     }
-    let rules = &loaded.gateway.rules;
-    let outcomes: Vec<Outcome> = cases
-        .iter()
-        .enumerate()
-        .map(|(index, case)| outcome(index, case, rules))
-        .collect();
+    for doubt in &loaded.doubts {
+        output::say(format!("note: {doubt}"));
+    }
     tell(common, &outcomes)?;
     if outcomes.iter().all(|outcome| outcome.is_good) {
         Ok(Exit::Done)
@@ -130,14 +127,24 @@ fn tell(common: &Common, outcomes: &[Outcome]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn outcome(index: usize, case: &RawCase, rules: &Rules) -> Outcome {
+/// How each case of a file comes out.
+pub(super) fn outcomes(text: &str, loaded: &Loaded) -> Result<Vec<Outcome>, toml::de::Error> {
+    let cases = toml::from_str::<RawFile>(text)?.case;
+    let numbered = cases.iter().enumerate();
+    Ok(numbered
+        .map(|(index, case)| outcome(index, case, loaded))
+        .collect())
+}
+
+fn outcome(index: usize, case: &RawCase, loaded: &Loaded) -> Outcome {
+    let rules = &loaded.gateway.rules;
     let expected = case.expect.clone().unwrap_or_else(|| "-".to_owned());
     let unnamed = || match targets(case).first() {
         Some((about, text)) => format!("{}: {} {text}", index + 1, about.as_str()),
         None => (index + 1).to_string(),
     };
     let name = case.name.clone().unwrap_or_else(unnamed);
-    let answered = expectation(case).and_then(|word| Ok((word, question(case, rules)?)));
+    let answered = expectation(case).and_then(|word| Ok((word, question(case, loaded)?)));
     match answered {
         Err(reason) => Outcome {
             name,
@@ -194,12 +201,17 @@ fn targets(case: &RawCase) -> Vec<(About, &str)> {
         .collect()
 }
 
-fn question(case: &RawCase, rules: &Rules) -> Result<Question, String> {
+fn question(case: &RawCase, loaded: &Loaded) -> Result<Question, String> {
+    let rules = &loaded.gateway.rules;
     let targets = targets(case);
     let [(about, text)] = targets.as_slice() else {
         return Err("exactly one of tool, prompt, resource, completion, subscription, task, method, sampling and admin is needed".to_owned());
     };
     let (upstream, name) = question::pair(*about, text)?;
+    // A case about a mistyped name would come out as hidden, and pass.
+    if *about != About::Admin && !question::has_upstream(loaded, &upstream) {
+        return Err(format!("the config has no upstream `{upstream}`"));
+    }
     let (verb, kind) = question::verb_and_kind(*about, &name);
     let wrong = |text: &str, error: &dyn std::fmt::Display| format!("`{text}`: {error}");
     let id = case.principal.as_deref().unwrap_or("somebody");
@@ -212,12 +224,14 @@ fn question(case: &RawCase, rules: &Rules) -> Result<Question, String> {
         }
         roles.insert(role);
     }
-    let server = case
-        .server
-        .as_deref()
-        .map(|text| ServerName::new(text).map_err(|error| wrong(text, &error)));
+    let server = case.server.as_deref();
+    let server = server.map(|name| question::server(loaded, name));
     let mut principal = question::somebody(id, roles, case.claims.clone());
     if let Some(scopes) = &case.scopes {
+        let known = |word: &&String| !Scopes::parse(word).is_empty();
+        if let Some(word) = scopes.iter().find(|word| !known(word)) {
+            return Err(format!("`{word}` is no scope of the gate"));
+        }
         principal.scopes = Scopes::parse(&scopes.join(" "));
     }
     Ok(Question {
@@ -245,7 +259,12 @@ fn question(case: &RawCase, rules: &Rules) -> Result<Question, String> {
                     other => other.to_string(),
                 };
                 let when = text.parse::<jiff::Timestamp>();
-                when.map_err(|error| wrong(&text, &error))?.into()
+                when.map_err(|_none| {
+                    format!(
+                        "`{text}` is no time with its zone; write for example 2026-12-24T18:00:00Z"
+                    )
+                })?
+                .into()
             }
         },
     })

@@ -1,15 +1,15 @@
 //! `portcullis policy explain`: the decision, and what every rule had to say.
 
-use anyhow::anyhow;
-use policy::rules::Explanation;
-use policy::{PrincipalId, RoleName, ServerName, Traits};
+use policy::rules::{Explanation, Said, Spoken, Why};
+use policy::{Decision, PrincipalId, RoleName, Traits};
 use serde_json::{Value, json};
 use store::Store;
 
 use super::super::arguments::{self, Unusable};
 use super::super::{Common, Exit, now, output};
-use super::Explain;
 use super::question::{self, Question, Word};
+use super::{Explain, What};
+use crate::config::Loaded;
 
 pub(super) fn explain(common: &Common, asked: &Explain) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
@@ -17,15 +17,19 @@ pub(super) fn explain(common: &Common, asked: &Explain) -> anyhow::Result<Exit> 
     let rules = &loaded.gateway.rules;
     let told = rules.explain(&question.principal, &question.subject(), &question.facts());
     let word = Word::of(&told.decision, told.is_seen);
+    let notes = notes(&loaded, asked, &question, &told);
     if common.json {
-        output::json(&in_json(&question, word, &told))?;
+        output::json(&in_json(&question, word, &told, &notes))?;
     } else {
         output::data(in_words(&question, word, &told).as_bytes())?;
+        for note in notes {
+            output::say(format!("note: {note}"));
+        }
     }
     Ok(Exit::Done)
 }
 
-fn question(loaded: &crate::config::Loaded, asked: &Explain) -> anyhow::Result<Question> {
+fn question(loaded: &Loaded, asked: &Explain) -> anyhow::Result<Question> {
     let unusable = |reason: String| Unusable(reason);
     let id = PrincipalId::new(&asked.principal)
         .map_err(|error| unusable(format!("`{}`: {error}", asked.principal)))?;
@@ -39,7 +43,10 @@ fn question(loaded: &crate::config::Loaded, asked: &Explain) -> anyhow::Result<Q
     let about = asked.kind.about();
     let (upstream, name) = question::pair(about, &asked.entry).map_err(unusable)?;
     let (verb, kind) = question::verb_and_kind(about, &name);
-    let server = asked.server.as_deref().map(ServerName::new).transpose();
+    let server = asked.server.as_deref();
+    let server = server
+        .map(|name| question::server(loaded, name))
+        .transpose();
     let words = &asked.arguments;
     let arguments = arguments::object(words, &mut std::io::stdin().lock())?;
     let claims = arguments::object(&asked.claims, &mut std::io::empty())?;
@@ -56,7 +63,7 @@ fn question(loaded: &crate::config::Loaded, asked: &Explain) -> anyhow::Result<Q
         principal: question::somebody(id, roles, claims),
         verb,
         kind,
-        server: server.map_err(|error| anyhow!(unusable(error.to_string())))?,
+        server: server.map_err(unusable)?,
         upstream,
         name,
         traits: Traits::default(),
@@ -64,6 +71,47 @@ fn question(loaded: &crate::config::Loaded, asked: &Explain) -> anyhow::Result<Q
         client: asked.client.clone(),
         now,
     })
+}
+
+/// What else to know: rules are not all that decides, and some of what they look at is not known here.
+fn notes(loaded: &Loaded, asked: &Explain, question: &Question, told: &Explanation) -> Vec<String> {
+    let mut notes = Vec::new();
+    if asked.kind != What::Admin && !question::has_upstream(loaded, &question.upstream) {
+        notes.push(format!(
+            "the config has no upstream `{}`; whether an upstream has the entry is not looked at here",
+            question.upstream
+        ));
+    }
+    let looks_at = loaded
+        .gateway
+        .rules
+        .unrecorded(&question.principal, &question.subject());
+    if looks_at.hints {
+        notes.push(
+            "a rule looks at what the upstream says of the tool, which is not known here: taken for one that changes and destroys".to_owned(),
+        );
+    }
+    let may_ask = question::asks_destructive(loaded, question.server.as_ref());
+    if matches!(told.decision, Decision::Allow(_)) && asked.kind == What::Tool && may_ask {
+        notes.push(
+            "a person is asked all the same if the upstream says that the tool destroys (consent.destructive)".to_owned(),
+        );
+    }
+    let mut private = loaded.gateway.consent.private.iter();
+    let is_read = matches!(asked.kind, What::Resource | What::Subscription);
+    if matches!(told.decision, Decision::Allow(_))
+        && is_read
+        && private.any(|mark| mark.matches(&question.upstream, &question.name))
+    {
+        notes.push("a person is asked all the same: it is private (consent.private)".to_owned());
+    }
+    let is_missing = |rule: &Spoken| matches!(rule.said, Said::Unclear(Why::Missing));
+    if told.rules.iter().any(is_missing) {
+        notes.push(
+            "where something may be left out, ask first whether it is there: `context.args has NAME && context.args.NAME == …`".to_owned(),
+        );
+    }
+    notes
 }
 
 fn in_words(question: &Question, word: Word, told: &Explanation) -> String {
@@ -117,7 +165,7 @@ fn or_none(names: &[&str]) -> String {
     }
 }
 
-fn in_json(question: &Question, word: Word, told: &Explanation) -> Value {
+fn in_json(question: &Question, word: Word, told: &Explanation, notes: &[String]) -> Value {
     let rules = told.rules.iter().map(|rule| {
         json!({
             "rule": rule.rule.to_string(),
@@ -136,5 +184,6 @@ fn in_json(question: &Question, word: Word, told: &Explanation) -> Value {
         "decision": word.as_str(),
         "rule": question::rule(&told.decision),
         "rules": rules.collect::<Vec<_>>(),
+        "notes": notes,
     })
 }

@@ -15,6 +15,9 @@ use store::Store;
 
 use crate::config::Loaded;
 
+/// Whoever is at this machine without a key: the owner.
+const LOCAL: &str = "local";
+
 /// Who, what, through what, with what, when.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
@@ -150,6 +153,29 @@ pub(super) fn pair(about: About, text: &str) -> Result<(UpstreamId, String), Str
     Ok((upstream, name.to_owned()))
 }
 
+/// Whether the config has this upstream, switched on.
+pub(super) fn has_upstream(loaded: &Loaded, id: &UpstreamId) -> bool {
+    loaded.upstreams.iter().any(|spec| spec.id == *id)
+}
+
+/// The virtual server of that name.
+pub(super) fn server(loaded: &Loaded, name: &str) -> Result<ServerName, String> {
+    let parsed = ServerName::new(name).map_err(|error| format!("`{name}`: {error}"))?;
+    if loaded.gateway.servers.contains_key(&parsed) {
+        return Ok(parsed);
+    }
+    Err(format!("there is no virtual server `{name}` in the config"))
+}
+
+/// Whether tools that say that they destroy are asked about, whatever the rules allow.
+pub(super) fn asks_destructive(loaded: &Loaded, server: Option<&ServerName>) -> bool {
+    let settings = &loaded.gateway;
+    let server = server.and_then(|name| settings.servers.get(name));
+    server.map_or(settings.consent.asks_destructive, |server| {
+        server.asks_destructive
+    })
+}
+
 /// The roles that the config and the database give a principal by any of its credentials.
 pub(super) fn roles_of(
     loaded: &Loaded,
@@ -157,6 +183,9 @@ pub(super) fn roles_of(
     id: &PrincipalId,
 ) -> Result<BTreeSet<RoleName>, store::Error> {
     let mut roles = loaded.gateway.rules.roles_of(id);
+    if id.as_str() == LOCAL {
+        roles.extend(RoleName::new(Rules::OWNER));
+    }
     let keys = loaded.auth.keys.iter().filter(|key| key.principal == *id);
     roles.extend(keys.flat_map(|key: &ConfiguredKey| key.roles.iter().cloned()));
     if let Some(store) = store {

@@ -26,13 +26,13 @@ const GROUPS_MAX: usize = 10_000;
 
 /// Calls that are alike.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Group {
+pub(super) struct Group {
     principal: String,
     method: String,
     entry: String,
     server: String,
     recorded: String,
-    now: String,
+    pub(super) now: String,
     rule: String,
     differs: bool,
 }
@@ -45,7 +45,12 @@ enum Becomes {
 }
 
 pub(super) fn simulate(common: &Common, asked: &Simulate) -> anyhow::Result<Exit> {
-    let long = duration(&asked.since).map_err(Unusable)?;
+    let long = duration(&asked.since).map_err(|_none| {
+        Unusable(format!(
+            "--since: `{}` is no duration; write 24h or 7d",
+            asked.since
+        ))
+    })?;
     let loaded = common.load_settings()?;
     let path = loaded.database();
     let mut groups: BTreeMap<Group, u64> = BTreeMap::new();
@@ -138,7 +143,11 @@ fn tell(common: &Common, asked: &Simulate, groups: &BTreeMap<Group, u64>) -> any
 }
 
 /// `None`: the rules had no say in it.
-fn group(row: &AuditRow, loaded: &Loaded, store: &Store) -> anyhow::Result<Option<Group>> {
+pub(super) fn group(
+    row: &AuditRow,
+    loaded: &Loaded,
+    store: &Store,
+) -> anyhow::Result<Option<Group>> {
     // The record says "unseen" or "deny" of what the caller did not get.
     let recorded = match &*row.decision {
         "allow" => "allow",
@@ -170,13 +179,11 @@ fn becomes(row: &AuditRow, loaded: &Loaded, store: &Store) -> anyhow::Result<Opt
         return Ok(None);
     };
     let Some((about, upstream, name)) = subject(row, loaded) else {
-        return Ok(Some(Becomes::Depends(
-            "an entry that nothing more is known of",
-        )));
+        return Ok(Some(Becomes::Depends("an entry that there was not")));
     };
     let Some(roles) = roles(row, &id, loaded, store)? else {
         return Ok(Some(Becomes::Depends(
-            "the roles that came with the credential",
+            "the roles that its token or certificate brought",
         )));
     };
     let (verb, kind) = question::verb_and_kind(about, &name);
@@ -208,6 +215,10 @@ fn becomes(row: &AuditRow, loaded: &Loaded, store: &Store) -> anyhow::Result<Opt
     }
     let decision = rules.decide(&question.principal, &question.subject(), &question.facts());
     let word = match &decision {
+        // What made the gate ask then, it still knows of the entry.
+        policy::Decision::Allow(_) if asks_besides(row, &question, loaded) => {
+            return Ok(Some(Becomes::Word("ask", row.rule.clone())));
+        }
         policy::Decision::Allow(_) => "allow",
         policy::Decision::Ask(_) => "ask",
         policy::Decision::Deny(_) | policy::Decision::Unseen => "refused",
@@ -215,13 +226,27 @@ fn becomes(row: &AuditRow, loaded: &Loaded, store: &Store) -> anyhow::Result<Opt
     Ok(Some(Becomes::Word(word, question::rule(&decision))))
 }
 
+/// Whether the call was asked about for what the entry is, and would be again where the rules allow it.
+fn asks_besides(row: &AuditRow, question: &Question, loaded: &Loaded) -> bool {
+    match row.rule.as_deref() {
+        Some("consent: destructive") => {
+            question::asks_destructive(loaded, question.server.as_ref())
+        }
+        Some("consent: private") => {
+            let mut marks = loaded.gateway.consent.private.iter();
+            marks.any(|mark| mark.matches(&question.upstream, &question.name))
+        }
+        _ => false,
+    }
+}
+
 /// What was asked for, under its upstream's own name.
 fn subject(row: &AuditRow, loaded: &Loaded) -> Option<(About, UpstreamId, String)> {
-    let entry = row.entry.as_deref()?;
     if let Some(action) = row.method.strip_prefix("admin/") {
         let (area, name) = action.split_once('.')?;
         return Some((About::Admin, UpstreamId::parse(area).ok()?, name.to_owned()));
     }
+    let entry = row.entry.as_deref()?;
     let upstream = UpstreamId::parse(row.upstream.as_deref()?).ok()?;
     let about = match &*row.method {
         "tools/call" => About::Tool,

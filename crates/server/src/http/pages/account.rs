@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::consent::Redirect;
 use super::page::{page_apart, see_other};
-use super::{HOME, is_post, parameter, sentence, sign_in_first, status_of};
+use super::{HOME, is_post, notice, sentence, sign_in_first, status_of};
 use crate::http::browser::{self, Form};
 use crate::http::{Body, Edge, Inbound};
 
@@ -106,12 +106,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Respon
             Err(refusal) => refusal,
         };
     }
-    let done = parameter(request.uri(), "done");
-    let notice = DONE
-        .iter()
-        .find(|(word, _)| *word == done)
-        .map(|(_, text)| *text);
-    show(edge, &session, notice, None)
+    show(edge, &session, notice(request.uri(), DONE), None)
 }
 
 async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Body> {

@@ -11,7 +11,7 @@ use store::{ConsentRequestRow, ConsentRow};
 
 use super::account::date;
 use super::page::{page_apart, see_other};
-use super::{is_post, parameter, sentence, sign_in_first};
+use super::{is_post, notice, sentence, sign_in_first};
 use crate::http::browser::{self, Form};
 use crate::http::{Body, Edge, Inbound};
 
@@ -65,12 +65,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Respon
             Err(refusal) => refusal,
         };
     }
-    let done = parameter(request.uri(), "done");
-    let notice = DONE
-        .iter()
-        .find(|(word, _)| *word == done)
-        .map(|(_, text)| *text);
-    show(edge, &session, notice, None)
+    show(edge, &session, notice(request.uri(), DONE), None)
 }
 
 async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Body> {

@@ -142,6 +142,7 @@ impl Caller {
             id: session.context("no session")?,
             who: self.name.clone(),
             revision: revision.to_owned(),
+            server: None,
         };
         self.world.owe(1);
         let headers = session.headers();
