@@ -28,7 +28,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use store::{DATA_KEY_ID_LEN, DataKeyKind, DataKeyRow, Store};
 use zeroize::Zeroizing;
 
-pub use rotation::{Resealed, RotationError, SEALED};
+pub use rotation::{Resealed, RotationError, SEALED, audit_key_purpose};
 
 /// Bytes of a master key.
 pub const MASTER_KEY_LEN: usize = 32;

@@ -52,15 +52,24 @@ impl AdminRecord {
         self.0.note(|row| row.consent = Some(consent));
     }
 
-    /// The act is over: hands the record to the audit log. `reason` says why nothing was done, if nothing was.
-    pub fn close(mut self, status: u16, reason: Option<String>, bytes_out: usize) {
+    /// The act is over: its answer may be given once the record is in the audit log. `reason` says why nothing was done,
+    /// if nothing was.
+    ///
+    /// # Errors
+    /// If the log does not take it: whoever asked is told that, in the place of what came of the act.
+    pub async fn close(
+        mut self,
+        status: u16,
+        reason: Option<String>,
+        bytes_out: usize,
+    ) -> Result<(), Rejection> {
         let outcome = match status {
             200..400 => Outcome::Ok,
             400..500 => Outcome::Refused,
             _ => Outcome::Failed,
         };
         self.0.note(|row| row.reason = reason);
-        self.0.close(outcome, status, bytes_out);
+        self.0.close(outcome, status, bytes_out).await
     }
 }
 

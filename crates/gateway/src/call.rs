@@ -260,6 +260,9 @@ pub(crate) async fn run(
     // Not before that: a call that finds no place has used up nobody's yes.
     let authorized = granted.leave(means).await?;
     flow::note(&authorized, view, means, record);
+    if has_effect(&authorized.call) {
+        record.begin().await?;
+    }
     let now = record.opened();
     let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);
     let answer = Box::pin(answer).await;
@@ -269,6 +272,17 @@ pub(crate) async fn run(
     validate::result(&authorized.call, &answer, view, means).await?;
     let screened = screen::screen(&authorized, answer, view, record)?;
     Ok(screen::shorten(screened, &authorized, view, desk, now))
+}
+
+/// Whether what an upstream does for it may be more than telling something. Its word that it is not is taken: what it
+/// does behind that, it does to itself.
+fn has_effect(call: &Call<'_>) -> bool {
+    match call.method.subject {
+        Subject::Tool => call.entry.traits.read_only != Some(true),
+        Subject::Method => true,
+        Subject::Task => call.method.name == wire::method::TASKS_UPDATE.name,
+        Subject::Gate | Subject::Prompt | Subject::Resource | Subject::Reference => false,
+    }
 }
 
 /// The method and the parameters, if the sender's era has it, and its credential is good for it.

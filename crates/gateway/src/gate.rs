@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use auth::{Auth, Presented};
 use bytes::Bytes;
-use observe::{AuditLog, Metrics};
+use observe::{AuditLog, AuditMode, Metrics};
 use parking_lot::Mutex;
 use policy::{Clock, Facts, Principal, PrincipalId, ServerName};
 use serde_json::{Value, json};
@@ -50,6 +50,8 @@ pub struct Parts {
     pub client: net::Client,
     /// Durable state.
     pub store: Store,
+    /// When a record of the audit log counts as written.
+    pub audit: AuditMode,
     /// Counters that other gates may share.
     pub shared: Arc<dyn Shared>,
     /// The time.
@@ -168,7 +170,7 @@ impl Gate {
         let pins = Pins::open(parts.store.clone()).map_err(StartError::Pins)?;
         let gate = Arc::new(Self {
             pins,
-            audit: AuditLog::new(parts.store.clone()),
+            audit: AuditLog::new(parts.store.clone(), parts.audit),
             views: ArcSwap::from_pointee(Views::first(loaded.settings)),
             counters,
             desk: Desk::new(
@@ -535,7 +537,7 @@ impl Gate {
                 () = cancel.cancelled() => Err(Rejection::Cancelled),
             },
         };
-        match yielded {
+        let (outcome, reply) = match yielded {
             Ok(Yield::Result {
                 text,
                 is_tool_error,
@@ -546,13 +548,13 @@ impl Gate {
                 } else {
                     Outcome::Ok
                 };
-                record.close(outcome, 200, body.len());
-                Reply {
+                let reply = Reply {
                     status: 200,
                     body,
                     retry_after: None,
                     challenge: None,
-                }
+                };
+                (outcome, reply)
             }
             Ok(Yield::Error(error)) => {
                 let body = Bytes::from(encode::error_object(asked.request.id(), &error));
@@ -564,15 +566,21 @@ impl Gate {
                     row.reason = Some("the upstream answered with an error".to_owned());
                 });
                 let status = translate::error_status(asked.revision.era(), &error);
-                record.close(Outcome::Failed, status, body.len());
-                Reply {
+                let reply = Reply {
                     status,
                     body,
                     retry_after: None,
                     challenge: None,
-                }
+                };
+                (Outcome::Failed, reply)
             }
-            Err(rejection) => self.reject(record, id, asked.revision, &rejection),
+            Err(rejection) => {
+                return self.reject(record, id, asked.revision, &rejection).await;
+            }
+        };
+        match record.close(outcome, reply.status, reply.body.len()).await {
+            Ok(()) => reply,
+            Err(rejection) => unrecorded(id, asked.revision, &rejection),
         }
     }
 
@@ -581,7 +589,7 @@ impl Gate {
     }
 
     /// Records a rejection and says it in the sender's terms.
-    pub(crate) fn reject(
+    pub(crate) async fn reject(
         &self,
         mut record: CallRecord,
         id: Option<&str>,
@@ -602,8 +610,10 @@ impl Gate {
             rejection if rejection.is_refusal() => Outcome::Refused,
             _ => Outcome::Failed,
         };
-        record.close(outcome, reply.status, reply.body.len());
-        reply
+        match record.close(outcome, reply.status, reply.body.len()).await {
+            Ok(()) => reply,
+            Err(rejection) => unrecorded(id, revision, &rejection),
+        }
     }
 
     /// The state of everything, as far as `principal` may know it: why an upstream is down names programs and

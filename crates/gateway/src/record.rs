@@ -21,6 +21,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 pub(crate) struct CallRecord {
     /// The place in the audit log, and what goes there; `None` once it is written.
     open: Option<(OpenRecord, AuditRow)>,
+    audit: AuditLog,
     call_id: String,
     opened: Instant,
     status: u16,
@@ -86,6 +87,8 @@ impl CallRecord {
             definition: None,
             consent: None,
             screened: None,
+            trace_id: None,
+            arguments: None,
             outcome: Outcome::Cancelled,
             code: None,
             reason: None,
@@ -95,6 +98,7 @@ impl CallRecord {
         };
         Ok(Self {
             open: Some((place, row)),
+            audit: audit.clone(),
             call_id,
             opened,
             status: CLIENT_CLOSED_REQUEST,
@@ -146,29 +150,58 @@ impl CallRecord {
         self.taint = taint;
     }
 
-    /// The reply is ready: hands the record to the audit log.
-    pub(crate) fn close(mut self, outcome: Outcome, status: u16, bytes_out: usize) {
-        self.note(|row| (row.outcome, row.bytes_out) = (outcome, bytes_out as u64));
-        self.status = status;
-        self.finish();
+    /// The call is about to have an effect: it is in the log before that.
+    pub(crate) async fn begin(&self) -> Result<(), Rejection> {
+        let Some((_, row)) = &self.open else {
+            return Ok(());
+        };
+        let mut row = row.clone();
+        self.complete(&mut row);
+        self.audit.begin(row).await.map_err(|error| {
+            self.metrics.audit_refused();
+            Rejection::Unrecordable(error)
+        })
     }
 
-    fn finish(&mut self) {
-        let Some((place, mut row)) = self.open.take() else {
-            return;
+    /// The reply is ready: it may be given once the record is in the audit log.
+    pub(crate) async fn close(
+        mut self,
+        outcome: Outcome,
+        status: u16,
+        bytes_out: usize,
+    ) -> Result<(), Rejection> {
+        self.note(|row| (row.outcome, row.bytes_out) = (outcome, bytes_out as u64));
+        self.status = status;
+        let Some((place, row)) = self.finish() else {
+            return Ok(());
         };
+        place.close(row).await.map_err(|error| {
+            self.metrics.audit_refused();
+            Rejection::Unrecordable(error)
+        })
+    }
+
+    fn complete(&self, row: &mut AuditRow) {
         let taken = self.clock.now().since(self.opened);
         row.screened = screened(&self.found, self.taint);
         row.duration_us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    fn finish(&mut self) -> Option<(OpenRecord, AuditRow)> {
+        let (place, mut row) = self.open.take()?;
+        self.complete(&mut row);
+        let taken = Duration::from_micros(row.duration_us);
         self.metrics.request(self.method, self.status, taken);
-        place.close(row);
+        Some((place, row))
     }
 }
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
         self.note(|row| row.reason = Some("abandoned by the client".to_owned()));
-        self.finish();
+        if let Some((place, row)) = self.finish() {
+            place.abandon(row);
+        }
     }
 }
 

@@ -1,4 +1,8 @@
-//! One record per call: a place for it before anything is spent, a row and a log line when it is over.
+//! The audit log, as a call sees it: a place before anything is spent, a row before its upstream sees it where it can
+//! have an effect, a row and a log line when it is over.
+//!
+//! What others need to check the log is here too: `checkpoint` signs how long it is, `export` and `proof` write what is
+//! checked, `verify` checks it, without a gate.
 
 mod checkpoint;
 mod export;
@@ -7,7 +11,7 @@ mod verify;
 
 use std::time::Duration;
 
-use store::{AuditRow, AuditSlot, Store};
+use store::{AuditRow, AuditSlot, Outcome, Store};
 use tracing::debug;
 
 pub use checkpoint::{BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier};
@@ -17,29 +21,43 @@ pub use verify::{Fault, Tampered, Verified, verify};
 
 /// How long a call waits for a place in the audit log. After that it is refused.
 const OPEN_WAIT: Duration = Duration::from_secs(1);
+/// How long it waits until its row is on the disk.
+const COMMIT_WAIT: Duration = Duration::from_secs(1);
 
 /// No place in the audit log, so no call.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit log takes no more records")]
 pub struct Unavailable(#[source] store::Error);
 
+/// When a record counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuditMode {
+    /// Once it is on the disk: no effect without its record, and no answer.
+    #[default]
+    Durable,
+    /// Once it is on its way there: a crash loses the last of them.
+    Relaxed,
+}
+
 /// The audit log, as a call sees it.
 #[derive(Debug, Clone)]
 pub struct AuditLog {
     store: Store,
+    mode: AuditMode,
 }
 
 /// A place in the audit log, held for one call.
 #[derive(Debug)]
 pub struct OpenRecord {
     slot: AuditSlot,
+    mode: AuditMode,
 }
 
 impl AuditLog {
     /// A log that is kept in `store`.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, mode: AuditMode) -> Self {
+        Self { store, mode }
     }
 
     /// Takes a place, before anything is spent on the call.
@@ -52,33 +70,74 @@ impl AuditLog {
             .reserve_audit(OPEN_WAIT)
             .await
             .map_err(Unavailable)?;
-        Ok(OpenRecord { slot })
+        Ok(OpenRecord {
+            slot,
+            mode: self.mode,
+        })
+    }
+
+    /// Says that a call is about to have an effect, and waits until that is on the disk. A log that is relaxed is not
+    /// told.
+    ///
+    /// # Errors
+    /// If it is not there within a second: then the call must not go on.
+    pub async fn begin(&self, mut row: AuditRow) -> Result<(), Unavailable> {
+        if self.mode == AuditMode::Relaxed {
+            return Ok(());
+        }
+        row.outcome = Outcome::Pending;
+        let slot = self.store.reserve_audit(OPEN_WAIT).await;
+        let committed = slot.map_err(Unavailable)?.commit(row, COMMIT_WAIT).await;
+        committed.map_err(Unavailable)
     }
 }
 
 impl OpenRecord {
-    /// Writes the row and the call's one log line. Cannot fail.
-    pub fn close(self, row: AuditRow) {
-        // Recorded as strings, which the subscriber quotes: a client's word cannot forge a line.
-        debug!(
-            target: "call",
-            call_id = row.call_id.as_str(),
-            principal = row.principal.as_str(),
-            transport = &*row.transport,
-            method = &*row.method,
-            upstream = row.upstream.as_deref(),
-            entry = row.entry.as_deref(),
-            rule = row.rule.as_deref(),
-            consent = row.consent.as_deref(),
-            screened = row.screened.as_deref(),
-            outcome = row.outcome.as_str(),
-            code = row.code,
-            reason = row.reason.as_deref(),
-            duration_us = row.duration_us,
-            "call"
-        );
+    /// Writes the row and the call's one log line, and waits until the row is on the disk unless the log is relaxed.
+    ///
+    /// # Errors
+    /// If it is not there within a second: then the answer must not be given.
+    pub async fn close(self, row: AuditRow) -> Result<(), Unavailable> {
+        tell(&row);
+        match self.mode {
+            AuditMode::Durable => self
+                .slot
+                .commit(row, COMMIT_WAIT)
+                .await
+                .map_err(Unavailable),
+            AuditMode::Relaxed => {
+                self.slot.write(row);
+                Ok(())
+            }
+        }
+    }
+
+    /// The same where nobody is there any more to wait. Cannot fail.
+    pub fn abandon(self, row: AuditRow) {
+        tell(&row);
         self.slot.write(row);
     }
+}
+
+fn tell(row: &AuditRow) {
+    // Recorded as strings, which the subscriber quotes: a client's word cannot forge a line.
+    debug!(
+        target: "call",
+        call_id = row.call_id.as_str(),
+        principal = row.principal.as_str(),
+        transport = &*row.transport,
+        method = &*row.method,
+        upstream = row.upstream.as_deref(),
+        entry = row.entry.as_deref(),
+        rule = row.rule.as_deref(),
+        consent = row.consent.as_deref(),
+        screened = row.screened.as_deref(),
+        outcome = row.outcome.as_str(),
+        code = row.code,
+        reason = row.reason.as_deref(),
+        duration_us = row.duration_us,
+        "call"
+    );
 }
 
 #[cfg(test)]

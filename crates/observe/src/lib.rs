@@ -6,7 +6,7 @@ mod audit;
 mod metrics;
 
 pub use audit::{
-    AuditLog, BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier,
+    AuditLog, AuditMode, BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier,
     ExportError, Fault, OpenRecord, Tampered, Unavailable, Verified, export, prove, verify,
     verify_proof,
 };

@@ -4,6 +4,7 @@
 //! `gateway`. Start at [`cli`].
 
 pub mod cli;
+mod audit;
 mod clock;
 pub mod config;
 mod http;

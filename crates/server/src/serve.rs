@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Keeper;
 use crate::config::Loaded;
 use crate::http::{Edge, Threads, listen};
 use crate::vault;
@@ -70,6 +71,7 @@ pub enum Error {
 pub struct Core {
     gate: Arc<Gate>,
     store: Store,
+    keeper: Keeper,
 }
 
 impl Core {
@@ -101,7 +103,7 @@ impl Core {
                 clock: Arc::clone(&clock),
                 client: client.clone(),
                 site: Site::new(&base(loaded, addresses)),
-                vault,
+                vault: Arc::clone(&vault),
                 revocations,
             },
             loaded.auth.clone(),
@@ -110,13 +112,18 @@ impl Core {
             shared: crate::shared::open(loaded.shared.as_ref(), &client),
             client,
             store: store.clone(),
-            clock,
+            audit: loaded.audit,
+            clock: Arc::clone(&clock),
             auth,
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
             supervisor: crate::supervise::program(),
         };
         let gate = Gate::start(parts, for_gate(loaded))?;
-        Ok(Self { gate, store })
+        Ok(Self {
+            keeper: Keeper::start(store.clone(), vault, clock),
+            gate,
+            store,
+        })
     }
 
     /// The gate.
@@ -135,6 +142,7 @@ impl Core {
     pub async fn stop(self) {
         self.gate.stop(STOP_TIMEOUT).await;
         self.gate.auth().accounts().stop().await;
+        self.keeper.stop().await;
         self.store.close().await;
     }
 }

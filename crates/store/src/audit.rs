@@ -5,14 +5,16 @@
 //! holds when it is checked elsewhere is `observe`'s business.
 
 mod append;
+mod key;
 pub mod merkle;
 mod open;
 pub mod text;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, ToSql};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -20,6 +22,8 @@ use tokio::time::timeout;
 use crate::writer::Job;
 use crate::{Error, Store};
 
+/// Why `write!` to a String is not looked at.
+const IN_STRING: &str = "writing to a String cannot fail";
 /// Bytes of a hash.
 pub(crate) const HASH_LEN: usize = 32;
 /// How long what a gate left behind waits for its place in the log, and for the disk.
@@ -153,6 +157,51 @@ pub struct AuditFilter {
     pub entry: Option<String>,
     /// Only those that ended so.
     pub outcome: Option<String>,
+    /// Only those of this method.
+    pub method: Option<String>,
+    /// Only those of this upstream.
+    pub upstream: Option<String>,
+    /// Only this call's.
+    pub call_id: Option<String>,
+    /// Also what was written of calls before they had an effect, besides what came of them.
+    pub begun: bool,
+    /// Only those from this moment on: microseconds since 1970.
+    pub since_us: Option<i64>,
+    /// Only those before this moment.
+    pub until_us: Option<i64>,
+}
+
+impl AuditFilter {
+    /// Columns with how they are compared, and what with.
+    fn conditions(&self) -> impl Iterator<Item = (&'static str, Box<dyn ToSql>)> {
+        let texts = [
+            ("principal =", &self.principal),
+            ("entry =", &self.entry),
+            ("outcome =", &self.outcome),
+            ("method =", &self.method),
+            ("upstream =", &self.upstream),
+            ("call_id =", &self.call_id),
+        ];
+        let texts = texts.into_iter().filter_map(|(column, value)| {
+            let value: Box<dyn ToSql> = Box::new(value.clone()?);
+            Some((column, value))
+        });
+        let times = [("at_us >=", self.since_us), ("at_us <", self.until_us)];
+        let times = times.into_iter().filter_map(|(column, value)| {
+            let value: Box<dyn ToSql> = Box::new(value?);
+            Some((column, value))
+        });
+        texts.chain(times)
+    }
+
+    /// How rows are sorted to find the last: as the index has them that is used for what is asked about.
+    fn last_first(&self) -> &'static str {
+        if self.principal.is_some() || self.since_us.is_some() || self.until_us.is_some() {
+            "at_us DESC, seq DESC"
+        } else {
+            "seq DESC"
+        }
+    }
 }
 
 /// A place in the writer's queue, held for one row.
@@ -264,6 +313,15 @@ impl Store {
             .map(|(tree, chain)| LogState { tree, chain }))
     }
 
+    /// The place in the tree of the row with that number; `None` for one from before the tree.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_place(&self, seq: i64) -> Result<Option<u64>, Error> {
+        let base = self.read(base)?;
+        Ok(u64::try_from(seq - base - 1).ok())
+    }
+
     /// The hashes that prove the `place`-th row to be in the tree of the first `size` rows.
     ///
     /// # Errors
@@ -335,22 +393,26 @@ impl Store {
         after_seq: Option<i64>,
         filter: &AuditFilter,
     ) -> Result<Vec<Recorded>, Error> {
-        let parameters = (
-            &filter.principal,
-            &filter.entry,
-            &filter.outcome,
-            after_seq.unwrap_or(0),
-            limit,
-        );
-        let sql = if after_seq.is_some() {
-            SELECT_NEXT
-        } else {
-            SELECT_LAST
+        // Only what is asked about stands in the statement: that is what makes SQLite take the index.
+        let mut sql = format!("{SELECT} seq > ?1");
+        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(after_seq.unwrap_or(0))];
+        for (column, value) in filter.conditions() {
+            values.push(value);
+            write!(sql, " AND {column} ?{}", values.len()).expect(IN_STRING);
+        }
+        if !filter.begun {
+            sql.push_str(" AND outcome <> 'pending'");
+        }
+        values.push(Box::new(limit));
+        let order = match after_seq {
+            Some(_) => "seq",
+            None => filter.last_first(),
         };
+        write!(sql, " ORDER BY {order} LIMIT ?{}", values.len()).expect(IN_STRING);
         let mut rows: Vec<Recorded> = self.read(|connection| {
             connection
-                .prepare_cached(sql)?
-                .query_map(parameters, recorded)?
+                .prepare_cached(&sql)?
+                .query_map(rusqlite::params_from_iter(&values), recorded)?
                 .collect()
         })?;
         if after_seq.is_none() {
@@ -372,21 +434,9 @@ macro_rules! columns {
         )
     };
 }
-macro_rules! select {
-    ($order:literal) => {
-        columns!(concat!(
-            "WHERE (?1 IS NULL OR principal = ?1) AND (?2 IS NULL OR entry = ?2)
-                AND (?3 IS NULL OR outcome = ?3) AND seq > ?4
-            ORDER BY seq ",
-            $order,
-            " LIMIT ?5"
-        ))
-    };
-}
+const SELECT: &str = columns!("WHERE");
 const SELECT_ENTRIES: &str = columns!("WHERE seq >= ?1 ORDER BY seq LIMIT ?2");
 const SELECT_ONE: &str = columns!("WHERE seq = ?1");
-const SELECT_NEXT: &str = select!("ASC");
-const SELECT_LAST: &str = select!("DESC");
 
 fn entry(row: &Row<'_>, base: i64) -> rusqlite::Result<Entry> {
     let Recorded { seq, row: written } = recorded(row)?;
@@ -483,6 +533,8 @@ fn cut(text: &mut String, chars_max: usize) {
         text.shrink_to_fit();
     }
 }
+
+pub use key::AuditKeyRow;
 
 pub(crate) use append::Head;
 pub(crate) use open::Instance;

@@ -59,7 +59,19 @@ pub const SEALED: &[SealedColumn] = &[
         key: &["issuer", "upstream"],
         purpose: |key| client_purpose(part(key, 0), part(key, 1)),
     },
+    SealedColumn {
+        table: "audit_keys",
+        column: "sealed",
+        key: &["name"],
+        purpose: |key| audit_key_purpose(part(key, 0)),
+    },
 ];
+
+/// What the key that signs the audit log is sealed for.
+#[must_use]
+pub fn audit_key_purpose(log: &str) -> String {
+    format!("audit key {log}")
+}
 
 fn part(key: &[String], nth: usize) -> &str {
     key.get(nth).map(String::as_str).unwrap_or_default()

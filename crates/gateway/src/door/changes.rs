@@ -76,14 +76,12 @@ impl Gate {
         record.of_server(asked.server.as_ref());
         match Listener::of_request(self, asked).await {
             Ok(listener) => {
-                record.close(
-                    Outcome::Ok,
-                    200,
-                    listener.waiting.iter().map(Bytes::len).sum(),
-                );
+                let bytes = listener.waiting.iter().map(Bytes::len).sum();
+                let closed = record.close(Outcome::Ok, 200, bytes).await;
+                closed.map_err(|full| unrecorded(id, asked.revision, &full))?;
                 Ok(listener)
             }
-            Err(rejection) => Err(self.reject(record, id, asked.revision, &rejection)),
+            Err(rejection) => Err(self.reject(record, id, asked.revision, &rejection).await),
         }
     }
 }

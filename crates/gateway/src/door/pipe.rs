@@ -222,11 +222,17 @@ impl Pipe {
             Ok(result) => result,
             Err(gone) => {
                 let id = Some(request.id());
-                return self.gate.reject(record, id, session.revision, &gone).body;
+                return self
+                    .gate
+                    .reject(record, id, session.revision, &gone)
+                    .await
+                    .body;
             }
         };
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
-        record.close(Outcome::Ok, 200, body.len());
+        if let Err(full) = record.close(Outcome::Ok, 200, body.len()).await {
+            return unrecorded(Some(request.id()), session.revision, &full).body;
+        }
         let over = session.over.clone();
         let before = self.session.lock().replace(session);
         if let Some(before) = before {
@@ -423,6 +429,7 @@ impl Pipe {
             Ok(record) => {
                 self.gate
                     .reject(record, Some(request.id()), revision, rejection)
+                    .await
                     .body
             }
             Err(full) => unrecorded(Some(request.id()), revision, &full).body,

@@ -222,7 +222,9 @@ impl Gate {
             Placed::First | Placed::Accepted | Placed::Known => Outcome::Ok,
             Placed::WaitsAsNew | Placed::WaitsAsChanged | Placed::Full => Outcome::Refused,
         };
-        record.close(outcome, 200, 0);
+        if let Err(rejection) = record.close(outcome, 200, 0).await {
+            tracing::error!(%upstream, entry, error = chain(&rejection), "not recorded");
+        }
     }
 }
 

@@ -1,13 +1,18 @@
 //! `portcullis audit`: the record of calls, for people and for scripts.
 
+mod evidence;
+
 use std::thread;
 use std::time::Duration;
+
+use anyhow::Context as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use store::{AuditFilter, Recorded, Store};
+use store::{AuditFilter, Outcome, Recorded, Store};
 
+use super::commands::{Audit, Search};
 use super::output;
 use super::{Common, Exit};
 
@@ -15,7 +20,71 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
 /// Records read at once while following.
 const BATCH_MAX: u32 = 1000;
 
-pub(super) fn tail(
+pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
+    match audit {
+        Audit::Tail {
+            lines,
+            follow,
+            principal,
+        } => tail(common, lines, follow, principal),
+        Audit::Search(wanted) => search(common, &wanted),
+        Audit::Export { from, to, output } => {
+            evidence::export(common, from, to, output.as_deref())
+        }
+        Audit::Verify {
+            file,
+            key,
+            checkpoint,
+        } => evidence::verify(common, &file, &key, checkpoint.as_deref()),
+        Audit::Prove { call } => evidence::prove(common, &call),
+        Audit::Key => evidence::key(common),
+        Audit::Checkpoint => evidence::checkpoint(common),
+    }
+}
+
+fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
+    let store = Store::open(&common.load_settings()?.database())?;
+    let moment = |text: &Option<String>, option: &str| {
+        let read = text.as_deref().map(moment).transpose();
+        read.with_context(|| format!("`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z"))
+    };
+    let filter = AuditFilter {
+        principal: wanted.principal.clone(),
+        upstream: wanted.upstream.clone(),
+        entry: wanted.entry.clone(),
+        method: wanted.method.clone(),
+        begun: wanted.outcome.as_deref() == Some(Outcome::Pending.as_str()),
+        outcome: wanted.outcome.clone(),
+        call_id: wanted.call.clone(),
+        since_us: moment(&wanted.since, "--since")?,
+        until_us: moment(&wanted.until, "--until")?,
+    };
+    let records = store.audit_tail(wanted.lines, None, &filter)?;
+    let text = if common.json {
+        records
+            .iter()
+            .map(|record| format!("{}\n", in_json(record)))
+            .collect()
+    } else {
+        Columns::default().lines(&records)
+    };
+    output::data(text.as_bytes())?;
+    if records.is_empty() {
+        output::say("no record is like that");
+    }
+    Ok(Exit::Done)
+}
+
+/// A date, which begins at midnight here, or a moment; in microseconds since 1970.
+fn moment(text: &str) -> anyhow::Result<i64> {
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment.as_microsecond());
+    }
+    let day: jiff::civil::Date = text.parse()?;
+    Ok(day.to_zoned(TimeZone::system())?.timestamp().as_microsecond())
+}
+
+fn tail(
     common: &Common,
     lines: u32,
     follow: bool,
@@ -82,6 +151,8 @@ fn in_json(Recorded { seq, row }: &Recorded) -> serde_json::Value {
         "definition": row.definition,
         "consent": row.consent,
         "screened": row.screened,
+        "trace_id": row.trace_id,
+        "arguments": row.arguments,
         "outcome": row.outcome.as_str(),
         "code": row.code,
         "reason": row.reason,

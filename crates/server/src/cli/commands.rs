@@ -671,6 +671,88 @@ pub enum Audit {
         #[arg(long, value_name = "PRINCIPAL")]
         principal: Option<String>,
     },
+    /// Find records: by who, what, when and how it ended.
+    #[command(
+        after_help = "Examples:\n  portcullis audit search --principal alice --since 2026-11-01\n  \
+                            portcullis audit search --entry files.delete --outcome refused\n  \
+                            portcullis audit search --since 2026-11-01T08:00:00Z --until 2026-11-01T09:00:00Z --json"
+    )]
+    Search(Box<Search>),
+    /// Write the log, or a part of it, as a file that proves itself.
+    #[command(
+        after_help = "Examples:\n  portcullis audit export --output november.jsonl\n  \
+                            portcullis audit export --from 120000 | zstd > since.jsonl.zst"
+    )]
+    Export {
+        /// The place of the first record, counted from 0.
+        #[arg(long, value_name = "PLACE", default_value_t = 0)]
+        from: u64,
+        /// The place after the last record; the log's end if left out.
+        #[arg(long, value_name = "PLACE")]
+        to: Option<u64>,
+        /// A file that there is not yet; standard output if left out.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check an export, or the proof of one record. Needs no gate and no database.
+    #[command(
+        after_help = "Examples:\n  portcullis audit verify november.jsonl --key key.txt\n  \
+                            portcullis audit verify november.jsonl --key key.txt --checkpoint last-week.txt\n  \
+                            portcullis audit verify proof.json --key key.txt"
+    )]
+    Verify {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// The log's verifier key as `portcullis audit key` prints it, or a file with it. Have it from somewhere else than the export.
+        #[arg(long, value_name = "KEY")]
+        key: String,
+        /// A file with a checkpoint of the log that was kept elsewhere: shows that the end was not cut off.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Prove that one record stands in the log, without the others.
+    #[command(after_help = "Example:\n  portcullis audit prove 0199b2c4-… > proof.json")]
+    Prove {
+        /// The call's id, or the record's number.
+        call: String,
+    },
+    /// Print the key that checks the log's checkpoints. Hand it to whoever shall be able to check.
+    Key,
+    /// Sign for the log as it is now, and print that. Keep it elsewhere: nobody can change what it goes over unseen.
+    #[command(after_help = "Example:\n  portcullis audit checkpoint > /mnt/elsewhere/$(date +%F).txt")]
+    Checkpoint,
+}
+
+/// `portcullis audit search`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Search {
+    /// Whose.
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub principal: Option<String>,
+    /// Of which upstream.
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
+    /// Of which entry, as its upstream calls it.
+    #[arg(long, value_name = "NAME")]
+    pub entry: Option<String>,
+    /// Of which method.
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// How it ended: `ok`, `tool_error`, `refused`, `failed`, `cancelled`, `unknown`, or `pending`.
+    #[arg(long, value_name = "WORD")]
+    pub outcome: Option<String>,
+    /// Of this call: the id that its errors name.
+    #[arg(long, value_name = "ID")]
+    pub call: Option<String>,
+    /// From when on: a date, or a moment of RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Up to when.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// How many at most, the newest.
+    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub lines: u32,
 }
 
 /// What kind of entry a listing is of.

@@ -55,7 +55,7 @@ pub(super) fn consent(common: &Common, consent: &Consent) -> anyhow::Result<Exit
             Consent::Revoke { id } => done(common, id, "revoked", consents.revoke(id, &who).await),
         };
         if let Some((act, about)) = act {
-            act.end(&about, &exit);
+            act.end(&about, &exit).await?;
         }
         drop(consents);
         store.close().await;

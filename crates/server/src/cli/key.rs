@@ -57,7 +57,7 @@ pub(super) fn key(common: &Common, key: Key) -> anyhow::Result<Exit> {
             Key::Revoke { id } => bench.revoke(&id).await,
         };
         if let Some((act, about)) = act {
-            act.end(&about, &exit);
+            act.end(&about, &exit).await?;
         }
         drop(bench);
         store.close().await;

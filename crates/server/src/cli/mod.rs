@@ -135,11 +135,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Pin(pin)) => pin::pin(&common, pin),
         Some(Command::Policy(command)) => policy::policy(&common, &command),
         Some(Command::Secret(secret)) => secret::secret(&common, secret),
-        Some(Command::Audit(Audit::Tail {
-            lines,
-            follow,
-            principal,
-        })) => audit::tail(&common, lines, follow, principal),
+        Some(Command::Audit(audit)) => audit::audit(&common, audit),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);

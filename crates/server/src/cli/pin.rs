@@ -230,7 +230,7 @@ async fn approve_some(common: &Common, store: &Store, asked: &ApprovePin) -> any
         })
     }
     .await;
-    act.end(&about(&titles()), &exit);
+    act.end(&about(&titles()), &exit).await?;
     exit
 }
 
@@ -256,7 +256,7 @@ async fn approve_one(
         }
         Err(error) => Err(error.into()),
     };
-    act.end(&title, &exit);
+    act.end(&title, &exit).await?;
     exit
 }
 
@@ -305,7 +305,7 @@ async fn forget(common: &Common, store: &Store, upstream: &str) -> anyhow::Resul
         }
         Err(error) => Err(error.into()),
     };
-    act.end(upstream, &exit);
+    act.end(upstream, &exit).await?;
     exit
 }
 

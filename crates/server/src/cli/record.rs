@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use observe::{AuditLog, OpenRecord};
+use observe::{AuditLog, AuditMode, OpenRecord};
 use store::{AuditRow, Outcome, Store};
 use uuid::Uuid;
 
@@ -25,14 +25,14 @@ impl Act {
     /// Takes a place in the audit log. No room, no act.
     pub(super) async fn begin(store: &Store, action: &'static str) -> anyhow::Result<Self> {
         Ok(Self {
-            place: AuditLog::new(store.clone()).open().await?,
+            place: AuditLog::new(store.clone(), AuditMode::Durable).open().await?,
             action,
             began: now(),
         })
     }
 
     /// Records how it ended; `about` is the id of a key, the name of a user.
-    pub(super) fn end(self, about: &str, exit: &anyhow::Result<Exit>) {
+    pub(super) async fn end(self, about: &str, exit: &anyhow::Result<Exit>) -> anyhow::Result<()> {
         let (outcome, reason) = match exit {
             Ok(Exit::Done) => (Outcome::Ok, None),
             Ok(Exit::Failed | Exit::Usage | Exit::Refused) => (Outcome::Refused, None),
@@ -40,7 +40,7 @@ impl Act {
         };
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let taken = now().duration_since(self.began).unwrap_or_default();
-        self.place.close(AuditRow {
+        let row = AuditRow {
             at_us: i64::try_from(began.as_micros()).unwrap_or(i64::MAX),
             call_id: Uuid::now_v7().to_string(),
             principal: BY.to_owned(),
@@ -58,12 +58,15 @@ impl Act {
             definition: None,
             consent: None,
             screened: None,
+            trace_id: None,
+            arguments: None,
             outcome,
             code: None,
             reason,
             duration_us: u64::try_from(taken.as_micros()).unwrap_or(u64::MAX),
             bytes_in: 0,
             bytes_out: 0,
-        });
+        };
+        Ok(self.place.close(row).await?)
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
                 let name = named(&name)?;
                 let act = Act::begin(&store, "admin/secrets.set").await?;
                 let exit = set(common, &loaded, &store, &name, generate).await;
-                act.end(name.as_str(), &exit);
+                act.end(name.as_str(), &exit).await?;
                 exit
             }
             Secret::List => list(common, &store),
@@ -53,7 +53,7 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
             } => {
                 let act = Act::begin(&store, "admin/secrets.rotate").await?;
                 let exit = rotate(common, &loaded, &store).await;
-                act.end("data key", &exit);
+                act.end("data key", &exit).await?;
                 exit
             }
             Secret::Rotate {
@@ -61,14 +61,14 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
             } => {
                 let act = Act::begin(&store, "admin/secrets.rotate").await?;
                 let exit = rewrap(common, &loaded, &store, &file).await;
-                act.end("master key", &exit);
+                act.end("master key", &exit).await?;
                 exit
             }
             Secret::Remove { name } => {
                 let name = named(&name)?;
                 let act = Act::begin(&store, "admin/secrets.remove").await?;
                 let exit = remove(common, &store, &name).await;
-                act.end(name.as_str(), &exit);
+                act.end(name.as_str(), &exit).await?;
                 exit
             }
         };

@@ -31,7 +31,7 @@ pub(super) fn session(common: &Common, session: Session) -> anyhow::Result<Exit>
             Session::Revoke(revoke) => {
                 let act = Act::begin(&store, "admin/revocations.create").await?;
                 let exit = end(common, &loaded, &store, &revoke).await;
-                act.end(&about(&revoke), &exit);
+                act.end(&about(&revoke), &exit).await?;
                 exit
             }
         };

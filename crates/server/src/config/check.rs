@@ -168,6 +168,7 @@ impl Checker<'_> {
                 .keys()
                 .filter_map(|name| RoleName::new(name).ok())
                 .collect(),
+            audit: raw.audit.mode(),
             shared: shared?,
             gateway: gateway::Settings {
                 rules: rules?,

@@ -5,6 +5,7 @@
 //! Start at [`load`].
 
 mod accounts;
+mod audit;
 mod authority;
 mod check;
 mod consent;
@@ -92,6 +93,8 @@ pub struct Loaded {
     pub auth: auth::Settings,
     /// The names of the roles that are defined, the built-in one apart.
     pub roles: BTreeSet<RoleName>,
+    /// When a record of the audit log counts as written.
+    pub audit: observe::AuditMode,
     /// The Redis that other gates may share; `None`: this one counts alone.
     pub shared: Option<crate::shared::Settings>,
     /// What the stages read.

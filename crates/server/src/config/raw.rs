@@ -12,6 +12,7 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::accounts::{RawAccounts, RawMail};
+use super::audit::RawAudit;
 use super::authority::RawServer;
 use super::consent::RawConsent;
 use super::credential::RawCredential;
@@ -61,6 +62,9 @@ pub(super) struct Raw {
     pub roles: BTreeMap<String, RawRole>,
     /// How often a principal may do what, how much of it, and how many calls go on at once.
     pub limits: RawLimits,
+    /// How the audit log is kept.
+    #[serde(default)]
+    pub audit: RawAudit,
     /// What several gates have in common.
     #[serde(default)]
     pub shared: RawShared,

@@ -143,6 +143,19 @@ async fn record(edge: &Edge, action: &'static str) -> Result<AdminRecord, Respon
     })
 }
 
+/// Closes the record of a step; without it whoever took the step is not told what came of it.
+async fn close(
+    record: AdminRecord,
+    status: StatusCode,
+    reason: Option<String>,
+) -> Result<(), Response<Body>> {
+    let closed = record.close(status.as_u16(), reason, 0).await;
+    closed.map_err(|error| {
+        tracing::error!(%error, "a step is not recorded");
+        unavailable()
+    })
+}
+
 fn unavailable() -> Response<Body> {
     error(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -467,8 +467,11 @@ pub(super) async fn serve(
             (problem.response(), Some(reason), bytes)
         }
     };
-    record.close(response.status().as_u16(), reason, bytes_out);
-    response
+    let closed = record.close(response.status().as_u16(), reason, bytes_out);
+    match closed.await {
+        Ok(()) => response,
+        Err(full) => Problem::of(&full).response(),
+    }
 }
 
 /// The rules' word over exactly what will be done; where they ask, somebody has to have agreed to it.

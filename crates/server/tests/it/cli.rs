@@ -543,6 +543,8 @@ fn row(nth: u64) -> AuditRow {
         definition: None,
         consent: None,
         screened: None,
+        trace_id: None,
+        arguments: None,
         outcome: Outcome::Ok,
         code: None,
         reason: None,

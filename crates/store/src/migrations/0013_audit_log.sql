@@ -38,3 +38,10 @@ CREATE TABLE audit_checkpoints (
     size INTEGER PRIMARY KEY,
     note TEXT NOT NULL -- signed
 ) STRICT;
+
+-- The key that checkpoints are signed with; its name is the log's.
+CREATE TABLE audit_keys (
+    name       TEXT PRIMARY KEY,
+    sealed     BLOB NOT NULL,
+    created_at INTEGER NOT NULL -- microseconds since 1970
+) STRICT, WITHOUT ROWID;

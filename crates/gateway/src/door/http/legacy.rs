@@ -192,11 +192,14 @@ impl Gate {
             Err(gone) => {
                 self.sessions.end(&session);
                 let id = Some(request.id());
-                return HttpReply::whole(self.reject(record, id, session.revision, &gone));
+                return HttpReply::whole(self.reject(record, id, session.revision, &gone).await);
             }
         };
         let body = Bytes::from(encode::response(request.id(), result.as_bytes()));
-        record.close(Outcome::Ok, 200, body.len());
+        if let Err(full) = record.close(Outcome::Ok, 200, body.len()).await {
+            self.sessions.end(&session);
+            return HttpReply::whole(unrecorded(Some(request.id()), session.revision, &full));
+        }
         let mut reply = HttpReply::whole(Reply {
             status: 200,
             body,

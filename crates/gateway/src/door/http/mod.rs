@@ -329,6 +329,7 @@ impl Gate {
                     record.note(|row| row.decision = "deny".into());
                 }
                 self.reject(record, id.as_deref(), revision, &rejection)
+                    .await
             }
             Err(full) => unrecorded(id.as_deref(), revision, &full),
         }
@@ -351,7 +352,10 @@ impl Gate {
             bytes_in: request.bytes().len(),
         };
         match Box::pin(self.open_record(opening)).await {
-            Ok(record) => self.reject(record, Some(request.id()), revision, rejection),
+            Ok(record) => {
+                self.reject(record, Some(request.id()), revision, rejection)
+                    .await
+            }
             Err(full) => unrecorded(Some(request.id()), revision, &full),
         }
     }

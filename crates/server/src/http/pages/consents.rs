@@ -98,7 +98,9 @@ async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Bod
     };
     match done {
         Ok(()) => {
-            record.close(StatusCode::SEE_OTHER.as_u16(), None, 0);
+            if let Err(closed) = super::close(record, StatusCode::SEE_OTHER, None).await {
+                return closed;
+            }
             see_other(&format!("{HERE}?done={word}"))
         }
         Err(error) => {
@@ -111,7 +113,9 @@ async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Bod
                 }
                 ConsentError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             };
-            record.close(status.as_u16(), Some(error.to_string()), 0);
+            if let Err(closed) = super::close(record, status, Some(error.to_string())).await {
+                return closed;
+            }
             let mut response = show(edge, session, None, Some(sentence(&error)));
             *response.status_mut() = status;
             response

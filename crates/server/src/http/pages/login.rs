@@ -79,12 +79,15 @@ pub(super) async fn serve(
     let signed_in = accounts
         .sign_in(&typed.name, &typed.password, code, from)
         .await;
-    match &signed_in {
+    let (code, reason) = match &signed_in {
         Ok(new) => {
             record.by(&new.session.principal);
-            record.close(200, None, 0);
+            (StatusCode::OK, None)
         }
-        Err(error) => record.close(status(error).as_u16(), Some(error.to_string()), 0),
+        Err(error) => (status(error), Some(error.to_string())),
+    };
+    if let Err(closed) = super::close(record, code, reason).await {
+        return closed;
     }
     match signed_in {
         Ok(new) => {
@@ -126,10 +129,13 @@ pub(super) async fn leave(edge: &Arc<Edge>, request: Request<Inbound>) -> Respon
         record.by(&session.principal);
         if let Err(error) = edge.gate.auth().accounts().sign_out(&session.id).await {
             tracing::warn!(%error, "a session cannot be ended");
-            record.close(503, Some(error.to_string()), 0);
-            return super::unavailable();
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let closed = super::close(record, status, Some(error.to_string())).await;
+            return closed.err().unwrap_or_else(super::unavailable);
         }
-        record.close(200, None, 0);
+        if let Err(closed) = super::close(record, StatusCode::OK, None).await {
+            return closed;
+        }
     }
     browser::close(edge, &mut response);
     response

@@ -104,7 +104,7 @@ async fn open(
         Ok(finished) => finished,
         Err(error) => {
             let page = refuse(name, &error);
-            record.close(page.status().as_u16(), None, 0);
+            super::close(record, page.status(), None).await?;
             return Err(page);
         }
     };
@@ -115,7 +115,7 @@ async fn open(
         super::unavailable()
     })?;
     record.by(&new.session.principal);
-    record.close(200, None, 0);
+    super::close(record, StatusCode::OK, None).await?;
     Ok((new, next(&finished.next).to_owned()))
 }
 

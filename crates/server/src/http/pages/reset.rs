@@ -69,12 +69,15 @@ pub(super) async fn serve(
         Err(closed) => return closed,
     };
     let reset = accounts.reset(token, form.text("password")).await;
-    match &reset {
+    let status = match &reset {
         Ok(name) => {
             record.about(name.as_str());
-            record.close(200, None, 0);
+            StatusCode::OK
         }
-        Err(error) => record.close(status_of(error).as_u16(), None, 0),
+        Err(error) => status_of(error),
+    };
+    if let Err(closed) = super::close(record, status, None).await {
+        return closed;
     }
     match reset {
         Ok(name) => {

@@ -49,12 +49,15 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Respon
     let made = accounts
         .set_up(token, name, address, form.text("password"))
         .await;
-    match &made {
+    let status = match &made {
         Ok(new) => {
             record.by(&new.session.principal);
-            record.close(200, None, 0);
+            StatusCode::OK
         }
-        Err(error) => record.close(status_of(error).as_u16(), None, 0),
+        Err(error) => status_of(error),
+    };
+    if let Err(closed) = super::close(record, status, None).await {
+        return closed;
     }
     match made {
         Ok(new) => {
