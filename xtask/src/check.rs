@@ -70,7 +70,7 @@ pub(crate) fn soak(tree: &Tree) -> Result<()> {
     step("set-up", || setup::setup(tree))?;
     let mut command = tree.cargo();
     command.args(["test", "--locked", "--release", "--package", "testkit"]);
-    command.args(["--test", "it", "crossing::"]);
+    command.args(["--test", "it", "--", "crossing::", "killed::"]);
     step("long tests", || run(command.env("TESTKIT_LONG", "1")))
 }
 

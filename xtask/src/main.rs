@@ -46,7 +46,7 @@ enum Command {
         /// A part of a test's name
         filter: Option<String>,
     },
-    /// The tests that have a long form, in that form, optimized: a hundred thousand calls of two hundred principals
+    /// The tests that have a long form, in that form, optimized: a hundred thousand calls of two hundred principals, a gate that is killed two hundred times
     Soak,
     /// What CI runs: check with warnings as errors, and every test
     Ci,

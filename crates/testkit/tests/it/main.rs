@@ -17,6 +17,7 @@ mod flow;
 mod hostile;
 mod interop;
 mod issuers;
+mod killed;
 mod lifecycle;
 mod limits;
 mod long;

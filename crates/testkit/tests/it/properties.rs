@@ -9,7 +9,7 @@ mod passing;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
 
 /// Runs of a property; the same ones each time.
-fn runner(cases: u32) -> TestRunner {
+pub(crate) fn runner(cases: u32) -> TestRunner {
     TestRunner::new(Config {
         cases,
         failure_persistence: None,
