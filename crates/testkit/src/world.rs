@@ -239,7 +239,10 @@ impl World {
             let upstream = self.upstream(alias)?;
             Ok(upstream["state"] == "ready" && upstream["restarts"] == restarts)
         })
-        .await
+        .await?;
+        // That its entries are in the catalog follows, and is no news to those who come after this.
+        self.gate().settle().await;
+        Ok(())
     }
 
     /// The processes that this gate has started, and theirs.
