@@ -45,7 +45,6 @@ impl Place {
         let config = format!(
             "builtins = []\n\
              limits.tool_call = {{ max = 1000000, per = \"1s\" }}\n\
-             consent.destructive = false\n\
              upstreams.s = {{ stdio = [{:?}, \"s\", {kept:?}] }}\n",
             ledger.display().to_string()
         );
