@@ -672,6 +672,7 @@ impl Gate {
             "uptime_seconds": now.0.as_secs(),
             "ready": self.is_ready(),
             "audit_log": if self.parts.store.is_writable() { "ok" } else { "not writable" },
+            "audit_mode": self.parts.audit.as_str(),
             "sessions": self.sessions.len(),
             "calls": self.counters.status(),
             "catalog": {

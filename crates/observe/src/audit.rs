@@ -39,6 +39,17 @@ pub enum AuditMode {
     Relaxed,
 }
 
+impl AuditMode {
+    /// The word in the config, and in health.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Durable => "durable",
+            Self::Relaxed => "relaxed",
+        }
+    }
+}
+
 /// The audit log, as a call sees it.
 #[derive(Debug, Clone)]
 pub struct AuditLog {

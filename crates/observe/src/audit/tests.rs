@@ -39,11 +39,10 @@ pub(super) fn row() -> AuditRow {
 async fn a_closed_record_is_in_the_log_and_an_abandoned_one_is_not() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("gate.db")).unwrap();
-    let log = AuditLog::new(store.clone());
+    let log = AuditLog::new(store.clone(), AuditMode::Durable);
     let (kept, abandoned) = (log.open().await.unwrap(), log.open().await.unwrap());
     drop(abandoned);
-    kept.close(row());
-    store.flush().await.unwrap();
+    kept.close(row()).await.unwrap();
     let found = store.audit_tail(9, None, &AuditFilter::default()).unwrap();
     assert_eq!(
         found
@@ -58,7 +57,7 @@ async fn a_closed_record_is_in_the_log_and_an_abandoned_one_is_not() {
 async fn a_closed_store_has_no_place() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("gate.db")).unwrap();
-    let log = AuditLog::new(store.clone());
+    let log = AuditLog::new(store.clone(), AuditMode::Durable);
     store.close().await;
     let error = log.open().await.unwrap_err();
     assert!(matches!(error, Unavailable(store::Error::Closed)));

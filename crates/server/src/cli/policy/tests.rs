@@ -138,6 +138,8 @@ fn record(
         definition: None,
         consent: None,
         screened: None,
+        trace_id: None,
+        arguments: None,
         outcome: Outcome::Ok,
         code: None,
         reason: None,
