@@ -157,6 +157,7 @@ impl CallRecord {
         };
         let mut row = row.clone();
         self.complete(&mut row);
+        let _waiting = self.metrics.audit_waiting();
         self.audit.begin(row).await.map_err(|error| {
             self.metrics.audit_refused();
             Rejection::Unrecordable(error)
@@ -175,6 +176,7 @@ impl CallRecord {
         let Some((place, row)) = self.finish() else {
             return Ok(());
         };
+        let _waiting = self.metrics.audit_waiting();
         place.close(row).await.map_err(|error| {
             self.metrics.audit_refused();
             Rejection::Unrecordable(error)

@@ -71,6 +71,7 @@ struct Inner {
     sessions: Gauge,
     calls_in_flight: Gauge,
     shared_up: Gauge,
+    audit_waiting: Gauge,
     audit_refused: Counter,
     refusals_unrecorded: Counter,
 }
@@ -87,6 +88,7 @@ impl Metrics {
         let pins_withheld = Family::default();
         let screened = Family::default();
         let (sessions, calls_in_flight) = (Gauge::default(), Gauge::default());
+        let audit_waiting = Gauge::default();
         let shared_up = Gauge::default();
         let (audit_refused, refusals_unrecorded) = (Counter::default(), Counter::default());
 
@@ -139,6 +141,11 @@ impl Metrics {
             Gauge::clone(&shared_up),
         );
         registry.register(
+            "portcullis_audit_waiting",
+            "Calls that wait for their record to be on the disk",
+            Gauge::clone(&audit_waiting),
+        );
+        registry.register(
             "portcullis_audit_refused",
             "Calls refused because the audit log had no place",
             Counter::clone(&audit_refused),
@@ -160,6 +167,7 @@ impl Metrics {
                 sessions,
                 calls_in_flight,
                 shared_up,
+                audit_waiting,
                 audit_refused,
                 refusals_unrecorded,
             }),
@@ -232,6 +240,12 @@ impl Metrics {
     #[must_use]
     pub fn call_in_flight(&self) -> Counted {
         Counted::new(&self.inner.calls_in_flight)
+    }
+
+    /// Counts a call that waits for the disk until the guard is dropped.
+    #[must_use]
+    pub fn audit_waiting(&self) -> Counted {
+        Counted::new(&self.inner.audit_waiting)
     }
 
     /// The shared counters are there, or are not.

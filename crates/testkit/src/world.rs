@@ -211,7 +211,9 @@ impl World {
     /// If that does not come about.
     pub async fn in_flight(&self, calls: u32) -> Result<()> {
         until(&format!("{calls} calls in flight"), async || {
-            Ok(self.metric("portcullis_calls_in_flight")? >= f64::from(calls))
+            // One that waits for the disk has not got anywhere yet.
+            Ok(self.metric("portcullis_audit_waiting")? == 0.0
+                && self.metric("portcullis_calls_in_flight")? >= f64::from(calls))
         })
         .await
     }

@@ -717,6 +717,7 @@ pub enum Audit {
         call: String,
     },
     /// Print the key that checks the log's checkpoints. Hand it to whoever shall be able to check.
+    #[command(after_help = "Example:\n  portcullis audit key > key.txt")]
     Key,
     /// Sign for the log as it is now, and print that. Keep it elsewhere: nobody can change what it goes over unseen.
     #[command(after_help = "Example:\n  portcullis audit checkpoint > /mnt/elsewhere/$(date +%F).txt")]
