@@ -258,10 +258,10 @@ pub(crate) async fn run(
     // Not before: whoever makes a person think would keep others from the places in flight.
     let permit = limit::admit(granted.call(), view, means).await?;
     // Not before that: a call that finds no place has used up nobody's yes.
-    let authorized = granted.leave(means).await?;
+    let authorized = Box::pin(granted.leave(means)).await?;
     flow::note(&authorized, view, means, record);
     if has_effect(&authorized.call) {
-        record.begin().await?;
+        Box::pin(record.begin()).await?;
     }
     let now = record.opened();
     let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);

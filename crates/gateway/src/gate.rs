@@ -575,7 +575,7 @@ impl Gate {
                 (Outcome::Failed, reply)
             }
             Err(rejection) => {
-                return self.reject(record, id, asked.revision, &rejection).await;
+                return Box::pin(self.reject(record, id, asked.revision, &rejection)).await;
             }
         };
         match record.close(outcome, reply.status, reply.body.len()).await {

@@ -1,5 +1,6 @@
 //! The one record of a call: opened before anything is spent on it, closed by its reply, whatever happens between.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub(crate) struct CallRecord {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
 }
+
+/// A record on its way to the disk.
+pub(crate) type Written = Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>;
 
 /// What is known when a call comes in.
 #[derive(Debug)]
@@ -165,21 +169,22 @@ impl CallRecord {
     }
 
     /// The reply is ready: it may be given once the record is in the audit log.
-    pub(crate) async fn close(
-        mut self,
-        outcome: Outcome,
-        status: u16,
-        bytes_out: usize,
-    ) -> Result<(), Rejection> {
+    ///
+    /// What is waited for is in a box: the way of every call would otherwise carry the record to its end.
+    pub(crate) fn close(mut self, outcome: Outcome, status: u16, bytes_out: usize) -> Written {
         self.note(|row| (row.outcome, row.bytes_out) = (outcome, bytes_out as u64));
         self.status = status;
-        let Some((place, row)) = self.finish() else {
-            return Ok(());
-        };
-        let _waiting = self.metrics.audit_waiting();
-        place.close(row).await.map_err(|error| {
-            self.metrics.audit_refused();
-            Rejection::Unrecordable(error)
+        let closed = self.finish();
+        let metrics = self.metrics.clone();
+        Box::pin(async move {
+            let Some((place, row)) = closed else {
+                return Ok(());
+            };
+            let _waiting = metrics.audit_waiting();
+            place.close(row).await.map_err(|error| {
+                metrics.audit_refused();
+                Rejection::Unrecordable(error)
+            })
         })
     }
 

@@ -95,7 +95,8 @@ pub(crate) async fn key(
         }
     };
     let seed = vault.open(&audit_key_purpose(&row.name), &row.sealed)?;
-    let seed: Option<Zeroizing<[u8; SEED_LEN]>> = seed.as_slice().try_into().ok().map(Zeroizing::new);
+    let seed: Option<Zeroizing<[u8; SEED_LEN]>> =
+        seed.as_slice().try_into().ok().map(Zeroizing::new);
     seed.and_then(|seed| CheckpointKey::from_seed(&row.name, &seed))
         .ok_or(KeyError::Damaged)
 }
@@ -128,7 +129,10 @@ async fn keep(store: &Store, vault: &Vault, clock: &dyn Clock, stop: &Cancellati
     };
     match store.settle_begun(micros(clock.wall())).await {
         Ok(0) => {}
-        Ok(calls) => tracing::warn!(calls, "calls of a gate that is gone are recorded as unknown"),
+        Ok(calls) => tracing::warn!(
+            calls,
+            "calls of a gate that is gone are recorded as unknown"
+        ),
         Err(error) => tracing::error!(%error, "calls of a gate that is gone cannot be recorded"),
     }
     let (mut signed, mut signed_at) = (0, clock.now());

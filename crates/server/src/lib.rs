@@ -3,8 +3,8 @@
 //! The only room that knows files, flags, the environment and sockets that listen. What happens to a call is
 //! `gateway`. Start at [`cli`].
 
-pub mod cli;
 mod audit;
+pub mod cli;
 mod clock;
 pub mod config;
 mod http;

@@ -92,7 +92,9 @@ impl Checkpoint {
                 .strip_prefix(DASH)
                 .and_then(|line| line.split_once(' '));
             let (name, signature) = parts.ok_or(BadCheckpoint::Form)?;
-            let signature = BASE64.decode(signature).map_err(|_bad| BadCheckpoint::Form)?;
+            let signature = BASE64
+                .decode(signature)
+                .map_err(|_bad| BadCheckpoint::Form)?;
             let Some((id, signature)) = signature.split_first_chunk::<4>() else {
                 return Err(BadCheckpoint::Form);
             };

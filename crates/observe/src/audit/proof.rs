@@ -70,7 +70,8 @@ fn json_of(text: Option<Box<RawValue>>) -> String {
 pub fn verify_proof(text: &str, key: &CheckpointVerifier) -> Result<Checkpoint, Fault> {
     let proof: Proof<'_> = serde_json::from_str(text).map_err(|_bad| Fault::Form)?;
     let checkpoint = Checkpoint::open(&proof.checkpoint, key)?;
-    let sealed: Sealed<'_> = serde_json::from_str(proof.record.get()).map_err(|_bad| Fault::Form)?;
+    let sealed: Sealed<'_> =
+        serde_json::from_str(proof.record.get()).map_err(|_bad| Fault::Form)?;
     if let Some(personal) = proof.personal {
         let salt = proof.salt.and_then(unhex_bytes).ok_or(Fault::Form)?;
         if hex(&commitment(&salt, personal.get())) != sealed.personal {

@@ -28,9 +28,7 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
             principal,
         } => tail(common, lines, follow, principal),
         Audit::Search(wanted) => search(common, &wanted),
-        Audit::Export { from, to, output } => {
-            evidence::export(common, from, to, output.as_deref())
-        }
+        Audit::Export { from, to, output } => evidence::export(common, from, to, output.as_deref()),
         Audit::Verify {
             file,
             key,
@@ -46,7 +44,9 @@ fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
     let store = Store::open(&common.load_settings()?.database())?;
     let moment = |text: &Option<String>, option: &str| {
         let read = text.as_deref().map(moment).transpose();
-        read.with_context(|| format!("`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z"))
+        read.with_context(|| {
+            format!("`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z")
+        })
     };
     let filter = AuditFilter {
         principal: wanted.principal.clone(),
@@ -81,7 +81,10 @@ fn moment(text: &str) -> anyhow::Result<i64> {
         return Ok(moment.as_microsecond());
     }
     let day: jiff::civil::Date = text.parse()?;
-    Ok(day.to_zoned(TimeZone::system())?.timestamp().as_microsecond())
+    Ok(day
+        .to_zoned(TimeZone::system())?
+        .timestamp()
+        .as_microsecond())
 }
 
 fn tail(

@@ -720,7 +720,9 @@ pub enum Audit {
     #[command(after_help = "Example:\n  portcullis audit key > key.txt")]
     Key,
     /// Sign for the log as it is now, and print that. Keep it elsewhere: nobody can change what it goes over unseen.
-    #[command(after_help = "Example:\n  portcullis audit checkpoint > /mnt/elsewhere/$(date +%F).txt")]
+    #[command(
+        after_help = "Example:\n  portcullis audit checkpoint > /mnt/elsewhere/$(date +%F).txt"
+    )]
     Checkpoint,
 }
 

@@ -25,7 +25,9 @@ impl Act {
     /// Takes a place in the audit log. No room, no act.
     pub(super) async fn begin(store: &Store, action: &'static str) -> anyhow::Result<Self> {
         Ok(Self {
-            place: AuditLog::new(store.clone(), AuditMode::Durable).open().await?,
+            place: AuditLog::new(store.clone(), AuditMode::Durable)
+                .open()
+                .await?,
             action,
             began: now(),
         })

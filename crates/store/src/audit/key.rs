@@ -48,7 +48,9 @@ impl Store {
 
 fn read(connection: &Connection) -> rusqlite::Result<Option<AuditKeyRow>> {
     connection
-        .prepare_cached("SELECT name, sealed, created_at FROM audit_keys ORDER BY created_at LIMIT 1")?
+        .prepare_cached(
+            "SELECT name, sealed, created_at FROM audit_keys ORDER BY created_at LIMIT 1",
+        )?
         .query_row([], |row| {
             Ok(AuditKeyRow {
                 name: row.get(0)?,

@@ -61,7 +61,11 @@ impl Place {
         let config = self.path().join("portcullis.toml").display().to_string();
         let program = program("gate")?.display().to_string();
         let words = words.iter().map(|word| (*word).to_owned());
-        Ok([program].into_iter().chain(words).chain(["--config".to_owned(), config]).collect())
+        Ok([program]
+            .into_iter()
+            .chain(words)
+            .chain(["--config".to_owned(), config])
+            .collect())
     }
 
     fn data(&self) -> String {
@@ -81,7 +85,9 @@ impl Place {
         let words = self.words(words)?;
         let (program, arguments) = words.split_first().context("no program")?;
         let mut command = Command::new(program);
-        command.args(arguments).env("PORTCULLIS__DATA_DIR", self.data());
+        command
+            .args(arguments)
+            .env("PORTCULLIS__DATA_DIR", self.data());
         Ok(command.output()?)
     }
 
@@ -97,17 +103,20 @@ impl Place {
     /// What the upstream was told to write, in its own words.
     fn reached(&self) -> Result<Vec<String>> {
         let text = fs::read_to_string(self.path().join("ledger"))?;
-        let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let calls = told.filter(|message| message["method"] == "tools/call");
         Ok(calls
-            .filter_map(|message| Some(digest(&message["params"]["arguments"])))
+            .map(|message| digest(&message["params"]["arguments"]))
             .collect())
     }
 }
 
 /// As the audit log has it.
 fn digest(arguments: &Value) -> String {
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, arguments.to_string().as_bytes());
+    let hash =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, arguments.to_string().as_bytes());
     store::audit::text::hex(hash.as_ref())
 }
 
@@ -126,7 +135,8 @@ async fn client(address: SocketAddr, whose: String) -> Vec<String> {
             head.push_str(&[name, ": ", &value, "\r\n"].concat());
         }
         let asked = async {
-            let mut exchange = Exchange::send(address, format!("{head}\r\n{body}").as_bytes()).await?;
+            let mut exchange =
+                Exchange::send(address, format!("{head}\r\n{body}").as_bytes()).await?;
             let answer: Value = serde_json::from_slice(&exchange.body().await?)?;
             ensure!(answer["result"].is_object(), "{answer}");
             Ok(())
@@ -176,8 +186,17 @@ async fn whatever_kills_the_gate_the_log_has_what_was_answered_and_what_was_begu
     let (mut process, _) = place.serve().await?;
     until("what was left behind is settled", async || {
         let records = place.records()?;
-        let count = |outcome| records.iter().filter(|one| one.row.outcome == outcome).count();
-        let over = records.iter().filter(|one| one.row.method == "tools/call").count() - count(Outcome::Pending);
+        let count = |outcome| {
+            records
+                .iter()
+                .filter(|one| one.row.outcome == outcome)
+                .count()
+        };
+        let over = records
+            .iter()
+            .filter(|one| one.row.method == "tools/call")
+            .count()
+            - count(Outcome::Pending);
         Ok(over >= count(Outcome::Pending))
     })
     .await?;
@@ -201,7 +220,11 @@ async fn whatever_kills_the_gate_the_log_has_what_was_answered_and_what_was_begu
     assert_eq!(lost, Vec::<&String>::new(), "answered, and not in the log");
     let reached: BTreeSet<String> = place.reached()?.into_iter().collect();
     let unseen: Vec<&String> = reached.difference(&begun).collect();
-    assert_eq!(unseen, Vec::<&String>::new(), "reached the upstream unrecorded");
+    assert_eq!(
+        unseen,
+        Vec::<&String>::new(),
+        "reached the upstream unrecorded"
+    );
     for (call, outcomes) in &outcomes {
         assert_eq!(outcomes.len(), 2, "{call}: {outcomes:?}");
         assert_eq!(outcomes[0], Outcome::Pending, "{call}");

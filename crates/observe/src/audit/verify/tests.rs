@@ -246,9 +246,9 @@ impl Tampering {
                 let mut bytes = text.as_bytes().to_vec();
                 let at = at.index(bytes.len());
                 bytes[at] ^= bits;
-                return bytes;
+                bytes
             }
-            Self::Truncate(at) => return text.as_bytes()[..at.index(text.len())].to_vec(),
+            Self::Truncate(at) => text.as_bytes()[..at.index(text.len())].to_vec(),
             Self::Delete(one) => {
                 lines.remove(one.index(count));
                 lines.concat()

@@ -33,7 +33,9 @@ pub(super) fn export(
                 let made = made.with_context(|| format!("cannot create `{}`", file.display()))?;
                 let mut out = BufWriter::new(made);
                 let count = observe::export(store, log, from, to, &mut out)?;
-                out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+                out.into_inner()
+                    .map_err(io::IntoInnerError::into_error)?
+                    .sync_all()?;
                 count
             }
             None => {
@@ -80,7 +82,9 @@ pub(super) fn prove(common: &Common, call: &str) -> anyhow::Result<Exit> {
                     ..AuditFilter::default()
                 };
                 let found = store.audit_tail(1, None, &filter)?.pop();
-                found.with_context(|| format!("no record of a call `{call}`"))?.seq
+                found
+                    .with_context(|| format!("no record of a call `{call}`"))?
+                    .seq
             }
         };
         audit::sign(store, key, now()).await?;
@@ -117,7 +121,8 @@ pub(super) fn verify(
     let mut reader: Box<dyn BufRead> = if file.as_os_str() == "-" {
         Box::new(BufReader::new(io::stdin()))
     } else {
-        let opened = File::open(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        let opened =
+            File::open(file).with_context(|| format!("cannot read `{}`", file.display()))?;
         Box::new(BufReader::new(opened))
     };
     // A proof begins with its checkpoint, an export with the chain's value.
@@ -158,7 +163,11 @@ pub(super) fn verify(
         verified.log
     ));
     match &verified.checkpoint {
-        Some(signed) => output::say(format!("signed up to record {} on {}", signed.size, day(signed.at))),
+        Some(signed) => output::say(format!(
+            "signed up to record {} on {}",
+            signed.size,
+            day(signed.at)
+        )),
         None => output::say("no checkpoint is in it: nobody signed for any of them"),
     }
     if verified.unsigned > 0 {
@@ -174,7 +183,9 @@ pub(super) fn verify(
         ));
     }
     if known.is_none() {
-        output::say("an end that was cut off shows only against a checkpoint from elsewhere: `--checkpoint FILE`");
+        output::say(
+            "an end that was cut off shows only against a checkpoint from elsewhere: `--checkpoint FILE`",
+        );
     }
     // Without a signature it is only a chain that anybody could have made.
     Ok(if verified.checkpoint.is_some() || count == 0 {
@@ -188,7 +199,9 @@ fn proved(common: &Common, text: &str, key: &CheckpointVerifier) -> anyhow::Resu
     match observe::verify_proof(text, key) {
         Ok(checkpoint) => {
             if common.json {
-                output::json(&json!({ "ok": true, "log": checkpoint.origin, "size": checkpoint.size }))?;
+                output::json(
+                    &json!({ "ok": true, "log": checkpoint.origin, "size": checkpoint.size }),
+                )?;
             }
             output::say(format!(
                 "the record stands in {}, among the {} that were signed for on {}",
@@ -221,7 +234,10 @@ fn with_key(
     let loaded = common.load_settings()?;
     let path = loaded.database();
     if !path.exists() {
-        bail!("there is no database at `{}` yet; start the gate first", path.display());
+        bail!(
+            "there is no database at `{}` yet; start the gate first",
+            path.display()
+        );
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
