@@ -129,7 +129,7 @@ impl Pipe {
                 } else {
                     self.calls.spawn(async move {
                         let _place = place;
-                        pipe.serve(asked).await;
+                        Box::pin(pipe.serve(asked)).await;
                     });
                 }
             }

@@ -66,7 +66,7 @@ pub fn entries(common: &Common, ask: &Ask) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let core = Core::start(&loaded, &[], Arc::new(SystemClock::start()))?;
         let shell = Shell::new(core.gate(), common.json).await?;
-        let answered = shell.answer(ask).await;
+        let answered = Box::pin(shell.answer(ask)).await;
         core.stop().await;
         answered
     })
