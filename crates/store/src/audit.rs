@@ -218,17 +218,26 @@ impl AuditSlot {
         self.send(row, None);
     }
 
-    /// Hands the row to the writer, and waits until it is on the disk.
+    /// Hands the row to the writer, and waits until it is on the disk: for as long as that takes if others get there
+    /// meanwhile, as they do when thousands wait.
     ///
     /// # Errors
-    /// If it is not after `wait`. It may be later: it keeps its place.
+    /// If it is not after `wait`, and nobody's was written in all that time. It may be later: it keeps its place.
     pub async fn commit(self, row: AuditRow, wait: Duration) -> Result<(), Error> {
-        let (done, committed) = oneshot::channel();
+        let store = self.store.clone();
+        let (done, mut committed) = oneshot::channel();
         self.send(row, Some(done));
-        timeout(wait, committed)
-            .await
-            .map_err(|_elapsed| Error::Unconfirmed(wait))?
-            .map_err(|_gone| Error::Closed)
+        let mut before = store.commits();
+        loop {
+            if let Ok(committed) = timeout(wait, &mut committed).await {
+                return committed.map_err(|_gone| Error::Closed);
+            }
+            let now = store.commits();
+            if now == before {
+                return Err(Error::Unconfirmed(wait));
+            }
+            before = now;
+        }
     }
 
     fn send(self, mut row: AuditRow, done: Option<oneshot::Sender<()>>) {

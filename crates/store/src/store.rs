@@ -144,6 +144,11 @@ impl Store {
         self.inner.readers.lock().clear();
     }
 
+    /// How many transactions were committed so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.inner.shared.commits.load(Ordering::Relaxed)
+    }
+
     /// Where the file is.
     pub(crate) fn path(&self) -> &Path {
         &self.inner.path

@@ -4,7 +4,7 @@
 //! up and its senders are refused: nothing that was accepted is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) trait Change: Send {
 pub(crate) struct Shared {
     /// The last commit failed.
     pub(crate) failing: AtomicBool,
+    /// How many commits worked.
+    pub(crate) commits: AtomicU64,
     /// Somebody wants to close: no patience any more.
     pub(crate) closing: AtomicBool,
 }
@@ -109,6 +111,7 @@ fn commit_at_last(
         thread::sleep(pause);
         pause = (pause * 2).min(PAUSE_MAX);
     }
+    shared.commits.fetch_add(1, Ordering::Relaxed);
     if shared.failing.swap(false, Ordering::Relaxed) {
         info!("can write again");
     }
