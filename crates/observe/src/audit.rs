@@ -21,7 +21,7 @@ pub use verify::{Fault, Tampered, Verified, verify};
 
 /// How long a call waits for a place in the audit log. After that it is refused.
 const OPEN_WAIT: Duration = Duration::from_secs(1);
-/// How long it waits until its row is on the disk.
+/// How long it waits until its row is on the disk, if the disk refuses; a slow one gets longer.
 const COMMIT_WAIT: Duration = Duration::from_secs(1);
 
 /// No place in the audit log, so no call.
@@ -91,7 +91,7 @@ impl AuditLog {
     /// told.
     ///
     /// # Errors
-    /// If it is not there within a second: then the call must not go on.
+    /// If the disk refuses for a second, or nothing gets there for five: then the call must not go on.
     pub async fn begin(&self, mut row: AuditRow) -> Result<(), Unavailable> {
         if self.mode == AuditMode::Relaxed {
             return Ok(());
@@ -107,7 +107,7 @@ impl OpenRecord {
     /// Writes the row and the call's one log line, and waits until the row is on the disk unless the log is relaxed.
     ///
     /// # Errors
-    /// If it is not there within a second: then the answer must not be given.
+    /// If the disk refuses for a second, or nothing gets there for five: then the answer must not be given.
     pub async fn close(self, row: AuditRow) -> Result<(), Unavailable> {
         tell(&row);
         match self.mode {

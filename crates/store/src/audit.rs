@@ -28,6 +28,8 @@ const IN_STRING: &str = "writing to a String cannot fail";
 pub(crate) const HASH_LEN: usize = 32;
 /// How long what a gate left behind waits for its place in the log, and for the disk.
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
+/// How often in a row nothing may have been written while a row waits.
+const STALLS_MAX: u32 = 5;
 /// Most characters of a client's name and version that are kept.
 const CLIENT_CHARS_MAX: usize = 120;
 /// Most characters that are kept of a text with words of a client or an upstream in it.
@@ -222,18 +224,20 @@ impl AuditSlot {
     /// meanwhile, as they do when thousands wait.
     ///
     /// # Errors
-    /// If it is not after `wait`, and nobody's was written in all that time. It may be later: it keeps its place.
+    /// If it is not after `wait` and the disk refuses, or after five times that in which nobody's was written: a disk that
+    /// is slow is not one that is gone. It may be written later: it keeps its place.
     pub async fn commit(self, row: AuditRow, wait: Duration) -> Result<(), Error> {
         let store = self.store.clone();
         let (done, mut committed) = oneshot::channel();
         self.send(row, Some(done));
-        let mut before = store.commits();
+        let (mut before, mut stalled) = (store.commits(), 0);
         loop {
             if let Ok(committed) = timeout(wait, &mut committed).await {
                 return committed.map_err(|_gone| Error::Closed);
             }
             let now = store.commits();
-            if now == before {
+            stalled = if now == before { stalled + 1 } else { 0 };
+            if store.is_failing() || stalled == STALLS_MAX {
                 return Err(Error::Unconfirmed(wait));
             }
             before = now;

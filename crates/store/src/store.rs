@@ -117,7 +117,12 @@ impl Store {
             .lock()
             .as_ref()
             .is_some_and(|queue| queue.capacity() > 0);
-        room && !self.inner.shared.failing.load(Ordering::Relaxed)
+        room && !self.is_failing()
+    }
+
+    /// Whether the last commit failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.inner.shared.failing.load(Ordering::Relaxed)
     }
 
     /// Waits until everything that was queued before is committed.
