@@ -72,6 +72,7 @@ pub struct Core {
     gate: Arc<Gate>,
     store: Store,
     keeper: Keeper,
+    secrets_seen: Option<i64>,
 }
 
 impl Core {
@@ -94,6 +95,7 @@ impl Core {
             cause,
         };
         let store = Store::open(&path).map_err(unusable)?;
+        let secrets_seen = store.secrets_version().ok();
         let vault = vault::open(&store, &loaded.master_key, clock.wall())?;
         let revocations = Revocations::open(store.clone(), Arc::clone(&clock)).map_err(unusable)?;
         let client = net::Client::new(net::Settings::default());
@@ -123,6 +125,7 @@ impl Core {
             keeper: Keeper::start(store.clone(), vault, clock),
             gate,
             store,
+            secrets_seen,
         })
     }
 
@@ -252,6 +255,12 @@ impl Serving {
     #[must_use]
     pub fn store(&self) -> &Store {
         self.core.store()
+    }
+
+    /// The version of the secrets before anything was started with them; `None` if it could not be read.
+    #[must_use]
+    pub fn secrets_seen(&self) -> Option<i64> {
+        self.core.secrets_seen
     }
 
     /// Where it listens.

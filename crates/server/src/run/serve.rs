@@ -52,7 +52,7 @@ async fn run(
     tell_doubts(&current);
     let mut seen = Seen {
         files,
-        ..Seen::now(&serving, &current, sources, environment)
+        secrets: serving.secrets_seen(),
     };
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
