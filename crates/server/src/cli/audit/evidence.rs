@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -29,7 +30,9 @@ pub(super) fn export(
         let to = to.unwrap_or(u64::MAX);
         let count = match file {
             Some(file) => {
-                let made = OpenOptions::new().write(true).create_new(true).open(file);
+                // Names and reasons are in it: it is for its owner's eyes until they say otherwise.
+                let mut options = OpenOptions::new();
+                let made = options.write(true).create_new(true).mode(0o600).open(file);
                 let made = made.with_context(|| format!("cannot create `{}`", file.display()))?;
                 let mut out = BufWriter::new(made);
                 let count = observe::export(store, log, from, to, &mut out)?;
