@@ -25,7 +25,7 @@ use server::config::{Environment, Loaded, Sources};
 use server::serve::Serving;
 use store::{AuditFilter, Recorded, Store};
 use tempfile::TempDir;
-use tokio::time::{interval, timeout};
+use tokio::time::{sleep, timeout};
 use upstream::Kind;
 
 use crate::clock::ManualClock;
@@ -38,8 +38,12 @@ pub use socket::Exchange;
 pub(crate) use socket::PATIENCE;
 pub use talk::{Reply, Session};
 
-/// How often something is looked at while waiting for it.
+/// The pause after the first look at something that is waited for; each next
+/// one is a quarter longer, so that a look which is a call never uses up the
+/// 100 calls a minute of the default rate limit.
 const LOOK: Duration = Duration::from_millis(5);
+/// The longest pause between two looks.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 /// Records that are read at most.
 const RECORDS_MAX: u32 = 1_000_000;
 /// The variable by which the processes of a world are known.
@@ -346,13 +350,12 @@ impl World {
 /// If it does not come about, or looking fails.
 pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let look = async {
-        let mut interval = interval(LOOK);
-        loop {
-            interval.tick().await;
-            if is_so().await? {
-                return Ok(());
-            }
+        let mut pause = LOOK;
+        while !is_so().await? {
+            sleep(pause).await;
+            pause = (pause * 5 / 4).min(LOOK_MAX);
         }
+        Ok(())
     };
     timeout(PATIENCE, look)
         .await
