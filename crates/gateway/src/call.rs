@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use observe::Stage;
 use parking_lot::Mutex;
 use policy::screen::{Found, Screen};
 use policy::{Ask, Decision, Facts, Principal, ServerName, Verb};
@@ -240,32 +241,42 @@ pub(crate) async fn run(
         limit::count(asked, view, means).await?;
         return search::answer(asked, method, params, view, record);
     }
+    record.enter(Stage::Resolve);
     let mut call = match resolve::resolve(asked, method, params, view, desk, record) {
         Ok(call) => call,
         Err(rejection) => return Err(limit::refused(asked, view, means, rejection).await),
     };
+    record.enter(Stage::Limit);
     limit::limit(&call, view, means).await?;
+    record.enter(Stage::Validate);
     if let Some(told) = validate::validate(&mut call, view, means, record).await? {
         return Ok(told);
     }
     screen::arguments(&mut call, view, record)?;
+    record.enter(Stage::Authorize);
     let mut decided = authorize::authorize(call, view, record)?;
     flow::judge(&mut decided, view, means, record);
+    record.enter(Stage::Consent);
     let granted = match consent::consent(decided, view, means, events, record).await? {
         Consented::Yes(granted) => granted,
         Consented::Told(told) => return Ok(told),
     };
     // Not before: whoever makes a person think would keep others from the places in flight.
+    record.enter(Stage::Limit);
     let permit = limit::admit(granted.call(), view, means).await?;
     // Not before that: a call that finds no place has used up nobody's yes.
+    record.enter(Stage::Consent);
     let authorized = Box::pin(granted.leave(means)).await?;
     flow::note(&authorized, view, means, record);
+    record.enter(Stage::Record);
     if has_effect(&authorized.call) {
         Box::pin(record.begin()).await?;
     }
+    record.enter(Stage::Dispatch);
     let now = record.opened();
     let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);
     let answer = Box::pin(answer).await;
+    record.enter(Stage::Screen);
     record.note_found(&authorized.call.heard.lock());
     consent::note_next(&authorized, &answer, means);
     let answer = answer.or_else(|rejection| ask_to_connect(asked, method, rejection))?;

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use observe::{AuditLog, Metrics, OpenRecord};
+use observe::{AuditLog, Metrics, OpenRecord, Stage, Stages};
 use policy::screen::Found;
 use policy::{Clock, Credential, Instant, Principal, ServerName};
 use store::{AuditRow, Outcome};
 use uuid::Uuid;
+use wire::Revision;
 
 use crate::Rejection;
 use crate::flows::Taint;
@@ -25,7 +26,7 @@ pub(crate) struct CallRecord {
     audit: AuditLog,
     call_id: String,
     opened: Instant,
-    status: u16,
+    stages: Stages,
     /// What screening found in what was sent and what came back.
     found: Found,
     taint: Taint,
@@ -105,7 +106,7 @@ impl CallRecord {
             audit: audit.clone(),
             call_id,
             opened,
-            status: CLIENT_CLOSED_REQUEST,
+            stages: Stages::begin(opened),
             found: Found::default(),
             taint: Taint::default(),
             method: opening.method,
@@ -129,6 +130,11 @@ impl CallRecord {
     /// When it came in.
     pub(crate) fn opened(&self) -> Instant {
         self.opened
+    }
+
+    /// The call is in that stage from now on.
+    pub(crate) fn enter(&mut self, stage: Stage) {
+        self.stages.enter(stage, self.clock.now());
     }
 
     /// Notes what became known; nothing once the record is closed.
@@ -173,19 +179,32 @@ impl CallRecord {
     /// What is waited for is in a box: the way of every call would otherwise carry the record to its end.
     pub(crate) fn close(mut self, outcome: Outcome, status: u16, bytes_out: usize) -> Written {
         self.note(|row| (row.outcome, row.bytes_out) = (outcome, bytes_out as u64));
-        self.status = status;
-        let closed = self.finish();
-        let metrics = self.metrics.clone();
+        self.enter(Stage::Record);
+        let Some((place, row)) = self.finish() else {
+            return Box::pin(async { Ok(()) });
+        };
+        let mut ended = self.ended(status);
         Box::pin(async move {
-            let Some((place, row)) = closed else {
-                return Ok(());
-            };
-            let _waiting = metrics.audit_waiting();
-            place.close(row).await.map_err(|error| {
-                metrics.audit_refused();
-                Rejection::Unrecordable(error)
-            })
+            let _waiting = ended.metrics.audit_waiting();
+            let written = place.close(row).await.map_err(Rejection::Unrecordable);
+            if let Err(rejection) = &written {
+                ended.metrics.audit_refused();
+                ended.status = rejection.response(Revision::LATEST).status;
+            }
+            written
         })
+    }
+
+    /// What metrics are told once it is over.
+    fn ended(&self, status: u16) -> Ended {
+        Ended {
+            opened: self.opened,
+            stages: self.stages.clone(),
+            status,
+            method: self.method,
+            metrics: self.metrics.clone(),
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     fn complete(&self, row: &mut AuditRow) {
@@ -197,8 +216,6 @@ impl CallRecord {
     fn finish(&mut self) -> Option<(OpenRecord, AuditRow)> {
         let (place, mut row) = self.open.take()?;
         self.complete(&mut row);
-        let taken = Duration::from_micros(row.duration_us);
-        self.metrics.request(self.method, self.status, taken);
         Some((place, row))
     }
 }
@@ -208,7 +225,28 @@ impl Drop for CallRecord {
         self.note(|row| row.reason = Some("abandoned by the client".to_owned()));
         if let Some((place, row)) = self.finish() {
             place.abandon(row);
+            drop(self.ended(CLIENT_CLOSED_REQUEST));
         }
+    }
+}
+
+/// A call that is over, but for its place on the disk. Metrics are told when it is dropped, waited for or not.
+struct Ended {
+    opened: Instant,
+    stages: Stages,
+    status: u16,
+    method: &'static str,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let now = self.clock.now();
+        self.stages.leave(now);
+        self.metrics.stages(&self.stages);
+        let taken = now.since(self.opened);
+        self.metrics.request(self.method, self.status, taken);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod audit;
 mod metrics;
+mod stages;
 
 pub use audit::{
     AuditLog, AuditMode, BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier,
@@ -11,3 +12,4 @@ pub use audit::{
     verify_proof,
 };
 pub use metrics::{CONTENT_TYPE, Counted, Metrics};
+pub use stages::{Stage, Stages, Visit};

@@ -13,6 +13,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::Stages;
+
 /// What [`Metrics::encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -47,6 +49,11 @@ struct ScreenedLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
 }
@@ -63,6 +70,7 @@ struct Inner {
     // Always `get_or_create_owned`: a guard of `get_or_create` that is still held when the same family is
     // asked again deadlocks.
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     limit_hits: Family<LimitLabels, Counter>,
     upstream_up: Family<UpstreamLabels, Gauge>,
     upstream_restarts: Family<UpstreamLabels, Counter>,
@@ -82,6 +90,7 @@ impl Metrics {
     pub fn new(version: &'static str) -> Self {
         let mut registry = Registry::default();
         let requests = Family::new_with_constructor(histogram as fn() -> Histogram);
+        let stages = Family::new_with_constructor(histogram as fn() -> Histogram);
         let limit_hits = Family::default();
         let upstream_up = Family::default();
         let upstream_restarts = Family::default();
@@ -99,6 +108,11 @@ impl Metrics {
             "mcp_request_duration_seconds",
             "Time from a request's arrival to the end of its reply",
             Family::clone(&requests),
+        );
+        registry.register(
+            "portcullis_stage_duration_seconds",
+            "Time that calls spend in each stage of their way",
+            Family::clone(&stages),
         );
         registry.register(
             "mcp_rate_limit_hits",
@@ -159,6 +173,7 @@ impl Metrics {
             inner: Arc::new(Inner {
                 registry,
                 requests,
+                stages,
                 limit_hits,
                 upstream_up,
                 upstream_restarts,
@@ -184,6 +199,17 @@ impl Metrics {
             .requests
             .get_or_create_owned(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// A call is over, and went through these stages.
+    pub fn stages(&self, stages: &Stages) {
+        for (stage, visit) in stages.iter() {
+            let stage = stage.as_str();
+            self.inner
+                .stages
+                .get_or_create_owned(&StageLabels { stage })
+                .observe(visit.spent.as_secs_f64());
+        }
     }
 
     /// A call was refused by the limit of this name.
