@@ -188,8 +188,7 @@ impl CallRecord {
             let _waiting = ended.metrics.audit_waiting();
             let written = place.close(row).await.map_err(Rejection::Unrecordable);
             if let Err(rejection) = &written {
-                ended.metrics.audit_refused();
-                ended.status = rejection.response(Revision::LATEST).status;
+                ended.refuse(rejection);
             }
             written
         })
@@ -238,6 +237,14 @@ struct Ended {
     method: &'static str,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+}
+
+impl Ended {
+    /// The answer cannot be given.
+    fn refuse(&mut self, rejection: &Rejection) {
+        self.metrics.audit_refused();
+        self.status = rejection.response(Revision::LATEST).status;
+    }
 }
 
 impl Drop for Ended {
