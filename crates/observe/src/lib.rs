@@ -3,12 +3,14 @@
 //! Keeping the rows is `store`; deciding what goes into one is `gateway`; serving `/metrics` is `server`.
 
 mod audit;
+pub mod health;
 mod metrics;
 mod stages;
 
 pub use audit::{
-    AuditLog, AuditMode, BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier,
-    ExportError, Fault, OpenRecord, Tampered, Unavailable, Verified, export, prove, verify,
+    ACTS, Act, AuditLog, AuditMode, Auditor, AuditorKey, BadAuditor, BadCheckpoint, BadVerifier,
+    Checkpoint, CheckpointKey, CheckpointVerifier, ExportError, Fault, Keep, Keeping, OTHER,
+    OpenRecord, SYSTEM, Tampered, Unavailable, Unopened, Verified, export, is_act, prove, verify,
     verify_proof,
 };
 pub use metrics::{CONTENT_TYPE, Counted, Metrics};

@@ -13,6 +13,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::health::Task;
+
 use crate::Stages;
 
 /// What [`Metrics::encode`] writes.
@@ -54,6 +56,11 @@ struct StageLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    task: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
 }
@@ -82,6 +89,7 @@ struct Inner {
     audit_waiting: Gauge,
     audit_refused: Counter,
     refusals_unrecorded: Counter,
+    task_restarts: Family<TaskLabels, Counter>,
 }
 
 impl Metrics {
@@ -100,6 +108,7 @@ impl Metrics {
         let audit_waiting = Gauge::default();
         let shared_up = Gauge::default();
         let (audit_refused, refusals_unrecorded) = (Counter::default(), Counter::default());
+        let task_restarts = Family::default();
 
         // The encoder adds `_total` to counters and `_info` to the build's.
         let build = Info::new(BuildLabels { version });
@@ -169,6 +178,11 @@ impl Metrics {
             "Refused requests of strangers that were too many to be recorded one by one",
             Counter::clone(&refusals_unrecorded),
         );
+        registry.register(
+            "portcullis_task_restarts",
+            "How often a task that runs beside the calls ended and was begun anew",
+            Family::clone(&task_restarts),
+        );
         Self {
             inner: Arc::new(Inner {
                 registry,
@@ -185,6 +199,7 @@ impl Metrics {
                 audit_waiting,
                 audit_refused,
                 refusals_unrecorded,
+                task_restarts,
             }),
         }
     }
@@ -287,6 +302,15 @@ impl Metrics {
     /// A stranger was refused, and it was not recorded.
     pub fn refusal_unrecorded(&self) {
         self.inner.refusals_unrecorded.inc();
+    }
+
+    /// A task beside the calls ended and begins anew.
+    pub fn task_restarted(&self, task: Task) {
+        let task = task.word();
+        self.inner
+            .task_restarts
+            .get_or_create_owned(&TaskLabels { task })
+            .inc();
     }
 
     /// All of them as OpenMetrics text; see [`CONTENT_TYPE`].
