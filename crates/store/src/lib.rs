@@ -21,6 +21,7 @@ mod replays;
 mod revocations;
 mod secrets;
 pub mod shared;
+mod sinks;
 mod store;
 mod time;
 mod upstream_tokens;
@@ -48,5 +49,6 @@ pub use revocations::RevocationRow;
 pub use secrets::{
     DATA_KEY_ID_LEN, DataKeyKind, DataKeyRow, Rewrapped, SealedColumn, SealedValue, SecretRow,
 };
+pub use sinks::{SinkHold, SinkRow, SinkStart};
 pub use store::Store;
 pub use upstream_tokens::UpstreamTokenRow;

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_consents.sql"),
     include_str!("migrations/0012_quotas.sql"),
     include_str!("migrations/0013_audit_log.sql"),
+    include_str!("migrations/0014_audit_sinks.sql"),
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.
