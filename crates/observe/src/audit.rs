@@ -1,12 +1,16 @@
 //! The audit log, as a call sees it: a place before anything is spent, a row before its upstream sees it where it can
 //! have an effect, a row and a log line when it is over.
 //!
+//! `acts` lists what is recorded besides the protocol's methods, `keeping` and `sealing` say what is kept of arguments.
 //! What others need to check the log is here too: `checkpoint` signs how long it is, `export` and `proof` write what is
 //! checked, `verify` checks it, without a gate.
 
+mod acts;
 mod checkpoint;
 mod export;
+mod keeping;
 mod proof;
+mod sealing;
 mod verify;
 
 use std::time::Duration;
@@ -14,9 +18,12 @@ use std::time::Duration;
 use store::{AuditRow, AuditSlot, Outcome, Store};
 use tracing::debug;
 
+pub use acts::{ACTS, Act, OTHER, SYSTEM, is_act};
 pub use checkpoint::{BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier};
 pub use export::{ExportError, export};
+pub use keeping::{Keep, Keeping};
 pub use proof::{prove, verify_proof};
+pub use sealing::{Auditor, AuditorKey, BadAuditor, Unopened};
 pub use verify::{Fault, Tampered, Verified, verify};
 
 /// How long a call waits for a place in the audit log. After that it is refused.
