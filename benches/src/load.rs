@@ -47,11 +47,16 @@ struct Session {
 
 impl Load {
     /// Opens the sessions, each with its handshake and its list of tools.
-    pub(crate) async fn open(to: SocketAddr, sessions: usize, era: Era) -> Result<Self> {
+    pub(crate) async fn open(
+        to: SocketAddr,
+        sessions: usize,
+        era: Era,
+        tool: &str,
+    ) -> Result<Self> {
         let open = async {
             let mut opened = Vec::with_capacity(sessions);
             for number in 0..sessions {
-                let session = Session::open(to, number, era).await;
+                let session = Session::open(to, number, era, tool).await;
                 opened.push(session.with_context(|| format!("opening session {number} at {to}"))?);
             }
             anyhow::Ok(opened)
@@ -83,13 +88,13 @@ impl Load {
 }
 
 impl Session {
-    async fn open(to: SocketAddr, number: usize, era: Era) -> Result<Self> {
+    async fn open(to: SocketAddr, number: usize, era: Era, tool: &str) -> Result<Self> {
         let mut connection = Connection::open(to).await?;
         let headers = match era {
             Era::Legacy => shake_hands(&mut connection, to).await?,
             Era::Modern => format!("MCP-Protocol-Version: {MODERN}\r\n"),
         };
-        let tool = find_echo(&mut connection, to, &headers, era).await?;
+        let tool = find(&mut connection, to, &headers, era, tool).await?;
         let mark = format!("session {number} says hello");
         let params = format!(r#""name":"{tool}","arguments":{{"message":"{mark}"}}"#);
         let call = request(to, &headers, era, "tools/call", Some(&tool), &params);
@@ -149,11 +154,12 @@ async fn shake_hands(connection: &mut Connection, to: SocketAddr) -> Result<Stri
 }
 
 /// The name under which the tool is on offer: a gate may put the upstream's name before it.
-async fn find_echo(
+async fn find(
     connection: &mut Connection,
     to: SocketAddr,
     headers: &str,
     era: Era,
+    tool: &str,
 ) -> Result<String> {
     #[derive(Deserialize)]
     struct Listed {
@@ -182,13 +188,13 @@ async fn find_echo(
     let listed = first
         .context("no list")?
         .with_context(|| format!("tools/list: {body}"))?;
-    let echo = listed
+    let found = listed
         .result
         .tools
         .into_iter()
         .map(|tool| tool.name)
-        .find(|name| name.ends_with("echo"));
-    echo.context("no tool `echo` on offer")
+        .find(|name| name.ends_with(tool));
+    found.with_context(|| format!("no tool `{tool}` on offer"))
 }
 
 fn request(

@@ -11,6 +11,7 @@
 
 mod child;
 mod client;
+mod cost;
 mod load;
 mod proxy;
 mod report;

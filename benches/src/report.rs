@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cost::Costs;
 use crate::load::{Era, Sample};
 use crate::run::Way;
 
@@ -13,6 +14,18 @@ pub(crate) struct Cell {
     pub(crate) sample: Sample,
     /// The CPU time of the process that was talked to.
     pub(crate) cpu: Duration,
+}
+
+impl Cell {
+    /// Calls per second.
+    pub(crate) fn rate(&self) -> f64 {
+        float(self.sample.calls) / self.sample.elapsed.as_secs_f64()
+    }
+
+    /// Half of the calls took no longer, in microseconds.
+    pub(crate) fn p50(&self) -> f64 {
+        percentile(&self.sample.latencies, 50)
+    }
 }
 
 /// What was loaded, and how.
@@ -27,6 +40,7 @@ pub(crate) struct Series {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     cells: Vec<(Series, Cell)>,
+    pub(crate) costs: Costs,
     pub(crate) pipe_bare: Vec<Duration>,
     pub(crate) pipe_gate: Vec<Duration>,
     pub(crate) gate_rss_idle: Option<u64>,
@@ -58,9 +72,7 @@ impl Report {
     }
 
     fn rates(&self, series: Series) -> Vec<f64> {
-        self.of(series)
-            .map(|cell| float(cell.sample.calls) / cell.sample.elapsed.as_secs_f64())
-            .collect()
+        self.of(series).map(Cell::rate).collect()
     }
 
     fn all(&self) -> Vec<Figures> {
@@ -108,9 +120,7 @@ impl Report {
                 sessions: 1,
                 era,
             });
-            cells
-                .map(|cell| percentile(&cell.sample.latencies, 50))
-                .collect()
+            cells.map(Cell::p50).collect()
         };
         let (gate, proxy) = (p50s(Way::Gate), p50s(Way::Proxy));
         let added: Vec<f64> = gate
@@ -133,6 +143,7 @@ impl Report {
             "rows": rows.collect::<Vec<_>>(),
             "added_p50_us": { "legacy": self.added(Era::Legacy), "modern": self.added(Era::Modern) },
             "stdio_p50_us": { "bare": percentile(&self.pipe_bare, 50), "gate": self.pipe_gated() },
+            "cost": self.costs.figures(),
             "gate_rss_bytes": { "idle": self.gate_rss_idle, "after_load": self.gate_rss_loaded },
         })
     }
@@ -179,16 +190,17 @@ impl Report {
                 mebibytes(loaded)
             );
         }
+        self.costs.print();
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// In microseconds; the nearest rank.
-fn percentile(latencies: &[Duration], percent: usize) -> f64 {
+pub(crate) fn percentile(latencies: &[Duration], percent: usize) -> f64 {
     let mut sorted = latencies.to_vec();
     sorted.sort_unstable();
     let rank = (sorted.len() * percent).div_ceil(100).max(1) - 1;

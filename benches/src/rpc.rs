@@ -8,7 +8,7 @@ pub(crate) const LEGACY: &str = "2025-11-25";
 /// The modern one.
 pub(crate) const MODERN: &str = "2026-07-28";
 
-const TOOLS: &str = r#""tools":[{"name":"echo","title":"Echo","description":"Says a message back, as often as asked.","inputSchema":{"type":"object","properties":{"message":{"type":"string","minLength":1,"maxLength":4096,"description":"What to say"},"times":{"type":"integer","minimum":1,"maximum":8,"default":1}},"required":["message"],"additionalProperties":false},"annotations":{"readOnlyHint":true,"idempotentHint":true,"openWorldHint":false}}]"#;
+const TOOLS: &str = r#""tools":[{"name":"echo","title":"Echo","description":"Says a message back, as often as asked.","inputSchema":{"type":"object","properties":{"message":{"type":"string","minLength":1,"maxLength":4096,"description":"What to say"},"times":{"type":"integer","minimum":1,"maximum":8,"default":1}},"required":["message"],"additionalProperties":false},"annotations":{"readOnlyHint":true,"idempotentHint":true,"openWorldHint":false}},{"name":"note","title":"Note","description":"Says a message back, and does not say that this is all it does.","inputSchema":{"type":"object","properties":{"message":{"type":"string","minLength":1,"maxLength":4096,"description":"What to say"}},"required":["message"],"additionalProperties":false}}]"#;
 const SERVER: &str = r#"{"name":"bench-upstream","version":"1"}"#;
 
 #[derive(Deserialize)]
@@ -92,7 +92,7 @@ pub(crate) fn answer(message: &[u8]) -> Reply {
         ),
         "ping" => "{}".to_owned(),
         "tools/list" => format!("{{{TOOLS}{complete}{cached}}}"),
-        "tools/call" if params.name == "echo" => {
+        "tools/call" if matches!(params.name.as_str(), "echo" | "note") => {
             let text = params
                 .arguments
                 .message

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::report::{Cell, Report, Series};
 use crate::stdio::Pipe;
 
 /// The run ends after so long, whatever hangs. Its children end with it.
-const RUN_SECONDS_MAX: u32 = 600;
+const RUN_SECONDS_MAX: u32 = 900;
 /// How long the gate may take until it is ready.
 const READY_MAX: Duration = Duration::from_secs(20);
 /// How long a load runs before its figures count.
@@ -33,9 +33,9 @@ pub(crate) enum Way {
 }
 
 /// Many short rounds: what disturbs a machine often lasts seconds, and then hits whole rounds.
-struct Plan {
-    rounds: usize,
-    stretch: Duration,
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) stretch: Duration,
     pipe_calls: usize,
 }
 
@@ -64,7 +64,10 @@ pub(crate) fn run(gate: Option<&Path>, out: Option<&Path>, quick: bool) -> Resul
     ];
     let mut report = Report::default();
     if let Some(gate) = gate {
-        let (part, at) = start_gate(gate, &folder, upstream_at)?;
+        let behind = format!("url = \"http://{upstream_at}/mcp\"");
+        let (part, at) = start_gate(gate, &folder, "serve", |top| {
+            config(&folder, "serve", top, &behind, "")
+        })?;
         report.gate_rss_idle = Some(part.rss()?);
         ways.push((Way::Gate, part, at));
     }
@@ -72,9 +75,16 @@ pub(crate) fn run(gate: Option<&Path>, out: Option<&Path>, quick: bool) -> Resul
     if let Some((Way::Gate, part, _)) = ways.last() {
         report.gate_rss_loaded = Some(part.rss()?);
     }
-    drop(ways);
+    if matches!(ways.last(), Some((Way::Gate, ..))) {
+        ways.pop();
+    }
     // What was measured before a failure is told, too.
-    let measured = loaded.and_then(|()| pipes(&mut report, gate, &folder, &plan));
+    let measured = loaded
+        .and_then(|()| match gate {
+            Some(gate) => report.costs.measure(gate, &folder, upstream_at, &plan),
+            None => Ok(()),
+        })
+        .and_then(|()| pipes(&mut report, gate, &folder, &plan));
     report.print();
     measured?;
     if let Some(out) = out {
@@ -92,7 +102,8 @@ fn rounds(report: &mut Report, ways: &[(Way, Part, SocketAddr)], plan: &Plan) ->
         for era in [Era::Legacy, Era::Modern] {
             for sessions in [1, 64] {
                 for (way, part, at) in ways {
-                    let cell = runtime.block_on(stretch(part, *at, sessions, era, plan.stretch));
+                    let cell =
+                        runtime.block_on(stretch(part, *at, sessions, era, "echo", plan.stretch));
                     let cell =
                         cell.with_context(|| format!("{way:?}, {sessions} sessions, {era:?}"))?;
                     report.add(
@@ -111,14 +122,15 @@ fn rounds(report: &mut Report, ways: &[(Way, Part, SocketAddr)], plan: &Plan) ->
 }
 
 /// Loads one way for a while.
-async fn stretch(
+pub(crate) async fn stretch(
     part: &Part,
     at: SocketAddr,
     sessions: usize,
     era: Era,
+    tool: &str,
     length: Duration,
 ) -> Result<Cell> {
-    let load = Load::open(at, sessions, era).await?;
+    let load = Load::open(at, sessions, era, tool).await?;
     let (load, _) = load.run(WARM_UP).await?;
     let before = part.cpu()?;
     let (_, sample) = load.run(length).await?;
@@ -128,16 +140,16 @@ async fn stretch(
     })
 }
 
-/// The gate in front of the upstream, with limits that the load does not reach.
-fn start_gate(gate: &Path, folder: &TempDir, upstream: SocketAddr) -> Result<(Part, SocketAddr)> {
+/// A gate with the config that `write` writes around its address.
+pub(crate) fn start_gate(
+    gate: &Path,
+    folder: &TempDir,
+    name: &str,
+    write: impl FnOnce(&str) -> Result<PathBuf>,
+) -> Result<(Part, SocketAddr)> {
     let at = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let config = config(
-        folder,
-        "serve",
-        &format!("listen = \"{at}\""),
-        &format!("url = \"http://{upstream}/mcp\""),
-    )?;
-    let log = folder.path().join("gate.log");
+    let config = write(&format!("listen = \"{at}\""))?;
+    let log = folder.path().join(format!("{name}.log"));
     let mut command = Command::new(gate);
     command.arg("serve").arg("--config").arg(&config);
     let mut part = Part::logging(&mut command, &log)?;
@@ -154,7 +166,14 @@ fn start_gate(gate: &Path, folder: &TempDir, upstream: SocketAddr) -> Result<(Pa
     Ok((part, at))
 }
 
-fn config(folder: &TempDir, name: &str, top: &str, upstream: &str) -> Result<std::path::PathBuf> {
+/// Writes a config with limits that the load does not reach; yields where it is.
+pub(crate) fn config(
+    folder: &TempDir,
+    name: &str,
+    top: &str,
+    upstream: &str,
+    rest: &str,
+) -> Result<PathBuf> {
     let data = folder.path().join(name);
     fs::create_dir_all(&data)?;
     let data_toml =
@@ -162,7 +181,7 @@ fn config(folder: &TempDir, name: &str, top: &str, upstream: &str) -> Result<std
     let path = data.join("portcullis.toml");
     let text = format!(
         "{top}\ndata_dir = {data_toml}\n\n[upstreams.bench]\n{upstream}\n\n[limits]\n\
-         tool_call = {{ max = 1_000_000, per = \"1s\" }}\nresource_access = {{ max = 1_000_000, per = \"1s\" }}\n"
+         tool_call = {{ max = 1_000_000, per = \"1s\" }}\nresource_access = {{ max = 1_000_000, per = \"1s\" }}\n{rest}"
     );
     fs::write(&path, text)?;
     Ok(path)
@@ -196,7 +215,7 @@ fn pipes(report: &mut Report, gate: Option<&Path>, folder: &TempDir, plan: &Plan
     ])?;
     let mut gated = match gate {
         Some(gate) => {
-            let config = config(folder, "stdio", "", &format!("stdio = {argv}"))?;
+            let config = config(folder, "stdio", "", &format!("stdio = {argv}"), "")?;
             let mut command = Command::new(gate);
             Some(
                 Pipe::open(command.arg("stdio").arg("--config").arg(config))

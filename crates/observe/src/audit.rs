@@ -44,6 +44,8 @@ pub enum AuditMode {
     Durable,
     /// Once it is on its way there: a crash loses the last of them.
     Relaxed,
+    /// Nothing is written: for finding out what the log costs.
+    Off,
 }
 
 impl AuditMode {
@@ -53,6 +55,7 @@ impl AuditMode {
         match self {
             Self::Durable => "durable",
             Self::Relaxed => "relaxed",
+            Self::Off => "danger_off",
         }
     }
 }
@@ -67,7 +70,8 @@ pub struct AuditLog {
 /// A place in the audit log, held for one call.
 #[derive(Debug)]
 pub struct OpenRecord {
-    slot: AuditSlot,
+    /// `None` where nothing is written.
+    slot: Option<AuditSlot>,
     mode: AuditMode,
 }
 
@@ -83,11 +87,13 @@ impl AuditLog {
     /// # Errors
     /// If there is none within a second: then the call must be refused.
     pub async fn open(&self) -> Result<OpenRecord, Unavailable> {
-        let slot = self
-            .store
-            .reserve_audit(OPEN_WAIT)
-            .await
-            .map_err(Unavailable)?;
+        let slot = match self.mode {
+            AuditMode::Off => None,
+            AuditMode::Durable | AuditMode::Relaxed => {
+                let slot = self.store.reserve_audit(OPEN_WAIT).await;
+                Some(slot.map_err(Unavailable)?)
+            }
+        };
         Ok(OpenRecord {
             slot,
             mode: self.mode,
@@ -100,7 +106,7 @@ impl AuditLog {
     /// # Errors
     /// If the disk refuses for a second, or nothing gets there for five: then the call must not go on.
     pub async fn begin(&self, mut row: AuditRow) -> Result<(), Unavailable> {
-        if self.mode == AuditMode::Relaxed {
+        if self.mode != AuditMode::Durable {
             return Ok(());
         }
         row.outcome = Outcome::Pending;
@@ -117,23 +123,24 @@ impl OpenRecord {
     /// If the disk refuses for a second, or nothing gets there for five: then the answer must not be given.
     pub async fn close(self, row: AuditRow) -> Result<(), Unavailable> {
         tell(&row);
-        match self.mode {
-            AuditMode::Durable => self
-                .slot
-                .commit(row, COMMIT_WAIT)
-                .await
-                .map_err(Unavailable),
-            AuditMode::Relaxed => {
-                self.slot.write(row);
+        match self.slot {
+            Some(slot) if self.mode == AuditMode::Durable => {
+                slot.commit(row, COMMIT_WAIT).await.map_err(Unavailable)
+            }
+            Some(slot) => {
+                slot.write(row);
                 Ok(())
             }
+            None => Ok(()),
         }
     }
 
     /// The same where nobody is there any more to wait. Cannot fail.
     pub fn abandon(self, row: AuditRow) {
         tell(&row);
-        self.slot.write(row);
+        if let Some(slot) = self.slot {
+            slot.write(row);
+        }
     }
 }
 

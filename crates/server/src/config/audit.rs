@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAudit {
-    /// When a record counts as written: `durable`, once it is on the disk, so that no call has an effect and none is answered without its record, whatever becomes of the machine; `relaxed`, once it is on its way there, which is faster and loses the last records in a crash. Another one holds from the next start on.
+    /// When a record counts as written: `durable`, once it is on the disk, so that no call has an effect and none is answered without its record, whatever becomes of the machine; `relaxed`, once it is on its way there, which is faster and loses the last records in a crash; `danger_off`, never: calls leave no trace, which is of use only for finding out what the log costs. Another one holds from the next start on.
     #[serde(default)]
     pub mode: RawMode,
 }
@@ -20,6 +20,8 @@ pub(super) enum RawMode {
     #[default]
     Durable,
     Relaxed,
+    #[serde(rename = "danger_off")]
+    Off,
 }
 
 impl RawAudit {
@@ -27,6 +29,7 @@ impl RawAudit {
         match self.mode {
             RawMode::Durable => AuditMode::Durable,
             RawMode::Relaxed => AuditMode::Relaxed,
+            RawMode::Off => AuditMode::Off,
         }
     }
 }

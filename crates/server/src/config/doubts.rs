@@ -1,4 +1,4 @@
-//! What a config says that is no mistake by itself, but does nothing as it stands.
+//! What a config says that is no mistake by itself, but does nothing as it stands, or leaves something undone.
 //!
 //! A pattern may speak of an upstream that another layer adds, and a slice may be filled later: this is told at the start,
 //! by `check`, and by whoever asks the rules, and keeps no gate from starting. Entries that an upstream does not have are not
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway::{ServerSettings, VirtualServer};
+use observe::AuditMode;
 use policy::config::{Complaint, Complaints};
 use policy::rules::{About, Target};
 use policy::{ServerName, UpstreamId};
@@ -22,6 +23,12 @@ pub(super) fn doubts(raw: &Raw, servers: &ServerSettings) -> Vec<Complaint> {
     let aliases = raw.upstreams.keys().map(String::as_str).chain(builtins);
     let known = Known(aliases.collect());
     let mut found = Complaints::new();
+    if raw.audit.mode() == AuditMode::Off {
+        let hint = "take `durable`, unless what the log costs is to be measured";
+        found.at("audit", |found| {
+            found.at("mode", |found| found.add("calls leave no record", hint));
+        });
+    }
     found.at("roles", |found| known.roles(&raw.roles, found));
     found.at("limits", |found| {
         let rules = raw.limits.rules.iter().map(|(name, rule)| (name, &rule.of));

@@ -1,0 +1,240 @@
+//! What the audit log and telemetry cost: gates that differ in that alone, loaded in turn, round after round.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::load::Era;
+use crate::report::{Cell, median, percentile};
+use crate::run::{Plan, config, start_gate, stretch};
+
+/// Writes that are timed in each round.
+const SYNCS: usize = 50;
+/// How much is written each time: about what a commit of one record is.
+const SYNC_BYTES: usize = 4096;
+
+/// How a gate is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Setting {
+    /// No audit log.
+    Off,
+    Relaxed,
+    Durable,
+    /// Durable, and every hundredth call traced.
+    Traced,
+}
+
+impl Setting {
+    const ALL: [Self; 4] = [Self::Off, Self::Relaxed, Self::Durable, Self::Traced];
+
+    /// Its part of the config.
+    fn config(self) -> String {
+        let audit = match self {
+            Self::Off => "danger_off",
+            Self::Relaxed => "relaxed",
+            Self::Durable | Self::Traced => "durable",
+        };
+        // Where nobody listens: what is measured is what the gate does, and nobody waits for a receiver.
+        let traces = match self {
+            Self::Traced => {
+                "\n[telemetry.traces]\nendpoint = \"http://127.0.0.1:9\"\nratio = 0.01\n"
+            }
+            Self::Off | Self::Relaxed | Self::Durable => "",
+        };
+        format!("\n[audit]\nmode = \"{audit}\"\n{traces}")
+    }
+}
+
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Tool {
+    /// Marked as read-only: one record.
+    Read,
+    /// Not so marked: one before, and one after.
+    Write,
+}
+
+impl Tool {
+    const ALL: [Self; 2] = [Self::Read, Self::Write];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "echo",
+            Self::Write => "note",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Case {
+    setting: Setting,
+    tool: Tool,
+    sessions: usize,
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Costs {
+    cells: Vec<(Case, Cell)>,
+    /// How long it takes until written bytes are on the disk.
+    syncs: Vec<Duration>,
+}
+
+impl Costs {
+    /// Measures all settings with one upstream.
+    pub(crate) fn measure(
+        &mut self,
+        gate: &Path,
+        folder: &TempDir,
+        upstream: SocketAddr,
+        plan: &Plan,
+    ) -> Result<()> {
+        let mut gates = Vec::new();
+        for setting in Setting::ALL {
+            let name = format!("{setting:?}").to_lowercase();
+            let upstream = format!("url = \"http://{upstream}/mcp\"");
+            let (part, at) = start_gate(gate, folder, &name, |top| {
+                config(folder, &name, top, &upstream, &setting.config())
+            })
+            .with_context(|| format!("the gate `{name}`"))?;
+            gates.push((setting, part, at));
+        }
+        let runtime = crate::runtime()?;
+        for round in 0..plan.rounds {
+            println!("    cost, round {} of {}", round + 1, plan.rounds);
+            for sessions in [1, 64] {
+                for tool in Tool::ALL {
+                    for (setting, part, at) in &gates {
+                        let load =
+                            stretch(part, *at, sessions, Era::Modern, tool.name(), plan.stretch);
+                        let cell = runtime.block_on(load);
+                        let case = Case {
+                            setting: *setting,
+                            tool,
+                            sessions,
+                        };
+                        self.cells
+                            .push((case, cell.with_context(|| format!("{case:?}"))?));
+                    }
+                }
+            }
+            self.sync(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Times the disk that the databases are on.
+    fn sync(&mut self, folder: &TempDir) -> Result<()> {
+        let mut file = File::create(folder.path().join("sync"))?;
+        for _ in 0..SYNCS {
+            file.write_all(&[7; SYNC_BYTES])?;
+            let before = Instant::now();
+            file.sync_data()?;
+            self.syncs.push(before.elapsed());
+        }
+        Ok(())
+    }
+
+    fn cells(&self, case: Case) -> impl Iterator<Item = &Cell> {
+        self.cells
+            .iter()
+            .filter(move |(of, _)| *of == case)
+            .map(|(_, cell)| cell)
+    }
+
+    /// What share of the throughput is lost against another setting: the median over the rounds.
+    fn lost(&self, case: Case, against: Setting) -> f64 {
+        let other = Case {
+            setting: against,
+            ..case
+        };
+        let ratios = self
+            .cells(case)
+            .zip(self.cells(other))
+            .map(|(with, without)| 1.0 - with.rate() / without.rate());
+        median(ratios.collect())
+    }
+
+    /// By how many microseconds the median of a call grows: the median over the rounds.
+    fn added(&self, case: Case) -> f64 {
+        let off = Case {
+            setting: Setting::Off,
+            ..case
+        };
+        let added = self
+            .cells(case)
+            .zip(self.cells(off))
+            .map(|(with, without)| with.p50() - without.p50());
+        median(added.collect())
+    }
+
+    fn case(setting: Setting, tool: Tool, sessions: usize) -> Case {
+        Case {
+            setting,
+            tool,
+            sessions,
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Value {
+        let tools = Tool::ALL.map(|tool| {
+            json!({
+                "tool": tool,
+                "durable_lost": self.lost(Self::case(Setting::Durable, tool, 64), Setting::Off),
+                "relaxed_lost": self.lost(Self::case(Setting::Relaxed, tool, 64), Setting::Off),
+                "traced_lost": self.lost(Self::case(Setting::Traced, tool, 64), Setting::Durable),
+                "durable_added_us": self.added(Self::case(Setting::Durable, tool, 1)),
+                "relaxed_added_us": self.added(Self::case(Setting::Relaxed, tool, 1)),
+            })
+        });
+        json!({ "sync_us": percentile(&self.syncs, 50), "tools": tools })
+    }
+
+    pub(crate) fn print(&self) {
+        if self.cells.is_empty() {
+            return;
+        }
+        println!("\ntool   sessions  setting  calls/s   p50 µs   p99 µs     lost  added p50 µs");
+        for tool in Tool::ALL {
+            for sessions in [1, 64] {
+                for setting in Setting::ALL {
+                    let case = Self::case(setting, tool, sessions);
+                    let latencies: Vec<Duration> = self
+                        .cells(case)
+                        .flat_map(|cell| cell.sample.latencies.iter().copied())
+                        .collect();
+                    println!(
+                        "{:<6} {sessions:>8}  {:<7} {:>8.0} {:>8.1} {:>8.1} {:>7.1}% {:>13.1}",
+                        format!("{tool:?}").to_lowercase(),
+                        format!("{setting:?}").to_lowercase(),
+                        median(self.cells(case).map(Cell::rate).collect()),
+                        percentile(&latencies, 50),
+                        percentile(&latencies, 99),
+                        100.0 * self.lost(case, Setting::Off),
+                        self.added(case),
+                    );
+                }
+            }
+        }
+        println!(
+            "4 KiB are on the disk after {:.1} µs (median), {:.1} µs (99 %)",
+            percentile(&self.syncs, 50),
+            percentile(&self.syncs, 99)
+        );
+        for tool in Tool::ALL {
+            println!(
+                "a traced percent of calls ({tool:?}, 64 sessions) costs {:.1} % of throughput",
+                100.0 * self.lost(Self::case(Setting::Traced, tool, 64), Setting::Durable)
+            );
+        }
+    }
+}
