@@ -81,7 +81,11 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn audit_end(&self) -> Result<i64, Error> {
-        self.read(|connection| connection.prepare_cached(END)?.query_row([], |row| row.get(0)))
+        self.read(|connection| {
+            connection
+                .prepare_cached(END)?
+                .query_row([], |row| row.get(0))
+        })
     }
 
     /// Takes the sink for a gate, or keeps it, and where it is; a new one begins at `start`. `None` if another gate has
