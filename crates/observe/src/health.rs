@@ -28,6 +28,8 @@ pub enum Dependency {
     Database,
     /// The audit log, in that database.
     Audit,
+    /// The folder that checkpoints of it are written to.
+    Checkpoints,
     /// Counters that gates share.
     Shared,
     /// An upstream, by its alias.
@@ -36,6 +38,10 @@ pub enum Dependency {
     Issuer,
     /// A certificate that is presented to clients, by its name.
     Certificate,
+    /// Where spans go.
+    Traces,
+    /// Where the audit log is sent on to, by the sink's name.
+    Sink,
 }
 
 /// How a component is doing.
@@ -92,7 +98,14 @@ pub struct Health {
 #[derive(Debug)]
 struct Inner {
     clock: Arc<dyn Clock>,
-    all: Mutex<BTreeMap<Key, Status>>,
+    all: Mutex<All>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    /// With the number of the handle that may change it.
+    of: BTreeMap<Key, (u64, Status)>,
+    last: u64,
 }
 
 /// The handle with which a component says how it is. Cloning is cheap.
@@ -100,6 +113,7 @@ struct Inner {
 pub struct Component {
     health: Health,
     key: Key,
+    number: u64,
 }
 
 impl Dependency {
@@ -107,10 +121,13 @@ impl Dependency {
     pub const ALL: &'static [Self] = &[
         Self::Database,
         Self::Audit,
+        Self::Checkpoints,
         Self::Shared,
         Self::Upstream,
         Self::Issuer,
         Self::Certificate,
+        Self::Traces,
+        Self::Sink,
     ];
 
     /// Its name in health and logs.
@@ -119,10 +136,13 @@ impl Dependency {
         match self {
             Self::Database => "database",
             Self::Audit => "audit",
+            Self::Checkpoints => "checkpoints_to",
             Self::Shared => "shared",
             Self::Upstream => "upstream",
             Self::Issuer => "issuer",
             Self::Certificate => "certificate",
+            Self::Traces => "traces",
+            Self::Sink => "sink",
         }
     }
 
@@ -134,6 +154,7 @@ impl Dependency {
             Self::Audit => {
                 "whether a record written now would be kept, and in which mode; `degraded` in mode `relaxed`"
             }
+            Self::Checkpoints => "the folder that the audit log's checkpoints are written to, if the config names one",
             Self::Shared => "the counters that gates share; memory, if the config names no store",
             Self::Upstream => "each upstream, by its alias",
             Self::Issuer => {
@@ -141,6 +162,10 @@ impl Dependency {
             }
             Self::Certificate => {
                 "the certificate that clients are shown; `degraded` when it soon ends, `down` when it has"
+            }
+            Self::Traces => "where spans go, as of the last batch of them",
+            Self::Sink => {
+                "where the audit log is sent on to, by the sink's name, as of the last batch of records"
             }
         }
     }
@@ -150,7 +175,13 @@ impl Dependency {
     pub fn is_required(self) -> bool {
         match self {
             Self::Database | Self::Audit => true,
-            Self::Shared | Self::Upstream | Self::Issuer | Self::Certificate => false,
+            Self::Checkpoints
+            | Self::Shared
+            | Self::Upstream
+            | Self::Issuer
+            | Self::Certificate
+            | Self::Traces
+            | Self::Sink => false,
         }
     }
 }
@@ -210,20 +241,24 @@ impl Health {
 
     /// Drops those dependencies of this kind whose names are not among `names`: for when a reload took some away.
     pub fn keep_only(&self, what: Dependency, names: &[&str]) {
-        self.inner.all.lock().retain(|key, _| match key {
+        self.inner.all.lock().of.retain(|key, _| match key {
             Key::Dependency(kind, Some(of)) if *kind == what => names.contains(&of.as_str()),
             Key::Dependency(..) | Key::Task(..) => true,
         });
     }
 
+    /// A task that begins. One of the same name that is still ending has no say any more.
     fn task(&self, task: Task, of: Option<&str>) -> Component {
-        self.component(Key::Task(task, of.map(str::to_owned)))
+        let key = Key::Task(task, of.map(str::to_owned));
+        self.inner.all.lock().of.remove(&key);
+        self.component(key)
     }
 
     fn component(&self, key: Key) -> Component {
         let now = self.inner.clock.wall();
         let mut all = self.inner.all.lock();
-        all.entry(key.clone()).or_insert_with_key(|key| Status {
+        let next = all.last + 1;
+        let fresh = |key: &Key| Status {
             name: key.name(),
             of: key.of().cloned(),
             state: State::Starting,
@@ -233,10 +268,14 @@ impl Health {
             detail: None,
             restarts: matches!(key, Key::Task(..)).then_some(0),
             is_required: matches!(key, Key::Dependency(what, _) if what.is_required()),
-        });
+        };
+        let entry = all.of.entry(key.clone());
+        let number = entry.or_insert_with_key(|key| (next, fresh(key))).0;
+        all.last = next;
         Component {
             health: self.clone(),
             key,
+            number,
         }
     }
 
@@ -254,16 +293,17 @@ impl Health {
 
     fn list(&self, wanted: impl Fn(&Key) -> bool) -> Vec<Status> {
         let all = self.inner.all.lock();
-        let wanted = all.iter().filter(|(key, _)| wanted(key));
-        wanted.map(|(_, status)| status.clone()).collect()
+        let wanted = all.of.iter().filter(|(key, _)| wanted(key));
+        wanted.map(|(_, (_, status))| status.clone()).collect()
     }
 
     /// Whether nothing is down that the gate cannot do without.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let all = self.inner.all.lock();
-        !all.values()
-            .any(|status| status.is_required && status.state == State::Down)
+        !all.of
+            .values()
+            .any(|(_, status)| status.is_required && status.state == State::Down)
     }
 }
 
@@ -301,7 +341,14 @@ impl Component {
 
     /// It is no more.
     pub fn forget(self) {
-        self.health.inner.all.lock().remove(&self.key);
+        let mut all = self.health.inner.all.lock();
+        if all
+            .of
+            .get(&self.key)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
+            all.of.remove(&self.key);
+        }
     }
 
     fn restarted(&self) {
@@ -310,7 +357,9 @@ impl Component {
 
     /// What was forgotten stays so.
     fn change(&self, change: impl FnOnce(&mut Status)) {
-        if let Some(status) = self.health.inner.all.lock().get_mut(&self.key) {
+        if let Some((number, status)) = self.health.inner.all.lock().of.get_mut(&self.key)
+            && *number == self.number
+        {
             change(status);
         }
     }

@@ -4,6 +4,7 @@
 
 mod audit;
 pub mod health;
+pub mod logs;
 mod metrics;
 mod stages;
 

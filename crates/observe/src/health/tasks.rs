@@ -54,8 +54,16 @@ pub enum Task {
     Limits,
     /// How dependencies are.
     Probes,
+    /// Records of what happens to the gate itself.
+    Happenings,
     /// Checkpoints of the audit log.
     Checkpoints,
+    /// Spans on their way to the collector.
+    Traces,
+    /// Records on their way to a sink, by its name.
+    Sink,
+    /// When the certificate ends that clients are shown.
+    Certificates,
     /// Log filters that hold for a while.
     Logs,
 }
@@ -82,7 +90,11 @@ impl Task {
         Self::Credentials,
         Self::Limits,
         Self::Probes,
+        Self::Happenings,
         Self::Checkpoints,
+        Self::Traces,
+        Self::Sink,
+        Self::Certificates,
         Self::Logs,
     ];
 
@@ -98,7 +110,11 @@ impl Task {
             Self::Credentials => "credentials",
             Self::Limits => "limits",
             Self::Probes => "probes",
+            Self::Happenings => "happenings",
             Self::Checkpoints => "checkpoints",
+            Self::Traces => "traces",
+            Self::Sink => "sink",
+            Self::Certificates => "certificates",
             Self::Logs => "logs",
         }
     }
@@ -119,7 +135,11 @@ impl Task {
                 "writes what was used of quotas, and keeps in touch with the shared store"
             }
             Self::Probes => "tries what the gate depends on",
+            Self::Happenings => "records what happens to the gate itself",
             Self::Checkpoints => "signs for the audit log",
+            Self::Traces => "takes spans to the collector",
+            Self::Sink => "takes records of the audit log to a sink, by its name",
+            Self::Certificates => "looks when the certificate ends that clients are shown",
             Self::Logs => "ends a log filter that was set for a while",
         }
     }
@@ -136,8 +156,10 @@ impl Task {
             | Self::Credentials
             | Self::Limits
             | Self::Probes
+            | Self::Certificates
+            | Self::Happenings
             | Self::Logs => Order::Upkeep,
-            Self::Checkpoints => Order::Records,
+            Self::Checkpoints | Self::Traces | Self::Sink => Order::Records,
         }
     }
 }

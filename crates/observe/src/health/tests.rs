@@ -82,7 +82,7 @@ async fn a_task_that_panics_or_returns_begins_anew_and_says_so() {
     assert_eq!(status.restarts, Some(2));
     let (why, _) = status.last_error.unwrap();
     assert_eq!(why, "it ended without having been told to");
-    let text = metrics.encode();
+    let text = metrics.encode(crate::Format::Text);
     assert!(
         text.contains("portcullis_task_restarts_total{task=\"pins\"} 2"),
         "{text}"
@@ -196,6 +196,33 @@ fn what_the_gate_can_do_without_does_not_make_it_unready() {
         health.dependency(*what).down(&"gone");
     }
     assert!(health.is_ready());
+}
+
+#[tokio::test]
+async fn one_that_is_still_ending_has_no_say_over_its_successor() {
+    let (_clock, health, _metrics, tasks) = world();
+    let (first, late) = (CancellationToken::new(), CancellationToken::new());
+    let wait = late.clone();
+    tasks.supervise_of(Task::Upstream, "a", first.clone(), move |stop| {
+        let wait = wait.clone();
+        async move {
+            stop.cancelled().await;
+            wait.cancelled().await;
+        }
+    });
+    let run = |stop: CancellationToken| async move { stop.cancelled().await };
+    first.cancel();
+    tasks.supervise_of(Task::Upstream, "a", CancellationToken::new(), run);
+    late.cancel();
+    tasks.supervise_of(Task::Upstream, "b", late.clone(), run);
+    until(|| {
+        health
+            .tasks()
+            .iter()
+            .all(|one| one.of.as_deref() != Some("b"))
+    })
+    .await;
+    assert_eq!(only(&health).state, State::Ok);
 }
 
 #[test]
