@@ -4,8 +4,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
+use crate::db::{self, Connection, Row, values};
 use crate::list;
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
@@ -69,7 +68,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT name, email, roles, password, totp, totp_draft, failures, failed_at, created_at, signed_in_at,
-            (SELECT count(*) FROM recovery_codes WHERE account = name) FROM accounts ",
+            (SELECT count(*) FROM recovery_codes WHERE lower(account) = lower(name)) FROM accounts ",
             $rest
         )
     };
@@ -89,15 +88,11 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn find_account(&self, name_or_email: &str) -> Result<Option<AccountRow>, Error> {
-        let by_name = select!("WHERE name = ?1");
-        let by_email = select!("WHERE email = ?1");
+        let by_name = select!("WHERE lower(name) = ?1");
+        let by_email = select!("WHERE lower(email) = ?1");
         self.read(|connection| {
-            let find = |sql| {
-                connection
-                    .prepare_cached(sql)?
-                    .query_row([name_or_email], account)
-                    .optional()
-            };
+            let folded = folded(name_or_email);
+            let find = |sql| connection.one(sql, values![folded], account);
             // Both, found or not: how long it takes says nothing.
             let (named, addressed) = (find(by_name)?, find(by_email)?);
             Ok(named.or(addressed))
@@ -109,13 +104,8 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn get_account(&self, name: &str) -> Result<Option<AccountRow>, Error> {
-        let sql = select!("WHERE name = ?1");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row([name], account)
-                .optional()
-        })
+        let sql = select!("WHERE lower(name) = ?1");
+        self.read(|connection| connection.one(sql, values![folded(name)], account))
     }
 
     /// All accounts, by name.
@@ -123,13 +113,8 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn list_accounts(&self) -> Result<Vec<AccountRow>, Error> {
-        let sql = select!("ORDER BY name");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_map([], account)?
-                .collect()
-        })
+        let sql = select!("ORDER BY lower(name)");
+        self.read(|connection| connection.all(sql, &[], account))
     }
 
     /// Makes an account. `false` if its name or address is taken.
@@ -156,14 +141,11 @@ impl Store {
             let sql =
                 "DELETE FROM account_links WHERE hash = ?1 AND account IS NULL AND expires_at > ?2";
             if has_accounts(connection)?
-                || connection
-                    .prepare_cached(sql)?
-                    .execute((link, to_micros(now)))?
-                    == 0
+                || connection.execute(sql, values![link, to_micros(now)])? == 0
             {
                 return Ok(false);
             }
-            connection.execute("DELETE FROM account_links WHERE account IS NULL", [])?;
+            connection.execute("DELETE FROM account_links WHERE account IS NULL", &[])?;
             insert(connection, &draft)
         })
         .await
@@ -174,10 +156,10 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn set_account_roles(&self, name: &str, roles: &[String]) -> Result<bool, Error> {
-        let (name, roles) = (name.to_owned(), list::to_text(roles));
+        let (name, roles) = (folded(name), list::to_text(roles));
         self.change(move |connection| {
-            let sql = "UPDATE accounts SET roles = ?2 WHERE name = ?1";
-            let known = connection.prepare_cached(sql)?.execute((&name, &roles))? > 0;
+            let sql = "UPDATE accounts SET roles = ?2 WHERE lower(name) = ?1";
+            let known = connection.execute(sql, values![name, roles])? > 0;
             end_sessions(connection, &name)?;
             Ok(known)
         })
@@ -190,12 +172,17 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn set_account_email(&self, name: &str, email: Option<&str>) -> Result<bool, Error> {
-        let (name, email) = (name.to_owned(), email.map(str::to_owned));
+        let (name, email) = (folded(name), email.map(str::to_owned));
         self.change(move |connection| {
-            let sql = "UPDATE OR IGNORE accounts SET email = ?2 WHERE name = ?1";
-            let is_set = connection.prepare_cached(sql)?.execute((&name, &email))? > 0;
+            let sql = "UPDATE accounts SET email = ?2 WHERE lower(name) = ?1 AND NOT EXISTS
+                (SELECT 1 FROM accounts AS other WHERE lower(other.email) = ?3 AND lower(other.name) <> ?1)";
+            let address = email.as_deref().map(folded);
+            let is_set = connection.execute(sql, values![name, email, address])? > 0;
             if is_set {
-                connection.execute("DELETE FROM account_links WHERE account = ?1", [&name])?;
+                connection.execute(
+                    "DELETE FROM account_links WHERE lower(account) = ?1",
+                    values![name],
+                )?;
             }
             Ok(is_set)
         })
@@ -207,10 +194,10 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn delete_account(&self, name: &str) -> Result<bool, Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            let sql = "DELETE FROM accounts WHERE name = ?1";
-            Ok(connection.prepare_cached(sql)?.execute([&name])? > 0)
+            let sql = "DELETE FROM accounts WHERE lower(name) = ?1";
+            Ok(connection.execute(sql, values![name])? > 0)
         })
         .await
     }
@@ -226,10 +213,10 @@ impl Store {
         from: String,
         to: String,
     ) -> Result<bool, Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            let sql = "SELECT 1 FROM accounts WHERE name = ?1 AND password = ?2";
-            let holds = connection.prepare_cached(sql)?.exists((&name, &from))?;
+            let sql = "SELECT 1 FROM accounts WHERE lower(name) = ?1 AND password = ?2";
+            let holds = connection.exists(sql, values![name, from])?;
             Ok(holds && set_password(connection, &name, &to)?)
         })
         .await
@@ -248,10 +235,7 @@ impl Store {
         self.change(move |connection| {
             let sql = "DELETE FROM account_links WHERE hash = ?1 AND account IS NOT NULL AND expires_at > ?2
                 RETURNING account";
-            let account: Option<String> = connection
-                .prepare_cached(sql)?
-                .query_row((link, to_micros(now)), |row| row.get(0))
-                .optional()?;
+            let account: Option<String> = connection.one(sql, values![link, to_micros(now)], |row| row.get(0))?;
             let Some(account) = account else {
                 return Ok(None);
             };
@@ -265,12 +249,10 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn rehash_password(&self, name: &str, from: String, to: String) -> Result<(), Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            let sql = "UPDATE accounts SET password = ?3 WHERE name = ?1 AND password = ?2";
-            connection
-                .prepare_cached(sql)?
-                .execute((&name, &from, &to))?;
+            let sql = "UPDATE accounts SET password = ?3 WHERE lower(name) = ?1 AND password = ?2";
+            connection.execute(sql, values![name, from, to])?;
             Ok(())
         })
         .await
@@ -281,12 +263,10 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn note_failures(&self, name: &str, count: u32, at: SystemTime) -> Result<(), Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            let sql = "UPDATE accounts SET failures = ?2, failed_at = ?3 WHERE name = ?1";
-            connection
-                .prepare_cached(sql)?
-                .execute((&name, count, to_micros(at)))?;
+            let sql = "UPDATE accounts SET failures = ?2, failed_at = ?3 WHERE lower(name) = ?1";
+            connection.execute(sql, values![name, count, to_micros(at)])?;
             Ok(())
         })
         .await
@@ -297,12 +277,10 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn note_sign_in(&self, name: &str, at: SystemTime) -> Result<(), Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            let sql = "UPDATE accounts SET failures = 0, failed_at = NULL, signed_in_at = ?2 WHERE name = ?1";
-            connection
-                .prepare_cached(sql)?
-                .execute((&name, to_micros(at)))?;
+            let sql = "UPDATE accounts SET failures = 0, failed_at = NULL, signed_in_at = ?2 WHERE lower(name) = ?1";
+            connection.execute(sql, values![name, to_micros(at)])?;
             Ok(())
         })
         .await
@@ -313,10 +291,10 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn draft_totp(&self, name: &str, sealed: Vec<u8>) -> Result<bool, Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            let sql = "UPDATE accounts SET totp_draft = ?2 WHERE name = ?1 AND totp IS NULL";
-            Ok(connection.prepare_cached(sql)?.execute((&name, &sealed))? > 0)
+            let sql = "UPDATE accounts SET totp_draft = ?2 WHERE lower(name) = ?1 AND totp IS NULL";
+            Ok(connection.execute(sql, values![name, sealed])? > 0)
         })
         .await
     }
@@ -333,22 +311,20 @@ impl Store {
         step: i64,
         codes: Vec<[u8; 32]>,
     ) -> Result<bool, Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
             let sql = "UPDATE accounts SET totp = totp_draft, totp_draft = NULL, totp_step = ?3
-                WHERE name = ?1 AND totp IS NULL AND totp_draft = ?2";
-            if connection
-                .prepare_cached(sql)?
-                .execute((&name, &sealed, step))?
-                == 0
-            {
+                WHERE lower(name) = ?1 AND totp IS NULL AND totp_draft = ?2";
+            if connection.execute(sql, values![name, sealed, step])? == 0 {
                 return Ok(false);
             }
-            connection.execute("DELETE FROM recovery_codes WHERE account = ?1", [&name])?;
-            let mut insert = connection
-                .prepare_cached("INSERT INTO recovery_codes (account, hash) VALUES (?1, ?2)")?;
+            connection.execute(
+                "DELETE FROM recovery_codes WHERE lower(account) = ?1",
+                values![name],
+            )?;
+            let sql = "INSERT INTO recovery_codes (account, hash) VALUES (?1, ?2)";
             for code in &codes {
-                insert.execute((&name, code))?;
+                connection.send(sql, values![name, code])?;
             }
             Ok(true)
         })
@@ -360,11 +336,11 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn take_totp_step(&self, name: &str, step: i64) -> Result<bool, Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
             let sql = "UPDATE accounts SET totp_step = ?2
-                WHERE name = ?1 AND (totp_step IS NULL OR totp_step < ?2)";
-            Ok(connection.prepare_cached(sql)?.execute((&name, step))? > 0)
+                WHERE lower(name) = ?1 AND (totp_step IS NULL OR totp_step < ?2)";
+            Ok(connection.execute(sql, values![name, step])? > 0)
         })
         .await
     }
@@ -374,10 +350,10 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn take_recovery_code(&self, name: &str, hash: [u8; 32]) -> Result<bool, Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            let sql = "DELETE FROM recovery_codes WHERE account = ?1 AND hash = ?2";
-            Ok(connection.prepare_cached(sql)?.execute((&name, hash))? > 0)
+            let sql = "DELETE FROM recovery_codes WHERE lower(account) = ?1 AND hash = ?2";
+            Ok(connection.execute(sql, values![name, hash])? > 0)
         })
         .await
     }
@@ -387,11 +363,11 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn clear_totp(&self, name: &str) -> Result<bool, Error> {
-        let name = name.to_owned();
+        let name = folded(name);
         self.change(move |connection| {
-            connection.execute("DELETE FROM recovery_codes WHERE account = ?1", [&name])?;
-            let sql = "UPDATE accounts SET totp = NULL, totp_draft = NULL, totp_step = NULL WHERE name = ?1";
-            Ok(connection.prepare_cached(sql)?.execute([&name])? > 0)
+            connection.execute("DELETE FROM recovery_codes WHERE lower(account) = ?1", values![name])?;
+            let sql = "UPDATE accounts SET totp = NULL, totp_draft = NULL, totp_step = NULL WHERE lower(name) = ?1";
+            Ok(connection.execute(sql, values![name])? > 0)
         })
         .await
     }
@@ -408,12 +384,19 @@ impl Store {
             }
             let created_at = to_micros(link.created_at);
             connection.execute(
-                "DELETE FROM account_links WHERE expires_at <= ?1 OR (?2 IS NULL AND account IS NULL)",
-                (created_at, &link.account),
+                "DELETE FROM account_links
+                WHERE expires_at <= ?1 OR (account IS NULL AND CAST(?2 AS TEXT) IS NULL)",
+                values![created_at, link.account],
             )?;
             connection.execute(
-                "INSERT INTO account_links (hash, account, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
-                (link.hash, &link.account, created_at, to_micros(link.expires_at)),
+                "INSERT INTO account_links (hash, account, created_at, expires_at)
+                VALUES (?1, ?2, ?3, ?4)",
+                values![
+                    link.hash,
+                    link.account,
+                    created_at,
+                    to_micros(link.expires_at)
+                ],
             )?;
             Ok(true)
         })
@@ -428,17 +411,14 @@ impl Store {
         self.read(|connection| {
             let sql = "SELECT hash, account, created_at, expires_at FROM account_links
                 WHERE hash = ?1 AND expires_at > ?2";
-            connection
-                .prepare_cached(sql)?
-                .query_row((hash, to_micros(now)), |row| {
-                    Ok(LinkRow {
-                        hash: row.get(0)?,
-                        account: row.get(1)?,
-                        created_at: from_micros(row.get(2)?),
-                        expires_at: from_micros(row.get(3)?),
-                    })
+            connection.one(sql, values![hash, to_micros(now)], |row| {
+                Ok(LinkRow {
+                    hash: row.get(0)?,
+                    account: row.get(1)?,
+                    created_at: from_micros(row.get(2)?),
+                    expires_at: from_micros(row.get(3)?),
                 })
-                .optional()
+            })
         })
     }
 
@@ -448,50 +428,63 @@ impl Store {
     /// If the database cannot be read.
     pub fn last_link_at(&self, account: &str) -> Result<Option<SystemTime>, Error> {
         self.read(|connection| {
-            let sql = "SELECT max(created_at) FROM account_links WHERE account = ?1";
-            let at: Option<i64> = connection
-                .prepare_cached(sql)?
-                .query_row([account], |row| row.get(0))?;
+            let sql = "SELECT max(created_at) FROM account_links WHERE lower(account) = ?1";
+            let at: Option<i64> =
+                connection.only(sql, values![folded(account)], |row| row.get(0))?;
             Ok(at.map(from_micros))
         })
     }
 }
 
-fn has_accounts(connection: &Connection) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM accounts LIMIT 1")?
-        .exists([])
+fn has_accounts(connection: &Connection) -> db::Result<bool> {
+    connection.exists("SELECT 1 FROM accounts LIMIT 1", &[])
 }
 
-fn insert(connection: &Connection, draft: &AccountDraft) -> rusqlite::Result<bool> {
+fn insert(connection: &Connection, draft: &AccountDraft) -> db::Result<bool> {
     let sql = "INSERT INTO accounts (name, email, roles, password, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT DO NOTHING";
-    let inserted = connection.prepare_cached(sql)?.execute((
-        &draft.name,
-        &draft.email,
-        list::to_text(&draft.roles),
-        &draft.password,
-        to_micros(draft.created_at),
-    ))?;
+    let inserted = connection.execute(
+        sql,
+        values![
+            draft.name,
+            draft.email,
+            list::to_text(&draft.roles),
+            draft.password,
+            to_micros(draft.created_at)
+        ],
+    )?;
     Ok(inserted > 0)
 }
 
-fn set_password(connection: &Connection, name: &str, password: &str) -> rusqlite::Result<bool> {
-    let sql = "UPDATE accounts SET password = ?2, failures = 0, failed_at = NULL WHERE name = ?1";
-    let known = connection.prepare_cached(sql)?.execute((name, password))? > 0;
-    connection.execute("DELETE FROM account_links WHERE account = ?1", [name])?;
-    end_sessions(connection, name)?;
+fn set_password(connection: &Connection, name: &str, password: &str) -> db::Result<bool> {
+    let sql =
+        "UPDATE accounts SET password = ?2, failures = 0, failed_at = NULL WHERE lower(name) = ?1";
+    let name = folded(name);
+    let known = connection.execute(sql, values![name, password])? > 0;
+    connection.execute(
+        "DELETE FROM account_links WHERE lower(account) = ?1",
+        values![name],
+    )?;
+    end_sessions(connection, &name)?;
     Ok(known)
 }
 
-fn end_sessions(connection: &Connection, account: &str) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM browser_sessions WHERE account = ?1", [account])?;
+fn end_sessions(connection: &Connection, account: &str) -> db::Result<()> {
+    connection.execute(
+        "DELETE FROM browser_sessions WHERE lower(account) = ?1",
+        values![account],
+    )?;
     Ok(())
 }
 
-fn account(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
+/// As names and addresses are compared: in any case of their letters from A to Z.
+pub(crate) fn folded(text: &str) -> String {
+    text.to_ascii_lowercase()
+}
+
+fn account(row: &Row<'_>) -> db::Result<AccountRow> {
     let time = |column| {
-        row.get::<_, Option<i64>>(column)
+        row.get::<Option<i64>>(column)
             .map(|micros| micros.map(from_micros))
     };
     Ok(AccountRow {

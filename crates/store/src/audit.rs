@@ -14,11 +14,11 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, ToSql};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::db::{self, Connection, Failure, Row, ToValue as _, Value, values};
 use crate::writer::Job;
 use crate::{Error, Store};
 
@@ -30,6 +30,8 @@ pub(crate) const HASH_LEN: usize = 32;
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// How often in a row nothing may have been written while a row waits.
 const STALLS_MAX: u32 = 5;
+/// What stands for a character that cannot be kept everywhere.
+const REPLACEMENT: &str = "\u{fffd}";
 /// Most characters of a client's name and version that are kept.
 const CLIENT_CHARS_MAX: usize = 120;
 /// Most characters that are kept of a text with words of a client or an upstream in it.
@@ -175,7 +177,7 @@ pub struct AuditFilter {
 
 impl AuditFilter {
     /// Columns with how they are compared, and what with.
-    fn conditions(&self) -> impl Iterator<Item = (&'static str, Box<dyn ToSql>)> {
+    fn conditions(&self) -> impl Iterator<Item = (&'static str, Value<'_>)> {
         let texts = [
             ("principal =", &self.principal),
             ("entry =", &self.entry),
@@ -184,15 +186,13 @@ impl AuditFilter {
             ("upstream =", &self.upstream),
             ("call_id =", &self.call_id),
         ];
-        let texts = texts.into_iter().filter_map(|(column, value)| {
-            let value: Box<dyn ToSql> = Box::new(value.clone()?);
-            Some((column, value))
-        });
+        let texts = texts
+            .into_iter()
+            .filter_map(|(column, value)| value.as_ref().map(|value| (column, value.to_value())));
         let times = [("at_us >=", self.since_us), ("at_us <", self.until_us)];
-        let times = times.into_iter().filter_map(|(column, value)| {
-            let value: Box<dyn ToSql> = Box::new(value?);
-            Some((column, value))
-        });
+        let times = times
+            .into_iter()
+            .filter_map(|(column, value)| value.map(|value| (column, Value::Number(value))));
         texts.chain(times)
     }
 
@@ -250,6 +250,7 @@ impl AuditSlot {
         for text in [&mut row.entry, &mut row.reason].into_iter().flatten() {
             cut(text, TEXT_CHARS_MAX);
         }
+        clean(&mut row);
         self.place.send(Job::Audit(Box::new(row), done));
         drop(self.store);
     }
@@ -286,10 +287,9 @@ impl Store {
         self.read(|connection| {
             let base = base(connection)?;
             let first = base.saturating_add(1).saturating_add(number(from));
-            connection
-                .prepare_cached(SELECT_ENTRIES)?
-                .query_map((first, limit), |row| entry(row, base))?
-                .collect()
+            connection.all(SELECT_ENTRIES, values![first, limit], |row| {
+                entry(row, base)
+            })
         })
     }
 
@@ -354,8 +354,11 @@ impl Store {
     /// If it cannot be written.
     pub async fn put_audit_checkpoint(&self, size: u64, note: String) -> Result<(), Error> {
         self.change(move |connection| {
-            let sql = "INSERT OR IGNORE INTO audit_checkpoints (size, note) VALUES (?1, ?2)";
-            connection.execute(sql, (number(size), &note)).map(drop)
+            let sql =
+                "INSERT INTO audit_checkpoints (size, note) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            connection
+                .execute(sql, values![number(size), note])
+                .map(drop)
         })
         .await
     }
@@ -367,13 +370,10 @@ impl Store {
     pub fn audit_checkpoints(&self, from: u64, to: u64) -> Result<Vec<(u64, String)>, Error> {
         self.read(|connection| {
             let sql = "SELECT size, note FROM audit_checkpoints WHERE size > ?1 AND size <= ?2 ORDER BY size";
-            connection
-                .prepare_cached(sql)?
-                .query_map((number(from), number(to)), |row| {
+            connection.all(sql, values![number(from), number(to)], |row| {
                     let size: i64 = row.get(0)?;
                     Ok((u64::try_from(size).unwrap_or_default(), row.get(1)?))
-                })?
-                .collect()
+                })
         })
     }
 
@@ -408,7 +408,7 @@ impl Store {
     ) -> Result<Vec<Recorded>, Error> {
         // Only what is asked about stands in the statement: that is what makes SQLite take the index.
         let mut sql = format!("{SELECT} seq > ?1");
-        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(after_seq.unwrap_or(0))];
+        let mut values = vec![Value::Number(after_seq.unwrap_or(0))];
         for (column, value) in filter.conditions() {
             values.push(value);
             write!(sql, " AND {column} ?{}", values.len()).expect(IN_STRING);
@@ -416,18 +416,14 @@ impl Store {
         if !filter.begun {
             sql.push_str(" AND outcome <> 'pending'");
         }
-        values.push(Box::new(limit));
+        values.push(Value::Number(limit.into()));
         let order = match after_seq {
             Some(_) => "seq",
             None => filter.last_first(),
         };
         write!(sql, " ORDER BY {order} LIMIT ?{}", values.len()).expect(IN_STRING);
-        let mut rows: Vec<Recorded> = self.read(|connection| {
-            connection
-                .prepare_cached(&sql)?
-                .query_map(rusqlite::params_from_iter(&values), recorded)?
-                .collect()
-        })?;
+        let mut rows: Vec<Recorded> =
+            self.read(|connection| connection.all(&sql, &values, recorded))?;
         if after_seq.is_none() {
             rows.reverse();
         }
@@ -451,7 +447,7 @@ const SELECT: &str = columns!("WHERE");
 const SELECT_ENTRIES: &str = columns!("WHERE seq >= ?1 ORDER BY seq LIMIT ?2");
 const SELECT_ONE: &str = columns!("WHERE seq = ?1");
 
-fn entry(row: &Row<'_>, base: i64) -> rusqlite::Result<Entry> {
+fn entry(row: &Row<'_>, base: i64) -> db::Result<Entry> {
     let Recorded { seq, row: written } = recorded(row)?;
     let salt: Option<Vec<u8>> = row.get(26)?;
     let personal = salt.map(|salt| (salt, text::personal(&written)));
@@ -468,44 +464,33 @@ fn entry(row: &Row<'_>, base: i64) -> rusqlite::Result<Entry> {
 }
 
 /// The row in front of the chain's first.
-fn base(connection: &Connection) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached("SELECT base FROM audit_head")?
-        .query_row([], |row| row.get(0))
+fn base(connection: &Connection) -> db::Result<i64> {
+    connection.only("SELECT base FROM audit_head", &[], |row| row.get(0))
 }
 
 /// The root of the perfect subtree of 2^level rows, the index-th from the left.
-fn subtree(
-    connection: &Connection,
-    base: i64,
-    level: u32,
-    index: u64,
-) -> rusqlite::Result<merkle::Hash> {
+fn subtree(connection: &Connection, base: i64, level: u32, index: u64) -> db::Result<merkle::Hash> {
     if level == 0 {
         let seq = base.saturating_add(1).saturating_add(number(index));
-        let mut statement = connection.prepare_cached(SELECT_ENTRIES)?;
-        return statement.query_row((seq, 1), |row| {
+        return connection.only(SELECT_ENTRIES, values![seq, 1_u32], |row| {
             Ok(merkle::leaf(entry(row, base)?.record.as_bytes()))
         });
     }
     if level.is_multiple_of(append::LEVELS_KEPT) {
-        let mut statement = connection
-            .prepare_cached("SELECT hash FROM audit_nodes WHERE level = ?1 AND place = ?2")?;
-        return statement.query_row((level, number(index)), |row| row.get(0));
+        let sql = "SELECT hash FROM audit_nodes WHERE level = ?1 AND place = ?2";
+        return connection.only(sql, values![level, number(index)], |row| row.get(0));
     }
     let left = subtree(connection, base, level - 1, 2 * index)?;
     let right = subtree(connection, base, level - 1, 2 * index + 1)?;
     Ok(merkle::node(&left, &right))
 }
 
-fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+fn recorded(row: &Row<'_>) -> db::Result<Recorded> {
     let outcome: String = row.get(13)?;
-    let outcome = Outcome::from_word(&outcome).ok_or_else(|| {
-        let reason = format!("`{outcome}` is no outcome");
-        rusqlite::Error::FromSqlConversionFailure(13, rusqlite::types::Type::Text, reason.into())
-    })?;
+    let outcome = Outcome::from_word(&outcome)
+        .ok_or_else(|| Failure::column(13, format_args!("`{outcome}` is no outcome")))?;
     let count = |column| {
-        row.get::<_, i64>(column)
+        row.get::<i64>(column)
             .map(|number| u64::try_from(number).unwrap_or_default())
     };
     Ok(Recorded {
@@ -516,13 +501,13 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
             principal: row.get(2)?,
             credential: row.get(3)?,
             client: row.get(4)?,
-            transport: row.get::<_, String>(5)?.into(),
-            revision: row.get::<_, String>(6)?.into(),
-            method: row.get::<_, String>(7)?.into(),
+            transport: row.get::<String>(5)?.into(),
+            revision: row.get::<String>(6)?.into(),
+            method: row.get::<String>(7)?.into(),
             upstream: row.get(8)?,
             entry: row.get(9)?,
             arguments_digest: row.get(10)?,
-            decision: row.get::<_, String>(11)?.into(),
+            decision: row.get::<String>(11)?.into(),
             rule: row.get(12)?,
             server: row.get(20)?,
             definition: row.get(21)?,
@@ -544,6 +529,60 @@ fn cut(text: &mut String, chars_max: usize) {
     if let Some((end, _)) = text.char_indices().nth(chars_max) {
         text.truncate(end);
         text.shrink_to_fit();
+    }
+}
+
+/// A text can hold a character that PostgreSQL has no place for: what is hashed is what is kept, wherever that is.
+fn clean(row: &mut AuditRow) {
+    let AuditRow {
+        call_id,
+        principal,
+        credential,
+        client,
+        transport,
+        revision,
+        method,
+        upstream,
+        entry,
+        arguments_digest,
+        decision,
+        rule,
+        server,
+        definition,
+        consent,
+        screened,
+        trace_id,
+        arguments,
+        reason,
+        at_us: _,
+        outcome: _,
+        code: _,
+        duration_us: _,
+        bytes_in: _,
+        bytes_out: _,
+    } = row;
+    let closed = [transport, revision, method, decision];
+    for text in closed.into_iter().filter(|text| text.contains('\0')) {
+        *text = text.replace('\0', REPLACEMENT).into();
+    }
+    let optional = [
+        upstream,
+        entry,
+        arguments_digest,
+        rule,
+        server,
+        definition,
+        consent,
+        screened,
+        trace_id,
+        arguments,
+        reason,
+    ];
+    let texts = [call_id, principal, credential, client]
+        .into_iter()
+        .chain(optional.into_iter().flatten());
+    for text in texts.filter(|text| text.contains('\0')) {
+        *text = text.replace('\0', REPLACEMENT);
     }
 }
 

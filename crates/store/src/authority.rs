@@ -4,8 +4,7 @@ mod grants;
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
+use crate::db::{self, Connection, Row, values};
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
@@ -66,9 +65,10 @@ impl Store {
         retires_at: SystemTime,
     ) -> Result<(), Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached("UPDATE signing_keys SET retires_at = ?1 WHERE retires_at IS NULL")?
-                .execute([to_micros(retires_at)])?;
+            connection.execute(
+                "UPDATE signing_keys SET retires_at = ?1 WHERE retires_at IS NULL",
+                values![to_micros(retires_at)],
+            )?;
             insert_key(connection, &key)
         })
         .await
@@ -80,14 +80,13 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_signing_keys(&self, now: SystemTime) -> Result<Vec<SigningKeyRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT kid, public, sealed, created_at, retires_at FROM signing_keys
+            connection.all(
+                "SELECT kid, public, sealed, created_at, retires_at FROM signing_keys
                     WHERE retires_at IS NULL OR retires_at > ?1
                     ORDER BY retires_at IS NOT NULL, created_at DESC, kid",
-                )?
-                .query_map([to_micros(now)], signing_key)?
-                .collect()
+                values![to_micros(now)],
+                signing_key,
+            )
         })
     }
 
@@ -97,9 +96,10 @@ impl Store {
     /// If it cannot be written.
     pub async fn prune_signing_keys(&self, now: SystemTime) -> Result<usize, Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM signing_keys WHERE retires_at <= ?1")?
-                .execute([to_micros(now)])
+            connection.execute(
+                "DELETE FROM signing_keys WHERE retires_at <= ?1",
+                values![to_micros(now)],
+            )
         })
         .await
     }
@@ -110,19 +110,14 @@ impl Store {
     /// If it cannot be written.
     pub async fn put_oauth_client(&self, client: ClientRow, max: u32) -> Result<bool, Error> {
         self.change(move |connection| {
-            let others: u32 = connection
-                .prepare_cached("SELECT count(*) FROM oauth_clients WHERE id <> ?1")?
-                .query_row([&client.id], |row| row.get(0))?;
+            let others: u32 = connection.only("SELECT count(*) FROM oauth_clients WHERE id <> ?1", values![client.id], |row| row.get(0))?;
             if others >= max {
                 return Ok(false);
             }
-            let mut statement = connection.prepare_cached(
-                "INSERT INTO oauth_clients (id, metadata, secret_hash, created_at, fresh_until, used_at)
+            connection.execute("INSERT INTO oauth_clients (id, metadata, secret_hash, created_at, fresh_until, used_at)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                 ON CONFLICT (id) DO UPDATE
-                SET metadata = excluded.metadata, fresh_until = excluded.fresh_until, used_at = excluded.used_at",
-            )?;
-            statement.execute(rusqlite::params![
+                SET metadata = excluded.metadata, fresh_until = excluded.fresh_until, used_at = excluded.used_at", values![
                 client.id,
                 client.metadata,
                 client.secret_hash,
@@ -141,13 +136,12 @@ impl Store {
     /// If the database cannot be read.
     pub fn get_oauth_client(&self, id: &str) -> Result<Option<ClientRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT id, metadata, secret_hash, created_at, fresh_until, used_at
+            connection.one(
+                "SELECT id, metadata, secret_hash, created_at, fresh_until, used_at
                     FROM oauth_clients WHERE id = ?1",
-                )?
-                .query_row([id], client)
-                .optional()
+                values![id],
+                client,
+            )
         })
     }
 
@@ -158,11 +152,10 @@ impl Store {
     pub async fn touch_oauth_client(&self, id: &str, now: SystemTime) -> Result<(), Error> {
         let id = id.to_owned();
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE oauth_clients SET used_at = max(used_at, ?2) WHERE id = ?1",
-                )?
-                .execute((&id, to_micros(now)))?;
+            connection.execute(
+                "UPDATE oauth_clients SET used_at = CASE WHEN used_at > ?2 THEN used_at ELSE ?2 END WHERE id = ?1",
+                values![id, to_micros(now)],
+            )?;
             Ok(())
         })
         .await
@@ -179,60 +172,58 @@ impl Store {
         untried_since: SystemTime,
     ) -> Result<usize, Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "DELETE FROM oauth_clients
+            connection.execute(
+                "DELETE FROM oauth_clients
                     WHERE (used_at < ?1 OR (used_at < ?2 AND used_at = created_at))
                     AND id NOT IN (SELECT client_id FROM oauth_grants WHERE revoked_at IS NULL)",
-                )?
-                .execute((to_micros(unused_since), to_micros(untried_since)))
+                values![to_micros(unused_since), to_micros(untried_since)],
+            )
         })
         .await
     }
 }
 
-fn signing(connection: &Connection) -> rusqlite::Result<Option<SigningKeyRow>> {
-    connection
-        .prepare_cached(
-            "SELECT kid, public, sealed, created_at, retires_at FROM signing_keys
+fn signing(connection: &Connection) -> db::Result<Option<SigningKeyRow>> {
+    connection.one(
+        "SELECT kid, public, sealed, created_at, retires_at FROM signing_keys
             WHERE retires_at IS NULL",
-        )?
-        .query_row([], signing_key)
-        .optional()
+        &[],
+        signing_key,
+    )
 }
 
-fn insert_key(connection: &Connection, key: &SigningKeyRow) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
+fn insert_key(connection: &Connection, key: &SigningKeyRow) -> db::Result<()> {
+    connection.execute(
         "INSERT INTO signing_keys (kid, public, sealed, created_at, retires_at)
         VALUES (?1, ?2, ?3, ?4, ?5)",
+        values![
+            key.kid,
+            key.public,
+            key.sealed,
+            to_micros(key.created_at),
+            key.retires_at.map(to_micros),
+        ],
     )?;
-    statement.execute(rusqlite::params![
-        key.kid,
-        key.public,
-        key.sealed,
-        to_micros(key.created_at),
-        key.retires_at.map(to_micros),
-    ])?;
     Ok(())
 }
 
-fn signing_key(row: &Row<'_>) -> rusqlite::Result<SigningKeyRow> {
+fn signing_key(row: &Row<'_>) -> db::Result<SigningKeyRow> {
     Ok(SigningKeyRow {
         kid: row.get(0)?,
         public: row.get(1)?,
         sealed: row.get(2)?,
         created_at: from_micros(row.get(3)?),
-        retires_at: row.get::<_, Option<i64>>(4)?.map(from_micros),
+        retires_at: row.get::<Option<i64>>(4)?.map(from_micros),
     })
 }
 
-fn client(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
+fn client(row: &Row<'_>) -> db::Result<ClientRow> {
     Ok(ClientRow {
         id: row.get(0)?,
         metadata: row.get(1)?,
         secret_hash: row.get(2)?,
         created_at: from_micros(row.get(3)?),
-        fresh_until: row.get::<_, Option<i64>>(4)?.map(from_micros),
+        fresh_until: row.get::<Option<i64>>(4)?.map(from_micros),
         used_at: from_micros(row.get(5)?),
     })
 }

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{OptionalExtension as _, Row};
-
+use crate::accounts::folded;
+use crate::db::{self, Row, values};
 use crate::list;
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
@@ -51,14 +51,9 @@ impl Store {
         idle_since: SystemTime,
     ) -> Result<(), Error> {
         self.change(move |connection| {
-            connection.execute(
-                "DELETE FROM browser_sessions WHERE expires_at <= ?1 OR seen_at <= ?2",
-                (to_micros(session.created_at), to_micros(idle_since)),
-            )?;
-            connection.execute(
-                "INSERT INTO browser_sessions (id, hash, principal, account, roles, created_at, seen_at, expires_at)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                rusqlite::params![
+            connection.execute("DELETE FROM browser_sessions WHERE expires_at <= ?1 OR seen_at <= ?2", values![to_micros(session.created_at), to_micros(idle_since)])?;
+            connection.execute("INSERT INTO browser_sessions (id, hash, principal, account, roles, created_at, seen_at, expires_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", values![
                     session.id,
                     session.hash,
                     session.principal,
@@ -67,14 +62,10 @@ impl Store {
                     to_micros(session.created_at),
                     to_micros(session.seen_at),
                     to_micros(session.expires_at),
-                ],
-            )?;
-            connection.execute(
-                "DELETE FROM browser_sessions WHERE principal = ?1 AND id <> ?2 AND id NOT IN (
-                    SELECT id FROM browser_sessions WHERE principal = ?1 AND id <> ?2
-                    ORDER BY created_at DESC, id LIMIT ?3)",
-                (&session.principal, &session.id, max.saturating_sub(1)),
-            )?;
+                ])?;
+            connection.execute("DELETE FROM browser_sessions WHERE lower(principal) = ?1 AND id <> ?2 AND id NOT IN (
+                    SELECT id FROM browser_sessions WHERE lower(principal) = ?1 AND id <> ?2
+                    ORDER BY created_at DESC, id LIMIT ?3)", values![folded(&session.principal), session.id, max.saturating_sub(1)])?;
             Ok(())
         })
         .await
@@ -86,12 +77,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn get_browser_session(&self, hash: [u8; 32]) -> Result<Option<BrowserSessionRow>, Error> {
         let sql = select!("WHERE hash = ?1");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row([hash], session)
-                .optional()
-        })
+        self.read(|connection| connection.one(sql, values![hash], session))
     }
 
     /// All sessions, newest first, with those that ended and were not tidied up yet.
@@ -100,12 +86,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_browser_sessions(&self) -> Result<Vec<BrowserSessionRow>, Error> {
         let sql = select!("ORDER BY created_at DESC, id");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_map([], session)?
-                .collect()
-        })
+        self.read(|connection| connection.all(sql, &[], session))
     }
 
     /// Writes down that a session was used.
@@ -115,10 +96,8 @@ impl Store {
     pub async fn touch_browser_session(&self, id: &str, at: SystemTime) -> Result<(), Error> {
         let id = id.to_owned();
         self.change(move |connection| {
-            let sql = "UPDATE browser_sessions SET seen_at = max(seen_at, ?2) WHERE id = ?1";
-            connection
-                .prepare_cached(sql)?
-                .execute((&id, to_micros(at)))?;
+            let sql = "UPDATE browser_sessions SET seen_at = CASE WHEN seen_at > ?2 THEN seen_at ELSE ?2 END WHERE id = ?1";
+            connection.execute(sql, values![id, to_micros(at)])?;
             Ok(())
         })
         .await
@@ -132,10 +111,7 @@ impl Store {
         let id = id.to_owned();
         self.change(move |connection| {
             let sql = "DELETE FROM browser_sessions WHERE id = ?1 RETURNING expires_at";
-            let ended: Option<i64> = connection
-                .prepare_cached(sql)?
-                .query_row([&id], |row| row.get(0))
-                .optional()?;
+            let ended: Option<i64> = connection.one(sql, values![id], |row| row.get(0))?;
             Ok(ended.map(from_micros))
         })
         .await
@@ -149,19 +125,19 @@ impl Store {
     pub async fn delete_browser_sessions(&self, principal: &str) -> Result<(), Error> {
         let principal = principal.to_owned();
         self.change(move |connection| {
-            for sql in [
-                "DELETE FROM browser_sessions WHERE principal = ?1",
+            let (sessions, consents) = (
+                "DELETE FROM browser_sessions WHERE lower(principal) = ?1",
                 "DELETE FROM oauth_consents WHERE principal = ?1",
-            ] {
-                connection.prepare_cached(sql)?.execute([&principal])?;
-            }
+            );
+            connection.execute(sessions, values![folded(&principal)])?;
+            connection.execute(consents, values![principal])?;
             Ok(())
         })
         .await
     }
 }
 
-fn session(row: &Row<'_>) -> rusqlite::Result<BrowserSessionRow> {
+fn session(row: &Row<'_>) -> db::Result<BrowserSessionRow> {
     Ok(BrowserSessionRow {
         id: row.get(0)?,
         hash: row.get(1)?,

@@ -1,11 +1,11 @@
-//! Notices what another connection or process committed, at the cost of one look at shared memory.
+//! Notices what another connection or process committed, at the cost of one look at shared memory, or one small question
+//! to the server.
 //!
 //! Nearly every commit is an audit record. So a commit is only the occasion to look at a few counters, which triggers
 //! keep; only when one of them moved is there anything to read.
 
-use rusqlite::Connection;
-
-use crate::store::connect;
+use crate::db::{self, Connection};
+use crate::store::Place;
 use crate::{Error, Store};
 
 /// How often the tables that are kept in memory changed.
@@ -19,12 +19,20 @@ pub struct Counts {
     pub pins: i64,
 }
 
-/// Looks for changes, on a connection of its own: SQLite tells each connection of the others' commits.
+/// Looks for changes.
 #[derive(Debug)]
-pub struct Changes {
-    connection: Connection,
-    /// What SQLite said last, and what the counters were then.
-    last: Option<(i64, Counts)>,
+pub struct Changes(Look);
+
+#[derive(Debug)]
+enum Look {
+    /// On a connection of its own: SQLite tells each connection of the others' commits.
+    File {
+        connection: Connection,
+        /// What SQLite said last, and what the counters were then.
+        last: Option<(i64, Counts)>,
+    },
+    /// On any connection.
+    Server(Store),
 }
 
 impl Store {
@@ -33,12 +41,13 @@ impl Store {
     /// # Errors
     /// If the database cannot be opened.
     pub fn changes(&self) -> Result<Changes, Error> {
-        let connection = connect(self.path())?;
-        connection.pragma_update(None, "query_only", true)?;
-        Ok(Changes {
-            connection,
-            last: None,
-        })
+        Ok(Changes(match self.place() {
+            Place::File(path) => Look::File {
+                connection: db::open_file(path, db::Access::Read)?,
+                last: None,
+            },
+            Place::Server(_) => Look::Server(self.clone()),
+        }))
     }
 }
 
@@ -48,29 +57,32 @@ impl Changes {
     /// # Errors
     /// If the database cannot be read.
     pub fn counts(&mut self) -> Result<Counts, Error> {
+        let (connection, last) = match &mut self.0 {
+            Look::File { connection, last } => (&*connection, last),
+            Look::Server(store) => return store.read(counts),
+        };
         // Asked first: a commit between the two questions is then seen again next time.
-        let version = self
-            .connection
-            .prepare_cached("PRAGMA data_version")?
-            .query_row([], |row| row.get(0))?;
-        if let Some((seen, counts)) = self.last
+        let version = connection.only("PRAGMA data_version", &[], |row| row.get(0))?;
+        if let Some((seen, counts)) = *last
             && seen == version
         {
             return Ok(counts);
         }
-        let counts = self
-            .connection
-            .prepare_cached("SELECT keys, revocations, pins FROM changes")?
-            .query_row([], |row| {
-                Ok(Counts {
-                    keys: row.get(0)?,
-                    revocations: row.get(1)?,
-                    pins: row.get(2)?,
-                })
-            })?;
-        self.last = Some((version, counts));
+        let counts = counts(connection)?;
+        *last = Some((version, counts));
         Ok(counts)
     }
+}
+
+fn counts(connection: &Connection) -> db::Result<Counts> {
+    let sql = "SELECT keys, revocations, pins FROM changes";
+    connection.only(sql, &[], |row| {
+        Ok(Counts {
+            keys: row.get(0)?,
+            revocations: row.get(1)?,
+            pins: row.get(2)?,
+        })
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
+use crate::db::{self, Connection, Row, values};
 use crate::list;
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
@@ -55,9 +54,9 @@ impl RequestState {
         }
     }
 
-    fn read(row: &Row<'_>, column: usize) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>, column: usize) -> db::Result<Self> {
         // The table takes no other.
-        Ok(match row.get_ref(column)?.as_str()? {
+        Ok(match row.get::<String>(column)?.as_str() {
             "approved" => Self::Approved,
             "denied" => Self::Denied,
             "withdrawn" => Self::Withdrawn,
@@ -86,7 +85,7 @@ impl Longest {
         }
     }
 
-    fn read(row: &Row<'_>, column: usize) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>, column: usize) -> db::Result<Self> {
         let micros: i64 = row.get(column)?;
         Ok(match u64::try_from(micros) {
             Ok(0) | Err(_) => Self::Once,
@@ -196,7 +195,7 @@ macro_rules! is_same {
 /// The parameters of a statement: a subject from ?1 to ?7, in the order of its columns, and from ?8 on what follows.
 macro_rules! about {
     ($subject:expr, $($rest:expr),+ $(,)?) => {
-        rusqlite::params![
+        values![
             $subject.principal,
             $subject.server,
             $subject.method,
@@ -248,12 +247,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn get_consent_request(&self, id: &str) -> Result<Option<ConsentRequestRow>, Error> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(requests!("WHERE id = ?1"))?
-                .query_row([id], request_row)
-                .optional()
-        })
+        self.read(|connection| connection.one(requests!("WHERE id = ?1"), values![id], request_row))
     }
 
     /// Requests, newest first, no more than `max`: those that are over too.
@@ -262,10 +256,11 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_consent_requests(&self, max: u32) -> Result<Vec<ConsentRequestRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(requests!("ORDER BY created_at DESC, id LIMIT ?1"))?
-                .query_map([max], request_row)?
-                .collect()
+            connection.all(
+                requests!("ORDER BY created_at DESC, id LIMIT ?1"),
+                values![max],
+                request_row,
+            )
         })
     }
 
@@ -280,14 +275,15 @@ impl Store {
         since: SystemTime,
     ) -> Result<Option<String>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(concat!(
+            connection.one(
+                concat!(
                     "SELECT id FROM consent_requests WHERE ",
                     is_same!(),
                     " AND digest = ?8 AND state = 'denied' AND decided_at > ?9"
-                ))?
-                .query_row(about!(subject, digest, to_micros(since)), |row| row.get(0))
-                .optional()
+                ),
+                about!(subject, digest, to_micros(since)),
+                |row| row.get(0),
+            )
         })
     }
 
@@ -329,12 +325,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn get_given_consent(&self, id: &str) -> Result<Option<ConsentRow>, Error> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(consents!("WHERE id = ?1"))?
-                .query_row([id], consent_row)
-                .optional()
-        })
+        self.read(|connection| connection.one(consents!("WHERE id = ?1"), values![id], consent_row))
     }
 
     /// Consents, newest first, no more than `max`: those that are over too.
@@ -343,10 +334,11 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_consents(&self, max: u32) -> Result<Vec<ConsentRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(consents!("ORDER BY given_at DESC, id LIMIT ?1"))?
-                .query_map([max], consent_row)?
-                .collect()
+            connection.all(
+                consents!("ORDER BY given_at DESC, id LIMIT ?1"),
+                values![max],
+                consent_row,
+            )
         })
     }
 
@@ -363,18 +355,12 @@ impl Store {
         now: SystemTime,
     ) -> Result<Vec<ConsentRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(consents!(
+            connection.all(consents!(
                     "WHERE ",
                     is_same!(),
                     " AND (digest IS NULL OR digest = ?8) AND (conversation IS NULL OR conversation = ?9) \
                      AND expires_at > ?10 AND used_at IS NULL AND ended_at IS NULL ORDER BY is_once, given_at"
-                ))?
-                .query_map(
-                    about!(subject, digest, conversation, to_micros(now)),
-                    consent_row,
-                )?
-                .collect()
+                ), about!(subject, digest, conversation, to_micros(now)), consent_row)
         })
     }
 
@@ -385,12 +371,11 @@ impl Store {
     pub async fn use_consent(&self, id: &str, at: SystemTime) -> Result<bool, Error> {
         let id = id.to_owned();
         self.change(move |connection| {
-            let used = connection
-                .prepare_cached(
-                    "UPDATE consents SET used_at = ?2 WHERE id = ?1 AND is_once = 1 AND used_at IS NULL
+            let used = connection.execute(
+                "UPDATE consents SET used_at = ?2 WHERE id = ?1 AND is_once = 1 AND used_at IS NULL
                     AND ended_at IS NULL AND expires_at > ?2",
-                )?
-                .execute((&id, to_micros(at)))?;
+                values![id, to_micros(at)],
+            )?;
             Ok(used > 0)
         })
         .await
@@ -403,12 +388,11 @@ impl Store {
     pub async fn end_consent(&self, id: &str, by: &str, at: SystemTime) -> Result<bool, Error> {
         let (id, by) = (id.to_owned(), by.to_owned());
         self.change(move |connection| {
-            let ended = connection
-                .prepare_cached(
-                    "UPDATE consents SET ended_at = ?3, ended_by = ?2 WHERE id = ?1 AND used_at IS NULL
+            let ended = connection.execute(
+                "UPDATE consents SET ended_at = ?3, ended_by = ?2 WHERE id = ?1 AND used_at IS NULL
                     AND ended_at IS NULL AND expires_at > ?3",
-                )?
-                .execute((&id, &by, to_micros(at)))?;
+                values![id, by, to_micros(at)],
+            )?;
             Ok(ended > 0)
         })
         .await
@@ -420,16 +404,15 @@ impl Store {
     /// If it cannot be written.
     pub async fn prune_consents(&self, before: SystemTime) -> Result<usize, Error> {
         self.change(move |connection| {
-            let before = [to_micros(before)];
-            let requests = connection
-                .prepare_cached("DELETE FROM consent_requests WHERE expires_at <= ?1")?
-                .execute(before)?;
-            let consents = connection
-                .prepare_cached(
-                    "DELETE FROM consents WHERE min(expires_at, ifnull(used_at, expires_at),
-                    ifnull(ended_at, expires_at)) <= ?1",
-                )?
-                .execute(before)?;
+            let before = to_micros(before);
+            let requests = connection.execute(
+                "DELETE FROM consent_requests WHERE expires_at <= ?1",
+                values![before],
+            )?;
+            let consents = connection.execute(
+                "DELETE FROM consents WHERE expires_at <= ?1 OR used_at <= ?1 OR ended_at <= ?1",
+                values![before],
+            )?;
             Ok(requests + consents)
         })
         .await
@@ -440,46 +423,37 @@ fn request(
     connection: &Connection,
     row: &ConsentRequestRow,
     bounds: RequestBounds,
-) -> rusqlite::Result<Requested> {
+) -> db::Result<Requested> {
     let (subject, now) = (&row.subject, to_micros(row.created_at));
     // One that is over makes room for the same question.
-    connection
-        .prepare_cached(
-            "UPDATE consent_requests SET state = 'withdrawn' WHERE principal = ?1 AND state = 'open' AND expires_at <= ?2",
-        )?
-        .execute((&subject.principal, now))?;
-    let same: Option<String> = connection
-        .prepare_cached(concat!(
+    connection.execute("UPDATE consent_requests SET state = 'withdrawn' WHERE principal = ?1 AND state = 'open' AND expires_at <= ?2", values![subject.principal, now])?;
+    let same: Option<String> = connection.one(
+        concat!(
             "SELECT id FROM consent_requests WHERE ",
             is_same!(),
-            " AND digest = ?8 AND ifnull(conversation, '') = ifnull(?9, '') AND state = 'open'"
-        ))?
-        .query_row(about!(subject, row.digest, row.conversation), |row| {
-            row.get(0)
-        })
-        .optional()?;
+            " AND digest = ?8 AND coalesce(conversation, '') = coalesce(?9, '') AND state = 'open'"
+        ),
+        about!(subject, row.digest, row.conversation),
+        |row| row.get(0),
+    )?;
     if let Some(id) = same {
         return Ok(Requested::Same(id));
     }
-    let (open, recent): (u32, u32) = connection
-        .prepare_cached(
-            "SELECT count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE created_at > ?2)
+    let (open, recent): (u32, u32) = connection.only(
+        "SELECT count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE created_at > ?2)
             FROM consent_requests WHERE principal = ?1",
-        )?
-        .query_row((&subject.principal, to_micros(bounds.since)), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+        values![subject.principal, to_micros(bounds.since)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     if open >= bounds.open_max || recent >= bounds.recent_max {
         return Ok(Requested::Full);
     }
-    connection
-        .prepare_cached(concat!(
+    connection.execute(concat!(
             "INSERT INTO consent_requests (",
             subject!(),
             ", id, digest, shown, client, conversation, longest, approvers, other_person, created_at, expires_at, state)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'open')",
-        ))?
-        .execute(about!(
+        ), about!(
             subject,
             row.id,
             row.digest,
@@ -501,26 +475,25 @@ fn decide(
     state: RequestState,
     by: &str,
     at: SystemTime,
-) -> rusqlite::Result<bool> {
-    let decided = connection
-        .prepare_cached(
-            "UPDATE consent_requests SET state = ?2, decided_by = ?3, decided_at = ?4
+) -> db::Result<bool> {
+    let decided = connection.execute(
+        "UPDATE consent_requests SET state = ?2, decided_by = ?3, decided_at = ?4
             WHERE id = ?1 AND state = 'open' AND expires_at > ?4",
-        )?
-        .execute((id, state.as_str(), by, to_micros(at)))?;
+        values![id, state.as_str(), by, to_micros(at)],
+    )?;
     Ok(decided > 0)
 }
 
-fn insert(connection: &Connection, consent: &ConsentRow) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, consent: &ConsentRow) -> db::Result<()> {
     let subject = &consent.subject;
-    connection
-        .prepare_cached(concat!(
+    connection.execute(
+        concat!(
             "INSERT INTO consents (",
             subject!(),
             ", id, digest, is_once, conversation, given_by, given_at, expires_at, used_at)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        ))?
-        .execute(about!(
+        ),
+        about!(
             subject,
             consent.id,
             consent.digest,
@@ -530,12 +503,13 @@ fn insert(connection: &Connection, consent: &ConsentRow) -> rusqlite::Result<()>
             to_micros(consent.given_at),
             to_micros(consent.expires_at),
             consent.used_at.map(to_micros),
-        ))?;
+        ),
+    )?;
     Ok(())
 }
 
 /// The first seven columns after the id, in both tables.
-fn subject(row: &Row<'_>) -> rusqlite::Result<ConsentSubject> {
+fn subject(row: &Row<'_>) -> db::Result<ConsentSubject> {
     Ok(ConsentSubject {
         principal: row.get(1)?,
         server: row.get(2)?,
@@ -547,7 +521,7 @@ fn subject(row: &Row<'_>) -> rusqlite::Result<ConsentSubject> {
     })
 }
 
-fn request_row(row: &Row<'_>) -> rusqlite::Result<ConsentRequestRow> {
+fn request_row(row: &Row<'_>) -> db::Result<ConsentRequestRow> {
     Ok(ConsentRequestRow {
         id: row.get(0)?,
         subject: subject(row)?,
@@ -561,16 +535,13 @@ fn request_row(row: &Row<'_>) -> rusqlite::Result<ConsentRequestRow> {
         created_at: from_micros(row.get(15)?),
         expires_at: from_micros(row.get(16)?),
         state: RequestState::read(row, 17)?,
-        decided_at: row.get::<_, Option<i64>>(18)?.map(from_micros),
+        decided_at: row.get::<Option<i64>>(18)?.map(from_micros),
         decided_by: row.get(19)?,
     })
 }
 
-fn consent_row(row: &Row<'_>) -> rusqlite::Result<ConsentRow> {
-    let time = |column| {
-        row.get::<_, Option<i64>>(column)
-            .map(|at| at.map(from_micros))
-    };
+fn consent_row(row: &Row<'_>) -> db::Result<ConsentRow> {
+    let time = |column| row.get::<Option<i64>>(column).map(|at| at.map(from_micros));
     Ok(ConsentRow {
         id: row.get(0)?,
         subject: subject(row)?,

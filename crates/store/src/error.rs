@@ -23,9 +23,9 @@ pub enum Error {
     /// The writer's thread cannot be started.
     #[error("cannot start the thread that writes")]
     Thread(#[source] io::Error),
-    /// A later version of this program wrote the file.
+    /// A later version of this program wrote the database.
     #[error(
-        "the database has schema {found}, and this version knows {known}; use the newer version, or another data directory"
+        "the database has schema {found}, and this version knows {known}; use the newer version, or another database"
     )]
     Newer {
         /// What the file has.
@@ -33,7 +33,7 @@ pub enum Error {
         /// The last one known here.
         known: u32,
     },
-    /// The file's schema was not made by the migrations in this program.
+    /// The schema was not made by the migrations in this program.
     #[error("migration {version} of the database is not the one that this version knows")]
     Altered {
         /// Which migration.
@@ -51,7 +51,10 @@ pub enum Error {
     /// [`Store::close`](crate::Store::close) was called.
     #[error("the store is closed")]
     Closed,
-    /// What SQLite said.
+    /// The database keeps texts in an encoding that has no place for some.
+    #[error("the database's encoding is {0}; make it anew with the encoding UTF8")]
+    Encoding(String),
+    /// What the database said, or what became of it.
     #[error("the database refused")]
-    Database(#[from] rusqlite::Error),
+    Database(#[from] crate::db::Failure),
 }

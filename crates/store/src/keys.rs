@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
+use crate::db::{self, Connection, Failure, Row, values};
 use crate::list;
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
@@ -83,12 +82,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn get_key(&self, id: &str) -> Result<Option<KeyRow>, Error> {
         let sql = select!("WHERE id = ?1");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row([id], key)
-                .optional()
-        })
+        self.read(|connection| connection.one(sql, values![id], key))
     }
 
     /// All keys, oldest first, revoked ones too.
@@ -97,12 +91,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_keys(&self) -> Result<Vec<KeyRow>, Error> {
         let sql = select!("ORDER BY created_at, id");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_map([], key)?
-                .collect()
-        })
+        self.read(|connection| connection.all(sql, &[], key))
     }
 
     /// Whether any key was ever made; revoked ones count.
@@ -110,11 +99,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn has_keys(&self) -> Result<bool, Error> {
-        self.read(|connection| {
-            connection
-                .prepare_cached("SELECT 1 FROM keys LIMIT 1")?
-                .exists([])
-        })
+        self.read(|connection| connection.exists("SELECT 1 FROM keys LIMIT 1", &[]))
     }
 
     /// Revokes a key, from `at` on; one that is revoked already keeps its time. `false` if there is none.
@@ -125,10 +110,7 @@ impl Store {
         let id = id.to_owned();
         self.change(move |connection| {
             let sql = "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
-            Ok(connection
-                .prepare_cached(sql)?
-                .execute((&id, to_micros(at)))?
-                > 0)
+            Ok(connection.execute(sql, values![id, to_micros(at)])? > 0)
         })
         .await
     }
@@ -145,19 +127,18 @@ impl Store {
     ) -> Result<KeyRotation, Error> {
         let old = old.to_owned();
         self.change(move |connection| {
-            let heir = connection
-                .prepare_cached("SELECT id FROM keys WHERE rotated_from = ?1")?
-                .query_row([&old], |row| row.get(0))
-                .optional()?;
+            let heir = connection.one(
+                "SELECT id FROM keys WHERE rotated_from = ?1",
+                values![old],
+                |row| row.get(0),
+            )?;
             if let Some(heir) = heir {
                 return Ok(KeyRotation::Replaced(heir));
             }
-            let sql = "UPDATE keys SET expires_at = min(coalesce(expires_at, ?2), ?2)
+            let sql =
+                "UPDATE keys SET expires_at = CASE WHEN expires_at < ?2 THEN expires_at ELSE ?2 END
                 WHERE id = ?1 AND revoked_at IS NULL";
-            let found = connection
-                .prepare_cached(sql)?
-                .execute((&old, to_micros(until)))?
-                > 0;
+            let found = connection.execute(sql, values![old, to_micros(until)])? > 0;
             if !found {
                 return Ok(KeyRotation::Over);
             }
@@ -174,10 +155,10 @@ impl Store {
     pub async fn note_key_uses(&self, uses: Vec<(String, SystemTime)>) -> Result<(), Error> {
         self.change(move |connection| {
             let sql =
-                "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE id = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
+                "UPDATE keys SET last_used_at = CASE WHEN last_used_at > ?2 THEN last_used_at ELSE ?2 END WHERE id = ?1";
+            let sql = sql;
             for (id, at) in &uses {
-                statement.execute((id, to_micros(*at)))?;
+                connection.send(sql, values![id, to_micros(*at)])?;
             }
             Ok(())
         })
@@ -193,13 +174,14 @@ impl Store {
         keyed: impl Fn(&[u8; 32]) -> [u8; 32] + Send + 'static,
     ) -> Result<usize, Error> {
         self.change(move |connection| {
-            let plain: Vec<(String, [u8; 32])> = connection
-                .prepare_cached("SELECT id, hash FROM keys WHERE hash_kind = 0")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<Result<_, _>>()?;
+            let plain: Vec<(String, [u8; 32])> = connection.all(
+                "SELECT id, hash FROM keys WHERE hash_kind = 0",
+                &[],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
             let sql = "UPDATE keys SET hash = ?2, hash_kind = 1 WHERE id = ?1";
             for (id, hash) in &plain {
-                connection.prepare_cached(sql)?.execute((id, keyed(hash)))?;
+                connection.execute(sql, values![id, keyed(hash)])?;
             }
             Ok(plain.len())
         })
@@ -207,13 +189,10 @@ impl Store {
     }
 }
 
-fn insert(connection: &Connection, key: &KeyRow) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO keys (id, principal, roles, scopes, hash, hash_kind, created_at, expires_at, revoked_at,
+fn insert(connection: &Connection, key: &KeyRow) -> db::Result<()> {
+    connection.execute("INSERT INTO keys (id, principal, roles, scopes, hash, hash_kind, created_at, expires_at, revoked_at,
             last_used_at, rotated_from, note)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    statement.execute(rusqlite::params![
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)", values![
         key.id,
         key.principal,
         list::to_text(&key.roles),
@@ -237,17 +216,20 @@ fn kind_to_number(kind: KeyHashKind) -> i64 {
     }
 }
 
-fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<KeyHashKind> {
+fn kind(row: &Row<'_>, column: usize) -> db::Result<KeyHashKind> {
     match row.get(column)? {
         0_i64 => Ok(KeyHashKind::Plain),
         1 => Ok(KeyHashKind::Keyed),
-        other => Err(rusqlite::Error::IntegralValueOutOfRange(column, other)),
+        other => Err(Failure::column(
+            column,
+            format_args!("{other} is no kind of hash"),
+        )),
     }
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
+fn key(row: &Row<'_>) -> db::Result<KeyRow> {
     let time = |column| {
-        row.get::<_, Option<i64>>(column)
+        row.get::<Option<i64>>(column)
             .map(|micros| micros.map(from_micros))
     };
     Ok(KeyRow {

@@ -1,6 +1,6 @@
-//! Durable state: SQLite with one writer and group commit.
+//! Durable state, in SQLite or PostgreSQL: one writer with group commit.
 //!
-//! The audit log, API keys and notes, in one file. What the words in a row mean is for those who write
+//! The audit log, API keys and notes, in one database. What the words in a row mean is for those who write
 //! them; this room only keeps them. Start at [`Store`].
 
 mod accounts;
@@ -9,6 +9,7 @@ mod authority;
 mod browser_sessions;
 mod changes;
 mod consents;
+mod db;
 mod error;
 mod keys;
 mod list;
@@ -17,6 +18,7 @@ mod node;
 mod notes;
 mod pins;
 mod quotas;
+mod readers;
 mod replays;
 mod revocations;
 mod secrets;
@@ -37,6 +39,7 @@ pub use changes::{Changes, Counts};
 pub use consents::{
     ConsentRequestRow, ConsentRow, ConsentSubject, Longest, RequestBounds, RequestState, Requested,
 };
+pub use db::{Failure, PostgresLogin, PostgresSettings};
 pub use error::Error;
 pub use keys::{KeyHashKind, KeyRotation, KeyRow};
 pub use notes::{Note, NoteDraft};
@@ -50,5 +53,5 @@ pub use secrets::{
     DATA_KEY_ID_LEN, DataKeyKind, DataKeyRow, Rewrapped, SealedColumn, SealedValue, SecretRow,
 };
 pub use sinks::{SinkHold, SinkRow, SinkStart};
-pub use store::Store;
+pub use store::{Location, Store};
 pub use upstream_tokens::UpstreamTokenRow;

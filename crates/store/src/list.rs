@@ -1,7 +1,6 @@
 //! Lists of words as a column keeps them: a JSON array.
 
-use rusqlite::Row;
-use rusqlite::types::Type;
+use crate::db::{self, Failure, Row};
 
 /// As the column keeps it.
 pub(crate) fn to_text(words: &[String]) -> String {
@@ -9,9 +8,7 @@ pub(crate) fn to_text(words: &[String]) -> String {
 }
 
 /// Back again.
-pub(crate) fn from_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
+pub(crate) fn from_text(row: &Row<'_>, column: usize) -> db::Result<Vec<String>> {
     let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
-    })
+    serde_json::from_str(&text).map_err(|error| Failure::column(column, error))
 }

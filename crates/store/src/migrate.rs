@@ -3,61 +3,94 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
-use rusqlite::{Connection, TransactionBehavior};
 
 use crate::Error;
+use crate::db::{Access, Connection, Durability, values};
 
-/// All migrations, in order; the first is number 1. One that was released is never changed, only followed.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_first.sql"),
-    include_str!("migrations/0002_node.sql"),
-    include_str!("migrations/0003_accounts.sql"),
-    include_str!("migrations/0004_authority.sql"),
-    include_str!("migrations/0005_secrets.sql"),
-    include_str!("migrations/0006_revocations.sql"),
-    include_str!("migrations/0007_replays.sql"),
-    include_str!("migrations/0008_upstream_tokens.sql"),
-    include_str!("migrations/0009_audit_policy.sql"),
-    include_str!("migrations/0010_pins.sql"),
-    include_str!("migrations/0011_consents.sql"),
-    include_str!("migrations/0012_quotas.sql"),
-    include_str!("migrations/0013_audit_log.sql"),
-    include_str!("migrations/0014_audit_sinks.sql"),
+/// A step from one schema to the next.
+struct Migration {
+    version: u32,
+    sql: &'static str,
+}
+
+macro_rules! migrations {
+    ($($version:literal $file:literal),* $(,)?) => {
+        &[$(Migration { version: $version, sql: include_str!(concat!("migrations/", $file)) }),*]
+    };
+}
+
+/// All migrations of a file, in order. One that was released is never changed, only followed.
+const SQLITE: &[Migration] = migrations![
+    1 "0001_first.sql",
+    2 "0002_node.sql",
+    3 "0003_accounts.sql",
+    4 "0004_authority.sql",
+    5 "0005_secrets.sql",
+    6 "0006_revocations.sql",
+    7 "0007_replays.sql",
+    8 "0008_upstream_tokens.sql",
+    9 "0009_audit_policy.sql",
+    10 "0010_pins.sql",
+    11 "0011_consents.sql",
+    12 "0012_quotas.sql",
+    13 "0013_audit_log.sql",
+    14 "0014_audit_sinks.sql",
+    15 "0015_names.sql",
+];
+
+/// The same for a PostgreSQL. The first makes what the first fifteen of a file do; those after it have the same numbers.
+const POSTGRES: &[Migration] = migrations![
+    15 "postgres/0015_first.sql",
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.
-pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(
-        "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, checksum TEXT NOT NULL) STRICT",
-    )?;
-    let applied: Vec<(u32, String)> = transaction
-        .prepare("SELECT version, checksum FROM migrations ORDER BY version")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+pub(crate) fn migrate(connection: &Connection) -> Result<(), Error> {
+    let encoding = connection.either("PRAGMA encoding", "SHOW server_encoding");
+    let encoding: String = connection.only(encoding, &[], |row| row.get(0))?;
+    if !matches!(&*encoding, "UTF-8" | "UTF8") {
+        return Err(Error::Encoding(encoding));
+    }
+    connection.transaction(Access::Write, Durability::Now, apply)
+}
 
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+fn apply(connection: &Connection) -> Result<(), Error> {
+    let (table, migrations) = connection.either(
+        (
+            "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, checksum TEXT NOT NULL) STRICT",
+            SQLITE,
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, checksum TEXT NOT NULL)",
+            POSTGRES,
+        ),
+    );
+    connection.batch(table)?;
+    let sql = "SELECT version, checksum FROM migrations ORDER BY version";
+    let applied: Vec<(u32, String)> =
+        connection.all(sql, &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
+
+    let known = migrations.last().map_or(0, |last| last.version);
     if let Some((found, _)) = applied.last().filter(|(found, _)| *found > known) {
         return Err(Error::Newer {
             found: *found,
             known,
         });
     }
-    for (version, sql) in (1_u32..).zip(MIGRATIONS) {
+    for Migration { version, sql } in migrations {
         let checksum = checksum(sql);
-        match applied.iter().find(|(applied, _)| *applied == version) {
+        match applied.iter().find(|(applied, _)| applied == version) {
             Some((_, found)) if *found == checksum => {}
-            Some(_) => return Err(Error::Altered { version }),
+            Some(_) => return Err(Error::Altered { version: *version }),
             None => {
-                transaction.execute_batch(sql)?;
-                transaction.execute(
+                connection.batch(sql)?;
+                connection.execute(
                     "INSERT INTO migrations (version, checksum) VALUES (?1, ?2)",
-                    (version, &checksum),
+                    values![version, checksum],
                 )?;
             }
         }
     }
-    Ok(transaction.commit()?)
+    Ok(())
 }
 
 fn checksum(sql: &str) -> String {

@@ -1,9 +1,9 @@
 //! The key of this installation: made at the first start, kept with everything else that is durable.
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use rusqlite::Connection;
 
 use crate::Error;
+use crate::db::{Connection, values};
 
 /// Bytes of the key.
 pub(crate) const KEY_LEN: usize = 32;
@@ -24,12 +24,12 @@ pub(crate) fn key(connection: &Connection) -> Result<NodeKey, Error> {
         .fill(&mut fresh)
         .map_err(|_unspecified| Error::NoRandomness)?;
     connection.execute(
-        "INSERT OR IGNORE INTO node (one, key) VALUES (1, ?1)",
-        [fresh],
+        "INSERT INTO node (one, key) VALUES (1, ?1) ON CONFLICT DO NOTHING",
+        values![fresh],
     )?;
-    Ok(NodeKey(connection.query_row(
+    Ok(NodeKey(connection.only(
         "SELECT key FROM node",
-        [],
+        &[],
         |row| row.get(0),
     )?))
 }

@@ -1,9 +1,10 @@
 //! Notes: a small memory for each principal, with full-text search. Nobody sees another's.
 
+mod plain;
+
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
+use crate::db::{self, Connection, Row, ToValue as _, values};
 use crate::list;
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
@@ -70,12 +71,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn get_note(&self, principal: &str, title: &str) -> Result<Option<Note>, Error> {
         let sql = select!("FROM notes WHERE principal = ?1 AND title = ?2");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row([principal, title], note)
-                .optional()
-        })
+        self.read(|connection| connection.one(sql, values![principal, title], note))
     }
 
     /// Deletes the note of this title; `false` if there is none.
@@ -86,10 +82,7 @@ impl Store {
         let (principal, title) = (principal.to_owned(), title.to_owned());
         self.change(move |connection| {
             let sql = "DELETE FROM notes WHERE principal = ?1 AND title = ?2";
-            Ok(connection
-                .prepare_cached(sql)?
-                .execute([&principal, &title])?
-                > 0)
+            Ok(connection.execute(sql, values![principal, title])? > 0)
         })
         .await
     }
@@ -101,12 +94,7 @@ impl Store {
     pub fn list_notes(&self, principal: &str, limit: u32) -> Result<Vec<Note>, Error> {
         let sql =
             select!("FROM notes WHERE principal = ?1 ORDER BY updated_at DESC, id DESC LIMIT ?2");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_map((principal, limit), note)?
-                .collect()
-        })
+        self.read(|connection| connection.all(sql, values![principal, limit], note))
     }
 
     /// The notes that have all the words of `text`, best match first. No word has a special meaning.
@@ -119,49 +107,70 @@ impl Store {
         text: &str,
         limit: u32,
     ) -> Result<Vec<Note>, Error> {
-        let query = quoted(text);
-        if query.is_empty() {
+        let words: Vec<&str> = text
+            .split(|c: char| c.is_whitespace() || c.is_control())
+            // A word without a letter or digit has nothing that is indexed; as a phrase it would match nothing.
+            .filter(|word| word.chars().any(char::is_alphanumeric))
+            .take(SEARCH_WORDS_MAX)
+            .collect();
+        if words.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = select!(
+        let in_file = select!(
             "FROM notes_index JOIN notes ON notes.id = notes_index.rowid
             WHERE notes_index MATCH ?1 AND notes.principal = ?2 ORDER BY rank, notes.id LIMIT ?3"
         );
+        let on_server = select!(
+            "FROM notes, CAST(CAST(?1 AS TEXT) AS tsquery) AS query
+            WHERE words @@ query AND notes.principal = ?2
+            ORDER BY ts_rank(words, query) DESC, notes.id LIMIT ?3"
+        );
         self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_map((query, principal, limit), note)?
-                .collect()
+            let (sql, query) =
+                connection.either((in_file, quoted(&words)), (on_server, plain::query(&words)));
+            connection.all(sql, values![query, principal, limit], note)
         })
     }
 }
 
-fn put(
-    connection: &Connection,
-    principal: &str,
-    draft: &NoteDraft,
-    now: i64,
-) -> rusqlite::Result<Note> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO notes (principal, title, text, tags, created_at, updated_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?5)
-        ON CONFLICT (principal, title) DO UPDATE
-        SET text = excluded.text, tags = excluded.tags, updated_at = excluded.updated_at
-        RETURNING id, title, text, tags, created_at, updated_at",
-    )?;
-    statement.query_row(
-        (
-            principal,
-            &draft.title,
-            &draft.text,
-            list::to_text(&draft.tags),
-            now,
-        ),
-        note,
-    )
+macro_rules! insert {
+    ($column:literal, $value:literal, $update:literal) => {
+        concat!(
+            "INSERT INTO notes (principal, title, text, tags, created_at, updated_at",
+            $column,
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?5",
+            $value,
+            ") ON CONFLICT (principal, title) DO UPDATE
+            SET text = excluded.text, tags = excluded.tags, updated_at = excluded.updated_at",
+            $update,
+            " RETURNING id, title, text, tags, created_at, updated_at"
+        )
+    };
 }
 
-fn note(row: &Row<'_>) -> rusqlite::Result<Note> {
+fn put(connection: &Connection, principal: &str, draft: &NoteDraft, now: i64) -> db::Result<Note> {
+    let tags = list::to_text(&draft.tags);
+    let mut values = values![principal, draft.title, draft.text, tags, now].to_vec();
+    // A file keeps its index itself.
+    let (sql, is_indexed) = connection.either(
+        (insert!("", "", ""), true),
+        (
+            insert!(
+                ", words",
+                ", CAST(CAST(?6 AS TEXT) AS tsvector)",
+                ", words = excluded.words"
+            ),
+            false,
+        ),
+    );
+    let words = plain::index([&draft.title, &draft.text].into_iter().chain(&draft.tags));
+    if !is_indexed {
+        values.push(words.to_value());
+    }
+    connection.only(sql, &values, note)
+}
+
+fn note(row: &Row<'_>) -> db::Result<Note> {
     Ok(Note {
         id: row.get(0)?,
         title: row.get(1)?,
@@ -173,13 +182,9 @@ fn note(row: &Row<'_>) -> rusqlite::Result<Note> {
 }
 
 /// Each word as a quoted phrase that may go on: nothing in it is query syntax any more.
-fn quoted(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    // A word without a letter or digit has nothing that is indexed; as a phrase it would match nothing.
-    let words = words
-        .filter(|word| word.chars().any(char::is_alphanumeric))
-        .take(SEARCH_WORDS_MAX);
+fn quoted(words: &[&str]) -> String {
     words
+        .iter()
         .map(|word| format!("\"{}\"*", word.replace('"', "\"\"")))
         .collect::<Vec<_>>()
         .join(" ")

@@ -5,8 +5,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
+use crate::db::{self, Connection, Row, values};
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
@@ -146,13 +145,8 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_pins(&self) -> Result<Vec<PinRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT upstream, kind, name, digest, NULL, bytes, state, seen_at, decided_at, by FROM pins
-                    ORDER BY upstream, kind, name, seen_at",
-                )?
-                .query_map([], pin)?
-                .collect()
+            connection.all("SELECT upstream, kind, name, digest, NULL, bytes, state, seen_at, decided_at, by FROM pins
+                    ORDER BY upstream, kind, name, seen_at", &[], pin)
         })
     }
 
@@ -162,13 +156,8 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_pins_of(&self, of: &PinName) -> Result<Vec<PinRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT upstream, kind, name, digest, definition, bytes, state, seen_at, decided_at, by FROM pins
-                    WHERE upstream = ?1 AND kind = ?2 AND name = ?3 ORDER BY seen_at",
-                )?
-                .query_map([&of.upstream, &of.kind, &of.name], pin)?
-                .collect()
+            connection.all("SELECT upstream, kind, name, digest, definition, bytes, state, seen_at, decided_at, by FROM pins
+                    WHERE upstream = ?1 AND kind = ?2 AND name = ?3 ORDER BY seen_at", values![of.upstream, of.kind, of.name], pin)
         })
     }
 
@@ -223,9 +212,7 @@ impl Store {
     pub async fn forget_pins(&self, upstream: &str) -> Result<usize, Error> {
         let upstream = upstream.to_owned();
         self.change(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM pins WHERE upstream = ?1")?
-                .execute([&upstream])
+            connection.execute("DELETE FROM pins WHERE upstream = ?1", values![upstream])
         })
         .await
     }
@@ -238,13 +225,9 @@ struct Room {
 }
 
 impl Room {
-    fn of(connection: &Connection, upstream: &str) -> rusqlite::Result<Self> {
-        let (rows, bytes): (i64, i64) = connection
-            .prepare_cached(
-                "SELECT count(*), coalesce(sum(bytes) FILTER (WHERE definition IS NOT NULL), 0) FROM pins
-                WHERE upstream = ?1",
-            )?
-            .query_row([upstream], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    fn of(connection: &Connection, upstream: &str) -> db::Result<Self> {
+        let (rows, bytes): (i64, i64) = connection.only("SELECT count(*), CAST(coalesce(sum(bytes) FILTER (WHERE definition IS NOT NULL), 0) AS BIGINT) FROM pins
+                WHERE upstream = ?1", values![upstream], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Self {
             rows: PINS_PER_UPSTREAM_MAX.saturating_sub(count(rows)),
             bytes: TEXTS_BYTES_MAX.saturating_sub(count(bytes)),
@@ -267,7 +250,7 @@ fn place(
     offer: &PinOffer,
     draft: &PinDraft,
     room: &mut Room,
-) -> rusqlite::Result<Placed> {
+) -> db::Result<Placed> {
     let key = Key {
         upstream: &offer.upstream,
         kind: draft.kind,
@@ -331,31 +314,23 @@ impl<'a> Key<'a> {
         }
     }
 
-    fn state(&self, connection: &Connection, digest: &str) -> rusqlite::Result<Option<PinState>> {
-        connection
-            .prepare_cached(
-                "SELECT state FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest = ?4",
-            )?
-            .query_row([self.upstream, self.kind, self.name, digest], |row| {
-                Ok(PinState::parse(&row.get::<_, String>(0)?))
+    fn state(&self, connection: &Connection, digest: &str) -> db::Result<Option<PinState>> {
+        connection.one("SELECT state FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest = ?4", values![self.upstream, self.kind, self.name, digest], |row| {
+                Ok(PinState::parse(&row.get::<String>(0)?))
             })
-            .optional()
     }
 
     /// Whether any definition of it was ever approved.
-    fn was_decided(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        connection
-            .prepare_cached(
-                "SELECT 1 FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND decided_at IS NOT NULL",
-            )?
-            .exists([self.upstream, self.kind, self.name])
+    fn was_decided(&self, connection: &Connection) -> db::Result<bool> {
+        connection.exists("SELECT 1 FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND decided_at IS NOT NULL", values![self.upstream, self.kind, self.name])
     }
 
     /// Whether anything is known of it.
-    fn is_there(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        connection
-            .prepare_cached("SELECT 1 FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3")?
-            .exists([self.upstream, self.kind, self.name])
+    fn is_there(&self, connection: &Connection) -> db::Result<bool> {
+        connection.exists(
+            "SELECT 1 FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3",
+            values![self.upstream, self.kind, self.name],
+        )
     }
 
     /// A row of no consequence yet: what becomes of it is said next, in the same transaction.
@@ -365,20 +340,20 @@ impl<'a> Key<'a> {
         draft: &PinDraft,
         keeps: bool,
         at: SystemTime,
-    ) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(
+    ) -> db::Result<()> {
+        connection.execute(
             "INSERT INTO pins (upstream, kind, name, digest, definition, bytes, state, seen_at)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'superseded', ?7)",
+            values![
+                self.upstream,
+                self.kind,
+                self.name,
+                draft.digest,
+                keeps.then_some(&draft.definition),
+                i64::try_from(draft.definition.len()).unwrap_or(i64::MAX),
+                to_micros(at),
+            ],
         )?;
-        statement.execute(rusqlite::params![
-            self.upstream,
-            self.kind,
-            self.name,
-            draft.digest,
-            keeps.then_some(&draft.definition),
-            i64::try_from(draft.definition.len()).unwrap_or(i64::MAX),
-            to_micros(at),
-        ])?;
         Ok(())
     }
 
@@ -389,69 +364,49 @@ impl<'a> Key<'a> {
         digest: &str,
         at: SystemTime,
         by: &str,
-    ) -> rusqlite::Result<()> {
-        connection
-            .prepare_cached(
-                "UPDATE pins SET state = 'superseded'
+    ) -> db::Result<()> {
+        connection.execute(
+            "UPDATE pins SET state = 'superseded'
                 WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND state = 'approved'",
-            )?
-            .execute([self.upstream, self.kind, self.name])?;
+            values![self.upstream, self.kind, self.name],
+        )?;
         withdraw_others(connection, self, digest)?;
-        connection
-            .prepare_cached(
-                "UPDATE pins SET state = 'approved', decided_at = ?5, by = ?6
+        connection.execute(
+            "UPDATE pins SET state = 'approved', decided_at = ?5, by = ?6
                 WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest = ?4",
-            )?
-            .execute(rusqlite::params![
+            values![
                 self.upstream,
                 self.kind,
                 self.name,
                 digest,
                 to_micros(at),
                 by
-            ])?;
-        connection
-            .prepare_cached(
-                "DELETE FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest IN (
+            ],
+        )?;
+        connection.execute(
+            "DELETE FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest IN (
                     SELECT digest FROM pins
                     WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND state = 'superseded'
-                    ORDER BY decided_at DESC LIMIT -1 OFFSET ?4)",
-            )?
-            .execute(rusqlite::params![
-                self.upstream,
-                self.kind,
-                self.name,
-                SUPERSEDED_MAX
-            ])?;
+                    ORDER BY decided_at DESC NULLS LAST LIMIT 1000000 OFFSET ?4)",
+            values![self.upstream, self.kind, self.name, SUPERSEDED_MAX],
+        )?;
         Ok(())
     }
 
     /// Has a definition wait, in the place of any other.
-    fn wait(&self, connection: &Connection, digest: &str, at: SystemTime) -> rusqlite::Result<()> {
+    fn wait(&self, connection: &Connection, digest: &str, at: SystemTime) -> db::Result<()> {
         withdraw_others(connection, self, digest)?;
-        connection
-            .prepare_cached(
-                "UPDATE pins SET state = 'waiting', seen_at = ?5
+        connection.execute(
+            "UPDATE pins SET state = 'waiting', seen_at = ?5
                 WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest = ?4",
-            )?
-            .execute(rusqlite::params![
-                self.upstream,
-                self.kind,
-                self.name,
-                digest,
-                to_micros(at)
-            ])?;
+            values![self.upstream, self.kind, self.name, digest, to_micros(at)],
+        )?;
         Ok(())
     }
 }
 
 /// What waits of an entry is offered no longer: what was never approved is forgotten.
-fn withdraw(
-    connection: &Connection,
-    upstream: &str,
-    kind: &str,
-    name: &str,
-) -> rusqlite::Result<()> {
+fn withdraw(connection: &Connection, upstream: &str, kind: &str, name: &str) -> db::Result<()> {
     let key = Key {
         upstream,
         kind,
@@ -461,20 +416,15 @@ fn withdraw(
 }
 
 /// The same, but for one definition. No digest is empty.
-fn withdraw_others(connection: &Connection, key: &Key<'_>, but: &str) -> rusqlite::Result<()> {
-    let those = [key.upstream, key.kind, key.name, but];
-    connection
-        .prepare_cached(
-            "DELETE FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest <> ?4
+fn withdraw_others(connection: &Connection, key: &Key<'_>, but: &str) -> db::Result<()> {
+    let those = values![key.upstream, key.kind, key.name, but];
+    connection.execute(
+        "DELETE FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest <> ?4
             AND state = 'waiting' AND decided_at IS NULL",
-        )?
-        .execute(those)?;
-    connection
-        .prepare_cached(
-            "UPDATE pins SET state = 'superseded' WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest <> ?4
-            AND state = 'waiting'",
-        )?
-        .execute(those)?;
+        those,
+    )?;
+    connection.execute("UPDATE pins SET state = 'superseded' WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest <> ?4
+            AND state = 'waiting'", those)?;
     Ok(())
 }
 
@@ -483,7 +433,7 @@ fn count(rows: i64) -> usize {
     usize::try_from(rows).unwrap_or(usize::MAX)
 }
 
-fn pin(row: &Row<'_>) -> rusqlite::Result<PinRow> {
+fn pin(row: &Row<'_>) -> db::Result<PinRow> {
     Ok(PinRow {
         of: PinName {
             upstream: row.get(0)?,
@@ -492,10 +442,10 @@ fn pin(row: &Row<'_>) -> rusqlite::Result<PinRow> {
         },
         digest: row.get(3)?,
         definition: row.get(4)?,
-        bytes: row.get::<_, i64>(5)?.unsigned_abs(),
-        state: PinState::parse(&row.get::<_, String>(6)?),
+        bytes: row.get::<i64>(5)?.unsigned_abs(),
+        state: PinState::parse(&row.get::<String>(6)?),
         seen_at: from_micros(row.get(7)?),
-        decided_at: row.get::<_, Option<i64>>(8)?.map(from_micros),
+        decided_at: row.get::<Option<i64>>(8)?.map(from_micros),
         by: row.get(9)?,
     })
 }

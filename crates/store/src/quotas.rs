@@ -4,8 +4,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _};
-
+use crate::db::{self, Connection, values};
 use crate::time::to_micros;
 use crate::{Error, Store};
 
@@ -53,10 +52,7 @@ impl Store {
     pub fn get_quota_used(&self, key: &QuotaKey) -> Result<Option<QuotaUsed>, Error> {
         self.read(|connection| {
             let sql = "SELECT calls, bytes, cost FROM quotas WHERE counter = ?1 AND starts_at = ?2";
-            connection
-                .prepare_cached(sql)?
-                .query_row((&key.counter, to_micros(key.starts_at)), used)
-                .optional()
+            connection.one(sql, values![key.counter, to_micros(key.starts_at)], used)
         })
     }
 
@@ -66,37 +62,35 @@ impl Store {
     /// If it cannot be written.
     pub async fn prune_quotas(&self, before: SystemTime) -> Result<usize, Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM quotas WHERE starts_at < ?1")?
-                .execute([to_micros(before)])
+            connection.execute(
+                "DELETE FROM quotas WHERE starts_at < ?1",
+                values![to_micros(before)],
+            )
         })
         .await
     }
 }
 
-fn add(connection: &Connection, key: &QuotaKey, more: QuotaUsed) -> rusqlite::Result<QuotaUsed> {
-    connection
-        .prepare_cached(
-            "INSERT INTO quotas (counter, starts_at, calls, bytes, cost) VALUES (?1, ?2, ?3, ?4, ?5)
+fn add(connection: &Connection, key: &QuotaKey, more: QuotaUsed) -> db::Result<QuotaUsed> {
+    connection.only(
+        "INSERT INTO quotas (counter, starts_at, calls, bytes, cost) VALUES (?1, ?2, ?3, ?4, ?5)
             ON CONFLICT (counter, starts_at) DO UPDATE SET
-                calls = calls + excluded.calls,
-                bytes = bytes + excluded.bytes,
-                cost = cost + excluded.cost
+                calls = quotas.calls + excluded.calls,
+                bytes = quotas.bytes + excluded.bytes,
+                cost = quotas.cost + excluded.cost
             RETURNING calls, bytes, cost",
-        )?
-        .query_row(
-            (
-                &key.counter,
-                to_micros(key.starts_at),
-                more.calls,
-                more.bytes,
-                more.cost,
-            ),
-            used,
-        )
+        values![
+            key.counter,
+            to_micros(key.starts_at),
+            more.calls,
+            more.bytes,
+            more.cost
+        ],
+        used,
+    )
 }
 
-fn used(row: &rusqlite::Row<'_>) -> rusqlite::Result<QuotaUsed> {
+fn used(row: &db::Row<'_>) -> db::Result<QuotaUsed> {
     Ok(QuotaUsed {
         calls: row.get(0)?,
         bytes: row.get(1)?,

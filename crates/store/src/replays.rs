@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::Connection;
-
+use crate::db::{self, Connection, values};
 use crate::time::to_micros;
 use crate::{Error, Store};
 
@@ -27,20 +26,18 @@ impl Store {
     }
 }
 
-fn put(connection: &Connection, hash: [u8; 32], until: i64, now: i64) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "DELETE FROM replays WHERE hash IN
+fn put(connection: &Connection, hash: [u8; 32], until: i64, now: i64) -> db::Result<bool> {
+    connection.execute(
+        "DELETE FROM replays WHERE hash IN
             (SELECT hash FROM replays WHERE expires_at <= ?1 AND hash <> ?2 LIMIT ?3)",
-        )?
-        .execute((now, hash, SWEEP_ROWS))?;
-    let added = connection
-        .prepare_cached(
-            "INSERT INTO replays (hash, expires_at) VALUES (?1, ?2)
+        values![now, hash, SWEEP_ROWS],
+    )?;
+    let added = connection.execute(
+        "INSERT INTO replays (hash, expires_at) VALUES (?1, ?2)
             ON CONFLICT (hash) DO UPDATE SET expires_at = excluded.expires_at
             WHERE replays.expires_at <= ?3",
-        )?
-        .execute((hash, until, now))?;
+        values![hash, until, now],
+    )?;
     Ok(added > 0)
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Row};
-
+use crate::db::{self, Connection, Row, values};
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
@@ -49,10 +48,7 @@ impl Store {
         self.change(move |connection| {
             let sql = "DELETE FROM revocations WHERE kind = ?1 AND issuer = ?2 AND id = ?3";
             let [kind, issuer, id] = &named;
-            Ok(connection
-                .prepare_cached(sql)?
-                .execute([kind, issuer, id])?
-                > 0)
+            Ok(connection.execute(sql, values![kind, issuer, id])? > 0)
         })
         .await
     }
@@ -63,13 +59,12 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_revocations(&self) -> Result<Vec<RevocationRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT kind, issuer, id, revoked_at, until, by, reason FROM revocations
+            connection.all(
+                "SELECT kind, issuer, id, revoked_at, until, by, reason FROM revocations
                     ORDER BY revoked_at DESC, kind, issuer, id",
-                )?
-                .query_map([], revocation)?
-                .collect()
+                &[],
+                revocation,
+            )
         })
     }
 
@@ -79,25 +74,25 @@ impl Store {
     /// If it cannot be written.
     pub async fn prune_revocations(&self, now: SystemTime) -> Result<usize, Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM revocations WHERE until <= ?1")?
-                .execute([to_micros(now)])
+            connection.execute(
+                "DELETE FROM revocations WHERE until <= ?1",
+                values![to_micros(now)],
+            )
         })
         .await
     }
 }
 
-fn put(connection: &Connection, row: &RevocationRow) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO revocations (kind, issuer, id, revoked_at, until, by, reason)
+fn put(connection: &Connection, row: &RevocationRow) -> db::Result<()> {
+    connection.execute("INSERT INTO revocations (kind, issuer, id, revoked_at, until, by, reason)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
         ON CONFLICT (kind, issuer, id) DO UPDATE SET
-            revoked_at = max(revoked_at, excluded.revoked_at),
-            until = CASE WHEN until IS NULL OR excluded.until IS NULL THEN NULL ELSE max(until, excluded.until) END,
+            revoked_at = CASE WHEN revocations.revoked_at > excluded.revoked_at THEN revocations.revoked_at
+                ELSE excluded.revoked_at END,
+            until = CASE WHEN revocations.until IS NULL OR excluded.until IS NULL THEN NULL
+                WHEN revocations.until > excluded.until THEN revocations.until ELSE excluded.until END,
             by = excluded.by,
-            reason = excluded.reason",
-    )?;
-    statement.execute(rusqlite::params![
+            reason = excluded.reason", values![
         row.kind,
         row.issuer,
         row.id,
@@ -109,13 +104,13 @@ fn put(connection: &Connection, row: &RevocationRow) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn revocation(row: &Row<'_>) -> rusqlite::Result<RevocationRow> {
+fn revocation(row: &Row<'_>) -> db::Result<RevocationRow> {
     Ok(RevocationRow {
         kind: row.get(0)?,
         issuer: row.get(1)?,
         id: row.get(2)?,
         revoked_at: from_micros(row.get(3)?),
-        until: row.get::<_, Option<i64>>(4)?.map(from_micros),
+        until: row.get::<Option<i64>>(4)?.map(from_micros),
         by: row.get(5)?,
         reason: row.get(6)?,
     })

@@ -4,9 +4,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior};
-
-use crate::store::connect;
+use crate::db::{self, Connection, Failure, Row, ToValue, values};
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
@@ -102,15 +100,13 @@ impl Store {
         seal: &DataKeyRow,
         hash: &DataKeyRow,
     ) -> Result<Vec<DataKeyRow>, Error> {
-        let mut connection = connect(self.path())?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if list_data_keys(&transaction)?.is_empty() {
-            insert_data_key(&transaction, seal)?;
-            insert_data_key(&transaction, hash)?;
-        }
-        let kept = list_data_keys(&transaction)?;
-        transaction.commit()?;
-        Ok(kept)
+        self.at_once(|connection| {
+            if list_data_keys(connection)?.is_empty() {
+                insert_data_key(connection, seal)?;
+                insert_data_key(connection, hash)?;
+            }
+            list_data_keys(connection)
+        })
     }
 
     /// Keeps a further data key; `false` if the newest that there is is not wrapped as `seen`: another was made in
@@ -120,10 +116,11 @@ impl Store {
     /// If it cannot be written.
     pub async fn put_data_key(&self, key: DataKeyRow, seen: Vec<u8>) -> Result<bool, Error> {
         self.change(move |connection| {
-            let newest: Option<Vec<u8>> = connection
-                .prepare_cached("SELECT wrapped FROM data_keys ORDER BY seq DESC LIMIT 1")?
-                .query_row([], |row| row.get(0))
-                .optional()?;
+            let newest: Option<Vec<u8>> = connection.one(
+                "SELECT wrapped FROM data_keys ORDER BY seq DESC LIMIT 1",
+                &[],
+                |row| row.get(0),
+            )?;
             if newest.as_ref() != Some(&seen) {
                 return Ok(false);
             }
@@ -149,10 +146,9 @@ impl Store {
             {
                 return Ok(false);
             }
-            let mut statement =
-                connection.prepare_cached("UPDATE data_keys SET wrapped = ?2 WHERE id = ?1")?;
+            let sql = "UPDATE data_keys SET wrapped = ?2 WHERE id = ?1";
             for key in &keys {
-                statement.execute((key.id, &key.to))?;
+                connection.send(sql, values![key.id, key.to])?;
             }
             Ok(true)
         })
@@ -171,16 +167,14 @@ impl Store {
     ) -> Result<bool, Error> {
         let name = name.to_owned();
         self.change(move |connection| {
-            let is_new = !connection
-                .prepare_cached("SELECT 1 FROM secrets WHERE name = ?1")?
-                .exists([&name])?;
-            connection
-                .prepare_cached(
-                    "INSERT INTO secrets (name, value, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
+            let is_new =
+                !connection.exists("SELECT 1 FROM secrets WHERE name = ?1", values![name])?;
+            connection.execute(
+                "INSERT INTO secrets (name, value, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
                     ON CONFLICT (name) DO UPDATE
                     SET value = excluded.value, updated_at = excluded.updated_at",
-                )?
-                .execute((&name, &value, to_micros(now)))?;
+                values![name, value, to_micros(now)],
+            )?;
             Ok(is_new)
         })
         .await
@@ -192,12 +186,11 @@ impl Store {
     /// If the database cannot be read.
     pub fn get_secret(&self, name: &str) -> Result<Option<SecretRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT name, value, created_at, updated_at FROM secrets WHERE name = ?1",
-                )?
-                .query_row([name], secret)
-                .optional()
+            connection.one(
+                "SELECT name, value, created_at, updated_at FROM secrets WHERE name = ?1",
+                values![name],
+                secret,
+            )
         })
     }
 
@@ -207,12 +200,11 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_secrets(&self) -> Result<Vec<SecretRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT name, value, created_at, updated_at FROM secrets ORDER BY name",
-                )?
-                .query_map([], secret)?
-                .collect()
+            connection.all(
+                "SELECT name, value, created_at, updated_at FROM secrets ORDER BY name",
+                &[],
+                secret,
+            )
         })
     }
 
@@ -223,10 +215,7 @@ impl Store {
     pub async fn remove_secret(&self, name: &str) -> Result<bool, Error> {
         let name = name.to_owned();
         self.change(move |connection| {
-            Ok(connection
-                .prepare_cached("DELETE FROM secrets WHERE name = ?1")?
-                .execute([&name])?
-                > 0)
+            Ok(connection.execute("DELETE FROM secrets WHERE name = ?1", values![name])? > 0)
         })
         .await
     }
@@ -237,9 +226,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn secrets_version(&self) -> Result<i64, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached("SELECT version FROM secrets_version")?
-                .query_row([], |row| row.get(0))
+            connection.only("SELECT version FROM secrets_version", &[], |row| row.get(0))
         })
     }
 
@@ -270,17 +257,14 @@ impl Store {
         );
         let in_sql = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.read(|connection| {
-            connection
-                .prepare_cached(&sql)?
-                .query_map((head, in_sql(limit), in_sql(skip)), |row| {
-                    Ok(SealedValue {
-                        value: row.get(0)?,
-                        key: (1..=key.len())
-                            .map(|nth| row.get(nth))
-                            .collect::<Result<_, _>>()?,
-                    })
-                })?
-                .collect()
+            connection.all(&sql, values![head, in_sql(limit), in_sql(skip)], |row| {
+                Ok(SealedValue {
+                    value: row.get(0)?,
+                    key: (1..=key.len())
+                        .map(|nth| row.get(nth))
+                        .collect::<Result<_, _>>()?,
+                })
+            })
         })
     }
 
@@ -296,15 +280,17 @@ impl Store {
         let SealedColumn {
             table, column, key, ..
         } = of;
-        let is_row: String = key.iter().map(|name| format!(" AND {name} = ?")).collect();
-        let sql = format!("UPDATE {table} SET {column} = ? WHERE {column} = ?{is_row}");
+        let is_row: String = (3..)
+            .zip(*key)
+            .map(|(number, name)| format!(" AND {name} = ?{number}"))
+            .collect();
+        let sql = format!("UPDATE {table} SET {column} = ?1 WHERE {column} = ?2{is_row}");
         self.change(move |connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
             let mut replaced = 0;
             for (old, new) in &values {
-                let mut parameters: Vec<&dyn rusqlite::ToSql> = vec![new, &old.value];
-                parameters.extend(old.key.iter().map(|text| text as &dyn rusqlite::ToSql));
-                replaced += statement.execute(parameters.as_slice())?;
+                let mut values = values![new, old.value].to_vec();
+                values.extend(old.key.iter().map(ToValue::to_value));
+                replaced += connection.execute(&sql, &values)?;
             }
             Ok(replaced)
         })
@@ -312,42 +298,45 @@ impl Store {
     }
 }
 
-fn list_data_keys(connection: &Connection) -> rusqlite::Result<Vec<DataKeyRow>> {
-    connection
-        .prepare_cached("SELECT id, kind, wrapped, created_at FROM data_keys ORDER BY seq")?
-        .query_map([], |row| {
+fn list_data_keys(connection: &Connection) -> db::Result<Vec<DataKeyRow>> {
+    connection.all(
+        "SELECT id, kind, wrapped, created_at FROM data_keys ORDER BY seq",
+        &[],
+        |row| {
             Ok(DataKeyRow {
                 id: row.get(0)?,
                 kind: kind(row)?,
                 wrapped: row.get(2)?,
                 created_at: from_micros(row.get(3)?),
             })
-        })?
-        .collect()
+        },
+    )
 }
 
-fn kind(row: &Row<'_>) -> rusqlite::Result<DataKeyKind> {
+fn kind(row: &Row<'_>) -> db::Result<DataKeyKind> {
     match row.get(1)? {
-        0 => Ok(DataKeyKind::Seal),
+        0_i64 => Ok(DataKeyKind::Seal),
         1 => Ok(DataKeyKind::Hash),
-        other => Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),
+        other => Err(Failure::column(
+            1,
+            format_args!("{other} is no kind of key"),
+        )),
     }
 }
 
-fn insert_data_key(connection: &Connection, key: &DataKeyRow) -> rusqlite::Result<()> {
+fn insert_data_key(connection: &Connection, key: &DataKeyRow) -> db::Result<()> {
     let kind = match key.kind {
-        DataKeyKind::Seal => 0,
+        DataKeyKind::Seal => 0_u32,
         DataKeyKind::Hash => 1,
     };
-    connection
-        .prepare_cached(
-            "INSERT INTO data_keys (id, kind, wrapped, created_at) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute((key.id, kind, &key.wrapped, to_micros(key.created_at)))?;
+    connection.execute(
+        "INSERT INTO data_keys (id, kind, wrapped, created_at) VALUES (?1, ?2, ?3, ?4)",
+        values![key.id, kind, key.wrapped, to_micros(key.created_at)],
+    )?;
     Ok(())
 }
 
-fn secret(row: &Row<'_>) -> rusqlite::Result<SecretRow> {
+fn secret(row: &Row<'_>) -> db::Result<SecretRow> {
     Ok(SecretRow {
         name: row.get(0)?,
         value: row.get(1)?,

@@ -5,8 +5,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
-
+use crate::db::{self, Connection, values};
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
@@ -58,21 +57,18 @@ impl Store {
     /// If the database cannot be read.
     pub fn audit_sinks(&self) -> Result<Vec<SinkRow>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(&format!("{SELECT} ORDER BY name"))?
-                .query_map([], |row| {
-                    let holder: Option<String> = row.get(2)?;
-                    let until = from_micros(row.get(3)?);
-                    let error: Option<String> = row.get(4)?;
-                    let since: Option<i64> = row.get(5)?;
-                    Ok(SinkRow {
-                        name: row.get(0)?,
-                        position: row.get(1)?,
-                        holder: holder.map(|holder| (holder, until)),
-                        error: error.zip(since.map(from_micros)),
-                    })
-                })?
-                .collect()
+            connection.all(&format!("{SELECT} ORDER BY name"), &[], |row| {
+                let holder: Option<String> = row.get(2)?;
+                let until = from_micros(row.get(3)?);
+                let error: Option<String> = row.get(4)?;
+                let since: Option<i64> = row.get(5)?;
+                Ok(SinkRow {
+                    name: row.get(0)?,
+                    position: row.get(1)?,
+                    holder: holder.map(|holder| (holder, until)),
+                    error: error.zip(since.map(from_micros)),
+                })
+            })
         })
     }
 
@@ -81,11 +77,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn audit_end(&self) -> Result<i64, Error> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(END)?
-                .query_row([], |row| row.get(0))
-        })
+        self.read(|connection| connection.only(END, &[], |row| row.get(0)))
     }
 
     /// Takes the sink for a gate, or keeps it, and where it is; a new one begins at `start`. `None` if another gate has
@@ -101,9 +93,7 @@ impl Store {
         self.change(move |connection| {
             let begin = match start {
                 SinkStart::Beginning => 0,
-                SinkStart::Now => connection
-                    .prepare_cached(END)?
-                    .query_row([], |row| row.get(0))?,
+                SinkStart::Now => connection.only(END, &[], |row| row.get(0))?,
             };
             take(connection, &hold, begin)
         })
@@ -116,12 +106,8 @@ impl Store {
     /// If it cannot be written.
     pub async fn move_audit_sink(&self, hold: SinkHold, position: i64) -> Result<bool, Error> {
         self.change(move |connection| {
-            let moved = connection
-                .prepare_cached(
-                    "UPDATE audit_sinks SET position = ?1, held_until = ?2, error = NULL, failing_since = NULL \
-                     WHERE name = ?3 AND holder = ?4 AND position <= ?1",
-                )?
-                .execute(params![
+            let moved = connection.execute("UPDATE audit_sinks SET position = ?1, held_until = ?2, error = NULL, failing_since = NULL \
+                     WHERE name = ?3 AND holder = ?4 AND position <= ?1", values![
                     position,
                     to_micros(hold.until),
                     hold.name,
@@ -143,11 +129,7 @@ impl Store {
         since: SystemTime,
     ) -> Result<(), Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE audit_sinks SET error = ?1, failing_since = ?2 WHERE name = ?3 AND holder = ?4",
-                )?
-                .execute(params![error, to_micros(since), hold.name, hold.holder])
+            connection.execute("UPDATE audit_sinks SET error = ?1, failing_since = ?2 WHERE name = ?3 AND holder = ?4", values![error, to_micros(since), hold.name, hold.holder])
                 .map(drop)
         })
         .await
@@ -159,36 +141,24 @@ impl Store {
     /// If it cannot be written.
     pub async fn release_audit_sink(&self, name: String, holder: String) -> Result<(), Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE audit_sinks SET holder = NULL, held_until = 0 WHERE name = ?1 AND holder = ?2",
-                )?
-                .execute(params![name, holder])
+            connection.execute("UPDATE audit_sinks SET holder = NULL, held_until = 0 WHERE name = ?1 AND holder = ?2", values![name, holder])
                 .map(drop)
         })
         .await
     }
 }
 
-fn take(connection: &Connection, hold: &SinkHold, begin: i64) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached(
-            "INSERT INTO audit_sinks (name, position, holder, held_until) VALUES (?1, ?2, ?3, ?4) \
+fn take(connection: &Connection, hold: &SinkHold, begin: i64) -> db::Result<Option<i64>> {
+    connection.one("INSERT INTO audit_sinks (name, position, holder, held_until) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (name) DO UPDATE SET holder = ?3, held_until = ?4 \
              WHERE audit_sinks.holder IS NULL OR audit_sinks.holder = ?3 OR audit_sinks.held_until < ?5 \
-             RETURNING position",
-        )?
-        .query_row(
-            params![
+             RETURNING position", values![
                 hold.name,
                 begin,
                 hold.holder,
                 to_micros(hold.until),
                 to_micros(hold.now)
-            ],
-            |row| row.get(0),
-        )
-        .optional()
+            ], |row| row.get(0),)
 }
 
 #[cfg(test)]

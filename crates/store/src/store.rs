@@ -1,6 +1,7 @@
-//! The database file: opened once, written by one thread, read by a few connections.
+//! The database: opened once, written by one thread, read by a few connections.
 //!
-//! How writing goes is `writer`; the tables are in `audit`, `keys` and `notes`, and the installation's own key in `node`.
+//! How writing goes is `writer`, and how either database is spoken to is `db`; the tables are in `audit`, `keys` and
+//! `notes`, and the installation's own key in `node`.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
@@ -12,29 +13,61 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::error;
 
 use crate::Error;
 use crate::audit::Instance;
+use crate::db::{self, Access, Connection, Durability, PostgresSettings, Role, Server};
 use crate::migrate::migrate;
 use crate::node;
+use crate::readers::Readers;
 use crate::writer::{self, Awaited, Job, Shared};
 
 /// Most jobs that wait for the writer, reserved places included.
 pub(crate) const QUEUE_MAX: usize = 16_384;
-/// Most read connections kept open.
-const READERS_MAX: usize = 4;
-/// How long one connection waits for another process's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is found out whether a server can be written to, when there is nothing to write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a change waits for its place, and then for its commit.
 const CHANGE_WAIT: Duration = Duration::from_secs(10);
 /// How long closing waits for the last records.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
-/// The open database. Cloning is cheap; the file is closed, and the writer joined, when the last one goes.
+/// Where what is durable is kept.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// In an SQLite file, made if there is none.
+    File(PathBuf),
+    /// In a PostgreSQL, 12 or later, in a database that is there.
+    Postgres(PostgresSettings),
+}
+
+/// Where connections are opened to.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// A file.
+    File(PathBuf),
+    /// A server.
+    Server(Arc<Server>),
+}
+
+impl Place {
+    fn open(&self, role: Role) -> db::Result<Connection> {
+        match self {
+            Self::File(path) => db::open_file(
+                path,
+                match role {
+                    Role::Reader => Access::Read,
+                    Role::Writer(_) | Role::Errand => Access::Write,
+                },
+            ),
+            Self::Server(server) => server.connect_for(role),
+        }
+    }
+}
+
+/// The open database. Cloning is cheap; it is closed, and the writer joined, when the last one goes.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -42,59 +75,59 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
+    place: Place,
     /// `None` once closed.
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Readers,
     shared: Arc<Shared>,
     node_key: node::NodeKey,
 }
 
 impl Store {
-    /// Opens the file, or creates it (and its folder) for this user alone, and brings it up to date.
+    /// Opens an SQLite file, or creates it (and its folder) for this user alone, and brings it up to date.
     ///
     /// # Errors
     /// If it cannot be made or read, or was written by a newer version.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |cause| Error::Create { path, cause }
-        };
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(failed(folder))?;
-        }
-        // Created here, with its mode from the start; SQLite gives its side files the same mode. One that is there is
-        // not even opened: closing it again would drop the locks that this process's other connections hold on it.
-        let mut options = OpenOptions::new();
-        match options.create_new(true).write(true).mode(0o600).open(path) {
-            Ok(_created) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(path)(error)),
-        }
+        create(path)?;
+        Self::start(Place::File(path.to_owned()))
+    }
 
-        let mut connection = connect(path)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        migrate(&mut connection)?;
+    /// Opens what is at this location, and brings it up to date. Waits; a few seconds if a server is away.
+    ///
+    /// # Errors
+    /// If it cannot be made, reached or read, or was written by a newer version.
+    pub fn open_at(location: &Location) -> Result<Self, Error> {
+        match location {
+            Location::File(path) => Self::open(path),
+            Location::Postgres(settings) => {
+                Self::start(Place::Server(Server::new(settings.clone())?))
+            }
+        }
+    }
+
+    fn start(place: Place) -> Result<Self, Error> {
+        let instance = Instance::new(&place)?;
+        let connection = place.open(Role::Writer(instance.key()))?;
+        migrate(&connection)?;
         let node_key = node::key(&connection)?;
 
         let shared = Arc::new(Shared::default());
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let instance = Instance::new(path)?;
+        if let Place::Server(server) = &place {
+            server.every(LOOK_EVERY, look(queue.downgrade()));
+        }
         let writer = writer::start(connection, jobs, Arc::clone(&shared), instance)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                path: path.to_owned(),
+                readers: match &place {
+                    Place::File(_) => Readers::of_file(),
+                    Place::Server(_) => Readers::of_server(),
+                },
+                place,
                 queue: Mutex::new(Some(queue)),
                 writer: Mutex::new(Some(writer)),
-                readers: Mutex::new(Vec::new()),
                 shared,
                 node_key,
             }),
@@ -146,7 +179,7 @@ impl Store {
             Ok(_) => error!("the thread that writes ended in a panic"),
             Err(_) => error!("closed with audit records still open"),
         }
-        self.inner.readers.lock().clear();
+        self.inner.readers.clear();
     }
 
     /// How many transactions were committed so far.
@@ -154,9 +187,9 @@ impl Store {
         self.inner.shared.commits.load(Ordering::Relaxed)
     }
 
-    /// Where the file is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.inner.path
+    /// Where connections are opened to.
+    pub(crate) fn place(&self) -> &Place {
+        &self.inner.place
     }
 
     /// A sender to the writer's queue.
@@ -167,7 +200,7 @@ impl Store {
     /// Has the writer make a change, and waits until it is committed.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
-        run: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        run: impl Fn(&Connection) -> db::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, confirmed) = oneshot::channel();
         let job = Job::Change(Box::new(Awaited {
@@ -192,23 +225,60 @@ impl Store {
     /// Runs a query on a connection that cannot write.
     pub(crate) fn read<T>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection) -> db::Result<T>,
     ) -> Result<T, Error> {
-        let idle = self.inner.readers.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => {
-                let connection = connect(&self.inner.path)?;
-                connection.pragma_update(None, "query_only", true)?;
-                connection
-            }
+        let open = || self.inner.place.open(Role::Reader);
+        let connection = self.inner.readers.take(open)?;
+        Ok(query(&connection)?)
+    }
+
+    /// Makes a change on a connection of its own, without waiting for the writer's queue.
+    pub(crate) fn at_once<T>(
+        &self,
+        run: impl FnOnce(&Connection) -> db::Result<T>,
+    ) -> Result<T, Error> {
+        let connection = self.inner.place.open(Role::Errand)?;
+        Ok(connection.transaction(Access::Write, Durability::Now, run)?)
+    }
+}
+
+/// Has the writer find out whether it could write, if it has nothing to write; `false` once it is gone.
+fn look(queue: mpsc::WeakSender<Job>) -> impl FnMut() -> bool + Send + 'static {
+    move || {
+        let Some(queue) = queue.upgrade() else {
+            return false;
         };
-        let found = query(&connection)?;
-        let mut readers = self.inner.readers.lock();
-        if readers.len() < READERS_MAX {
-            readers.push(connection);
+        if queue.capacity() == queue.max_capacity() {
+            // One that found no place has others in front of it, which tell as much.
+            drop(queue.try_send(Job::Look));
         }
-        Ok(found)
+        true
+    }
+}
+
+/// Makes the file and its folder, unless they are there.
+fn create(path: &Path) -> Result<(), Error> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| Error::Create { path, cause }
+    };
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(failed(folder))?;
+    }
+    // Created here, with its mode from the start; SQLite gives its side files the same mode. One that is there is
+    // not even opened: closing it again would drop the locks that this process's other connections hold on it.
+    let mut options = OpenOptions::new();
+    match options.create_new(true).write(true).mode(0o600).open(path) {
+        Ok(_created) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed(path)(error)),
     }
 }
 
@@ -222,13 +292,6 @@ impl Drop for Inner {
             error!("the thread that writes ended in a panic");
         }
     }
-}
-
-pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    Ok(connection)
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{OptionalExtension as _, Row};
-
+use crate::db::{self, Row, values};
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
@@ -42,26 +41,26 @@ impl Store {
     /// If it cannot be written.
     pub async fn put_upstream_token(&self, row: UpstreamTokenRow) -> Result<(), Error> {
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "DELETE FROM upstream_tokens
+            connection.execute(
+                "DELETE FROM upstream_tokens
                     WHERE upstream = ?1 AND principal = ?2 AND issuer <> ?3",
-                )?
-                .execute((&row.upstream, &row.principal, &row.issuer))?;
-            connection
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO upstream_tokens
+                values![row.upstream, row.principal, row.issuer],
+            )?;
+            connection.execute(
+                "INSERT INTO upstream_tokens
                     (issuer, upstream, principal, sealed, since, is_stale)
-                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(rusqlite::params![
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                    ON CONFLICT (issuer, upstream, principal) DO UPDATE SET
+                    sealed = excluded.sealed, since = excluded.since, is_stale = excluded.is_stale",
+                values![
                     row.issuer,
                     row.upstream,
                     row.principal,
                     row.sealed,
                     to_micros(row.since),
                     row.is_stale,
-                ])?;
+                ],
+            )?;
             Ok(())
         })
         .await
@@ -79,13 +78,16 @@ impl Store {
         self.change(move |connection| {
             let sql = "UPDATE upstream_tokens SET sealed = ?4, is_stale = 0
                 WHERE issuer = ?1 AND upstream = ?2 AND principal = ?3 AND since = ?5";
-            let changed = connection.prepare_cached(sql)?.execute((
-                &old.issuer,
-                &old.upstream,
-                &old.principal,
-                &sealed,
-                to_micros(old.since),
-            ))?;
+            let changed = connection.execute(
+                sql,
+                values![
+                    old.issuer,
+                    old.upstream,
+                    old.principal,
+                    sealed,
+                    to_micros(old.since)
+                ],
+            )?;
             Ok(changed > 0)
         })
         .await
@@ -105,8 +107,7 @@ impl Store {
         self.change(move |connection| {
             let sql = "UPDATE upstream_tokens SET is_stale = 1
                 WHERE upstream = ?1 AND principal = ?2 AND since = ?3";
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.execute((&upstream, &principal, to_micros(since)))?;
+            connection.execute(sql, values![upstream, principal, to_micros(since)])?;
             Ok(())
         })
         .await
@@ -122,12 +123,7 @@ impl Store {
         principal: &str,
     ) -> Result<Option<UpstreamTokenRow>, Error> {
         let sql = select!("WHERE upstream = ?1 AND principal = ?2");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row((upstream, principal), token)
-                .optional()
-        })
+        self.read(|connection| connection.one(sql, values![upstream, principal], token))
     }
 
     /// What all principals have with an upstream and still holds, oldest first.
@@ -140,14 +136,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<UpstreamTokenRow>, Error> {
         let sql =
-            select!("WHERE upstream = ?1 AND NOT is_stale ORDER BY since, principal LIMIT ?2");
+            select!("WHERE upstream = ?1 AND is_stale = 0 ORDER BY since, principal LIMIT ?2");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_map((upstream, limit), token)?
-                .collect()
-        })
+        self.read(|connection| connection.all(sql, values![upstream, limit], token))
     }
 
     /// Forgets what a principal has with an upstream, or with all of them. How many that were.
@@ -162,10 +153,8 @@ impl Store {
         let (principal, upstream) = (principal.to_owned(), upstream.map(str::to_owned));
         self.change(move |connection| {
             let sql = "DELETE FROM upstream_tokens
-                WHERE principal = ?1 AND (?2 IS NULL OR upstream = ?2)";
-            connection
-                .prepare_cached(sql)?
-                .execute((&principal, &upstream))
+                WHERE principal = ?1 AND (upstream = ?2 OR ?2 IS NULL)";
+            connection.execute(sql, values![principal, upstream])
         })
         .await
     }
@@ -183,14 +172,11 @@ impl Store {
     ) -> Result<(), Error> {
         let (issuer, upstream) = (issuer.to_owned(), upstream.to_owned());
         self.change(move |connection| {
-            let sql = "INSERT OR REPLACE INTO upstream_clients
-                (issuer, upstream, sealed, created_at) VALUES (?1, ?2, ?3, ?4)";
-            connection.prepare_cached(sql)?.execute((
-                &issuer,
-                &upstream,
-                &sealed,
-                to_micros(at),
-            ))?;
+            let sql = "INSERT INTO upstream_clients
+                (issuer, upstream, sealed, created_at) VALUES (?1, ?2, ?3, ?4)
+                ON CONFLICT (issuer, upstream) DO UPDATE SET
+                sealed = excluded.sealed, created_at = excluded.created_at";
+            connection.execute(sql, values![issuer, upstream, sealed, to_micros(at)])?;
             Ok(())
         })
         .await
@@ -206,12 +192,7 @@ impl Store {
         upstream: &str,
     ) -> Result<Option<Vec<u8>>, Error> {
         let sql = "SELECT sealed FROM upstream_clients WHERE issuer = ?1 AND upstream = ?2";
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row((issuer, upstream), |row| row.get(0))
-                .optional()
-        })
+        self.read(|connection| connection.one(sql, values![issuer, upstream], |row| row.get(0)))
     }
 
     /// Forgets the client that we were at an authorization server, for an upstream.
@@ -222,16 +203,14 @@ impl Store {
         let (issuer, upstream) = (issuer.to_owned(), upstream.to_owned());
         self.change(move |connection| {
             let sql = "DELETE FROM upstream_clients WHERE issuer = ?1 AND upstream = ?2";
-            connection
-                .prepare_cached(sql)?
-                .execute((&issuer, &upstream))?;
+            connection.execute(sql, values![issuer, upstream])?;
             Ok(())
         })
         .await
     }
 }
 
-fn token(row: &Row<'_>) -> rusqlite::Result<UpstreamTokenRow> {
+fn token(row: &Row<'_>) -> db::Result<UpstreamTokenRow> {
     Ok(UpstreamTokenRow {
         issuer: row.get(0)?,
         upstream: row.get(1)?,

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::AuditRow;
 use crate::Error;
 use crate::audit::{self, Instance};
+use crate::db::{self, Connection, Durability, Mark};
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 512;
@@ -33,6 +33,8 @@ pub(crate) enum Job {
     Audit(Box<AuditRow>, Option<oneshot::Sender<()>>),
     /// A change that somebody waits for.
     Change(Box<dyn Change>),
+    /// Nothing; but whether something could be written is known then.
+    Look,
 }
 
 /// A change that somebody waits for.
@@ -62,6 +64,7 @@ pub(crate) fn run(
     mut instance: Instance,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut number = 0;
     while let Some(first) = queue.blocking_recv() {
         if matches!(first, Job::Audit(_, None)) && !shared.closing.load(Ordering::Relaxed) {
             thread::sleep(GATHER);
@@ -72,12 +75,14 @@ pub(crate) fn run(
         {
             batch.push(job);
         }
-        commit_at_last(&mut connection, &mut batch, shared, &mut instance);
+        number += 1;
+        commit_at_last(&mut connection, &mut batch, number, shared, &mut instance);
         for job in batch.drain(..) {
             match job {
                 Job::Change(change) => change.done(),
                 // Whoever gave up waiting was told so.
                 Job::Audit(_, waiting) => drop(waiting.map(|waiting| waiting.send(()))),
+                Job::Look => {}
             }
         }
     }
@@ -87,12 +92,16 @@ pub(crate) fn run(
 fn commit_at_last(
     connection: &mut Connection,
     batch: &mut Vec<Job>,
+    number: i64,
     shared: &Shared,
     instance: &mut Instance,
 ) {
     let (mut pause, mut paused_closing) = (PAUSE_MIN, Duration::ZERO);
-    while let Err(error) = commit(connection, batch, instance) {
+    let mut is_again = false;
+    while let Err(error) = commit(connection, batch, Try { number, is_again }, instance) {
+        is_again = true;
         if !shared.failing.swap(true, Ordering::Relaxed) {
+            let error = chain(&error);
             warn!(%error, jobs = batch.len(), "cannot write; trying again");
         }
         if shared.closing.load(Ordering::Relaxed) {
@@ -101,6 +110,7 @@ fn commit_at_last(
                     .iter()
                     .filter(|job| matches!(job, Job::Audit(..)))
                     .count();
+                let error = chain(&error);
                 error!(%error, lost, "closing without having written");
                 // Whoever waits for a change sees that nobody will confirm it.
                 batch.clear();
@@ -111,51 +121,81 @@ fn commit_at_last(
         thread::sleep(pause);
         pause = (pause * 2).min(PAUSE_MAX);
     }
-    shared.commits.fetch_add(1, Ordering::Relaxed);
+    if !batch.iter().all(|job| matches!(job, Job::Look)) {
+        shared.commits.fetch_add(1, Ordering::Relaxed);
+    }
     if shared.failing.swap(false, Ordering::Relaxed) {
         info!("can write again");
     }
 }
 
+/// Which batch, and whether an earlier try may have got there unheard.
+#[derive(Clone, Copy)]
+struct Try {
+    number: i64,
+    is_again: bool,
+}
+
 fn commit(
     connection: &mut Connection,
     batch: &mut [Job],
+    attempt: Try,
     instance: &mut Instance,
-) -> rusqlite::Result<()> {
+) -> db::Result<()> {
+    connection.renew()?;
+    if batch.iter().all(|job| matches!(job, Job::Look)) {
+        return connection.exists("SELECT 1", &[]).map(drop);
+    }
     // Whoever waits may rely on it, whatever becomes of the machine; what nobody waits for is written when it suits.
-    let is_awaited = |job: &Job| !matches!(job, Job::Audit(_, None));
-    let level = if batch.iter().any(is_awaited) {
-        "full"
+    let is_awaited = |job: &Job| !matches!(job, Job::Audit(_, None) | Job::Look);
+    let durability = if batch.iter().any(is_awaited) {
+        Durability::Now
     } else {
-        "normal"
+        Durability::Soon
     };
-    connection.pragma_update(None, "synchronous", level)?;
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let id = instance.id().to_owned();
+    let mark = Mark {
+        writer: &id,
+        number: attempt.number,
+        is_again: attempt.is_again,
+    };
+    connection.transaction_once(&mark, durability, |connection| {
+        write(connection, batch, instance)
+    })
+}
+
+fn write(connection: &Connection, batch: &mut [Job], instance: &mut Instance) -> db::Result<()> {
     let mut head = None;
     for job in batch {
         match job {
             Job::Audit(row, _) => {
                 let head = match &mut head {
                     Some(head) => head,
-                    empty => empty.insert(audit::Head::read(&transaction)?),
+                    empty => empty.insert(audit::Head::read(connection)?),
                 };
-                head.append(&transaction, row, instance)?;
+                head.append(connection, row, instance)?;
             }
             // In its own savepoint: a change that fails takes nobody else's with it.
-            Job::Change(change) => {
-                let savepoint = transaction.savepoint()?;
-                if change.apply(&savepoint) {
-                    savepoint.commit()?;
-                } else {
-                    savepoint.finish()?;
-                }
-            }
+            Job::Change(change) => connection.savepoint(|connection| change.apply(connection))?,
+            Job::Look => {}
         }
     }
-    if let Some(head) = head {
-        head.write(&transaction)?;
+    match head {
+        Some(head) => head.write(connection),
+        None => Ok(()),
     }
-    transaction.commit()
+}
+
+/// An error with what is behind it: which database it was, and why.
+fn chain(error: &db::Failure) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(behind) = cause {
+        text.push_str(": ");
+        text.push_str(&behind.to_string());
+        cause = behind.source();
+    }
+    text
 }
 
 /// A change that yields a `T`.
@@ -167,7 +207,7 @@ pub(crate) struct Awaited<F, T> {
 
 impl<F, T> Change for Awaited<F, T>
 where
-    F: Fn(&Connection) -> rusqlite::Result<T> + Send,
+    F: Fn(&Connection) -> db::Result<T> + Send,
     T: Send,
 {
     fn apply(&mut self, connection: &Connection) -> bool {
@@ -175,7 +215,10 @@ where
         if self.reply.is_closed() {
             return false;
         }
-        let yielded = (self.run)(connection);
+        let yielded = (self.run)(connection).and_then(|yielded| {
+            connection.settle()?;
+            Ok(yielded)
+        });
         let ok = yielded.is_ok();
         self.yielded = Some(yielded.map_err(Error::from));
         ok

@@ -4,12 +4,13 @@
 //! gates before one database, append to one log.
 
 use aws_lc_rs::rand;
-use rusqlite::{Connection, params};
 
 use super::merkle::{self, Frontier, Hash};
 use super::open::Instance;
 use super::text::{self, SALT_LEN};
 use super::{AuditRow, HASH_LEN, LogState, number};
+use crate::Error;
+use crate::db::{self, Connection, Failure, values};
 
 /// Levels of the tree of which roots are kept: every eighth.
 pub(super) const LEVELS_KEPT: u32 = 8;
@@ -31,18 +32,17 @@ pub(crate) struct Head {
 
 impl Head {
     /// As the database has it.
-    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut statement =
-            connection.prepare_cached("SELECT base, size, chain, roots FROM audit_head")?;
-        statement.query_row([], |row| {
-            let size = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+    pub(crate) fn read(connection: &Connection) -> db::Result<Self> {
+        let sql = "SELECT base, size, chain, roots FROM audit_head";
+        connection.only(sql, &[], |row| {
+            let size = u64::try_from(row.get::<i64>(1)?).unwrap_or_default();
             let roots: Vec<u8> = row.get(3)?;
             let (roots, rest) = roots.as_chunks::<HASH_LEN>();
             let tree = Frontier::restore(size, roots.to_vec()).filter(|_| rest.is_empty());
             Ok(Self {
                 base: row.get(0)?,
                 chain: row.get(2)?,
-                tree: tree.ok_or(rusqlite::Error::IntegralValueOutOfRange(3, row.get(1)?))?,
+                tree: tree.ok_or(Failure::column(3, "it does not go with the size"))?,
             })
         })
     }
@@ -63,11 +63,11 @@ impl Head {
         connection: &Connection,
         row: &AuditRow,
         instance: &mut Instance,
-    ) -> rusqlite::Result<()> {
+    ) -> db::Result<()> {
         let place = number(self.tree.size());
         let seq = self.base + 1 + place;
         let mut salt = [0; SALT_LEN];
-        rand::fill(&mut salt).map_err(|_none| rusqlite::Error::InvalidQuery)?;
+        rand::fill(&mut salt).map_err(|_none| Failure::Beside(Error::NoRandomness.into()))?;
         let commitment = text::commitment(&salt, &text::personal(row));
         let record = text::record(seq, row, &commitment);
         self.chain = text::link(&self.chain, &record);
@@ -76,26 +76,22 @@ impl Head {
         let mut kept = Ok(());
         self.tree.push(merkle::leaf(record.as_bytes()), |filled| {
             if filled.level.is_multiple_of(LEVELS_KEPT) && kept.is_ok() {
-                kept = connection
-                    .prepare_cached(
-                        "INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)",
-                    )
-                    .and_then(|mut statement| {
-                        statement.execute((filled.level, number(filled.index), filled.hash))
-                    })
-                    .map(drop);
+                kept = connection.send(
+                    "INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)",
+                    values![filled.level, number(filled.index), filled.hash],
+                );
             }
         });
         kept
     }
 
     /// Hands the end on to whoever appends next.
-    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn write(&self, connection: &Connection) -> db::Result<()> {
         let roots = self.tree.roots().concat();
-        let mut statement =
-            connection.prepare_cached("UPDATE audit_head SET size = ?1, chain = ?2, roots = ?3")?;
-        statement.execute((number(self.tree.size()), self.chain, roots))?;
-        Ok(())
+        connection.send(
+            "UPDATE audit_head SET size = ?1, chain = ?2, roots = ?3",
+            values![number(self.tree.size()), self.chain, roots],
+        )
     }
 }
 
@@ -105,37 +101,38 @@ fn insert(
     seq: i64,
     salt: &[u8; SALT_LEN],
     chain: &Hash,
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(INSERT)?;
-    statement.execute(params![
-        row.at_us,
-        row.call_id,
-        row.principal,
-        row.credential,
-        row.client,
-        row.transport,
-        row.revision,
-        row.method,
-        row.upstream,
-        row.entry,
-        row.arguments_digest,
-        row.decision,
-        row.rule,
-        row.outcome.as_str(),
-        row.code,
-        row.reason,
-        number(row.duration_us),
-        number(row.bytes_in),
-        number(row.bytes_out),
-        row.server,
-        row.definition,
-        row.consent,
-        row.screened,
-        row.trace_id,
-        row.arguments,
-        seq,
-        salt,
-        chain,
-    ])?;
-    Ok(())
+) -> db::Result<()> {
+    connection.send(
+        INSERT,
+        values![
+            row.at_us,
+            row.call_id,
+            row.principal,
+            row.credential,
+            row.client,
+            row.transport,
+            row.revision,
+            row.method,
+            row.upstream,
+            row.entry,
+            row.arguments_digest,
+            row.decision,
+            row.rule,
+            row.outcome.as_str(),
+            row.code,
+            row.reason,
+            number(row.duration_us),
+            number(row.bytes_in),
+            number(row.bytes_out),
+            row.server,
+            row.definition,
+            row.consent,
+            row.screened,
+            row.trace_id,
+            row.arguments,
+            seq,
+            salt,
+            chain,
+        ],
+    )
 }

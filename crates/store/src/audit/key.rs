@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _};
-
+use crate::db::{self, Connection, values};
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
 
@@ -38,7 +37,7 @@ impl Store {
             }
             connection.execute(
                 "INSERT INTO audit_keys (name, sealed, created_at) VALUES (?1, ?2, ?3)",
-                (&row.name, &row.sealed, to_micros(row.created_at)),
+                values![row.name, row.sealed, to_micros(row.created_at)],
             )?;
             Ok(row.clone())
         })
@@ -46,17 +45,16 @@ impl Store {
     }
 }
 
-fn read(connection: &Connection) -> rusqlite::Result<Option<AuditKeyRow>> {
-    connection
-        .prepare_cached(
-            "SELECT name, sealed, created_at FROM audit_keys ORDER BY created_at LIMIT 1",
-        )?
-        .query_row([], |row| {
+fn read(connection: &Connection) -> db::Result<Option<AuditKeyRow>> {
+    connection.one(
+        "SELECT name, sealed, created_at FROM audit_keys ORDER BY created_at LIMIT 1",
+        &[],
+        |row| {
             Ok(AuditKeyRow {
                 name: row.get(0)?,
                 sealed: row.get(1)?,
                 created_at: from_micros(row.get(2)?),
             })
-        })
-        .optional()
+        },
+    )
 }

@@ -1,7 +1,7 @@
 //! Calls that were begun and not answered: whose they are, and what becomes of those whose gate is gone.
 //!
-//! A gate holds a lock on a file of its own beside the database for as long as it lives. The system lets go of it
-//! whatever ended the gate, so who holds none is gone.
+//! A gate holds a lock for as long as it lives: on a file of its own beside the database, or in the PostgreSQL, with the
+//! connection that it writes over. The system lets go of it whatever ended the gate, so who holds none is gone.
 
 use std::fs::{File, OpenOptions, TryLockError, remove_file};
 use std::io::ErrorKind;
@@ -9,10 +9,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
-use rusqlite::{Connection, params};
 
 use super::text::hex;
 use super::{AuditRow, Outcome, SELECT_ONE, recorded};
+use crate::db::{self, Connection, Failure, values};
+use crate::store::Place;
 use crate::{Error, Store};
 
 /// Random bytes in a gate's name.
@@ -23,21 +24,42 @@ const LEFT: &str = "the gate ended before the call did";
 /// This gate among those that write to the database.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    database: PathBuf,
     id: String,
+    sign: Sign,
+}
+
+/// How a gate shows that it lives.
+#[derive(Debug)]
+enum Sign {
     /// Locked once there is a call that could be left behind.
-    held: Option<File>,
+    File { path: PathBuf, held: Option<File> },
+    /// The connection that writes has the lock from its beginning.
+    Connection,
 }
 
 impl Instance {
-    pub(crate) fn new(database: &Path) -> Result<Self, Error> {
+    pub(crate) fn new(place: &Place) -> Result<Self, Error> {
         let mut id = [0; ID_LEN];
         rand::fill(&mut id).map_err(|_none| Error::NoRandomness)?;
-        Ok(Self {
-            database: database.to_owned(),
-            id: hex(&id),
-            held: None,
-        })
+        let id = hex(&id);
+        let sign = match place {
+            Place::File(database) => Sign::File {
+                path: lock_of(database, &id),
+                held: None,
+            },
+            Place::Server(_) => Sign::Connection,
+        };
+        Ok(Self { id, sign })
+    }
+
+    /// What it is called among the gates of its database.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The number of its lock in a PostgreSQL.
+    pub(crate) fn key(&self) -> i64 {
+        key_of(&self.id)
     }
 
     /// Keeps account of calls that were begun and are not over.
@@ -46,34 +68,36 @@ impl Instance {
         connection: &Connection,
         row: &AuditRow,
         seq: i64,
-    ) -> rusqlite::Result<()> {
+    ) -> db::Result<()> {
         if row.outcome == Outcome::Pending {
-            self.hold()
-                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-            connection
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO audit_open (call_id, seq, gate) VALUES (?1, ?2, ?3)",
-                )?
-                .execute(params![row.call_id, seq, self.id])?;
+            self.hold().map_err(|error| Failure::Beside(error.into()))?;
+            connection.send(
+                "INSERT INTO audit_open (call_id, seq, gate) VALUES (?1, ?2, ?3)
+                ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq, gate = excluded.gate",
+                values![row.call_id, seq, self.id],
+            )
         } else {
-            connection
-                .prepare_cached("DELETE FROM audit_open WHERE call_id = ?1")?
-                .execute([&row.call_id])?;
+            connection.send(
+                "DELETE FROM audit_open WHERE call_id = ?1",
+                values![row.call_id],
+            )
         }
-        Ok(())
     }
 
     /// Shows that it lives, from now on.
     fn hold(&mut self) -> std::io::Result<()> {
-        if self.held.is_none() {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .mode(0o600)
-                .open(lock_of(&self.database, &self.id))?;
-            file.lock()?;
-            self.held = Some(file);
+        match &mut self.sign {
+            Sign::File { path, held } if held.is_none() => {
+                let file = OpenOptions::new()
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .mode(0o600)
+                    .open(path)?;
+                file.lock()?;
+                *held = Some(file);
+            }
+            Sign::File { .. } | Sign::Connection => {}
         }
         Ok(())
     }
@@ -82,8 +106,12 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         // One that stays is no harm: nobody holds its lock.
-        if self.held.is_some() {
-            drop(remove_file(lock_of(&self.database, &self.id)));
+        if let Sign::File {
+            path,
+            held: Some(_),
+        } = &self.sign
+        {
+            drop(remove_file(path));
         }
     }
 }
@@ -95,24 +123,23 @@ impl Store {
     /// # Errors
     /// If the database cannot be read or written.
     pub async fn settle_begun(&self, at_us: i64) -> Result<usize, Error> {
-        let begun: Vec<(String, i64)> = self.read(|connection| {
-            connection
-                .prepare("SELECT gate, seq FROM audit_open ORDER BY seq")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
+        let gates: Vec<String> = self.read(|connection| {
+            let sql = "SELECT DISTINCT gate FROM audit_open ORDER BY gate";
+            connection.all(sql, &[], |row| row.get(0))
         })?;
-        let mut gates: Vec<&str> = begun.iter().map(|(gate, _)| gate.as_str()).collect();
-        gates.sort_unstable();
-        gates.dedup();
         let mut settled = 0;
         for gate in gates {
             // Kept until the last of its calls is settled: two gates that start at once do not settle them twice.
-            let Some(_lock) = left_behind(&lock_of(self.path(), gate)) else {
+            let Some(left) = left_behind(self.place(), &gate)? else {
                 continue;
             };
-            for (_, seq) in begun.iter().filter(|(whose, _)| whose == gate) {
+            let begun: Vec<i64> = self.read(|connection| {
+                let sql = "SELECT seq FROM audit_open WHERE gate = ?1 ORDER BY seq";
+                connection.all(sql, values![gate], |row| row.get(0))
+            })?;
+            for seq in begun {
                 let found =
-                    self.read(|connection| connection.query_row(SELECT_ONE, [seq], recorded))?;
+                    self.read(|connection| connection.only(SELECT_ONE, values![seq], recorded))?;
                 let row = AuditRow {
                     at_us,
                     outcome: Outcome::Unknown,
@@ -123,21 +150,54 @@ impl Store {
                 slot.commit(row, super::SETTLE_WAIT).await?;
                 settled += 1;
             }
-            drop(remove_file(lock_of(self.path(), gate)));
+            left.forget();
         }
         Ok(settled)
     }
 }
 
-/// The lock of a gate that is gone; `None` if it lives.
-fn left_behind(path: &Path) -> Option<Option<File>> {
-    match OpenOptions::new().write(true).open(path) {
-        Ok(file) => match file.try_lock() {
-            Ok(()) => Some(Some(file)),
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => Some(None),
-        Err(_) => None,
+/// The lock of a gate that is gone.
+enum Left {
+    File {
+        path: PathBuf,
+        _lock: Option<File>,
+    },
+    /// Ends with it.
+    Connection {
+        _lock: Connection,
+    },
+}
+
+impl Left {
+    fn forget(self) {
+        match self {
+            Self::File { path, _lock } => drop(remove_file(path)),
+            Self::Connection { _lock } => drop(_lock),
+        }
+    }
+}
+
+/// `None` if it lives.
+fn left_behind(place: &Place, gate: &str) -> Result<Option<Left>, Error> {
+    match place {
+        Place::File(database) => {
+            let path = lock_of(database, gate);
+            let lock = match OpenOptions::new().write(true).open(&path) {
+                Ok(file) => match file.try_lock() {
+                    Ok(()) => Some(file),
+                    Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(None),
+                },
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(_) => return Ok(None),
+            };
+            Ok(Some(Left::File { path, _lock: lock }))
+        }
+        Place::Server(server) => {
+            let connection = server.connect_for(db::Role::Errand)?;
+            let sql = "SELECT pg_try_advisory_lock(?1)";
+            let is_gone: bool = connection.only(sql, values![key_of(gate)], |row| row.get(0))?;
+            Ok(is_gone.then_some(Left::Connection { _lock: connection }))
+        }
     }
 }
 
@@ -146,4 +206,11 @@ fn lock_of(database: &Path, gate: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(format!(".gate-{gate}"));
     PathBuf::from(name)
+}
+
+/// The number of a gate's lock in a PostgreSQL. What is no gate's name has one that no gate holds.
+fn key_of(gate: &str) -> i64 {
+    u64::from_str_radix(gate, 16)
+        .unwrap_or_default()
+        .cast_signed()
 }

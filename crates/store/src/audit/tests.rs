@@ -220,7 +220,7 @@ async fn a_changed_row_no_longer_fits_its_chain() {
         commit(&store, row(&format!("{n}"))).await;
     }
     store
-        .change(|connection| connection.execute("UPDATE audit SET entry = 'x' WHERE seq = 2", []))
+        .change(|connection| connection.execute("UPDATE audit SET entry = 'x' WHERE seq = 2", &[]))
         .await
         .unwrap();
     let entries = store.audit_entries(0, 9).unwrap();

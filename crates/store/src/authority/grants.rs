@@ -4,8 +4,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
+use crate::db::{self, Connection, Row, values};
 use crate::list;
 use crate::time::{from_micros, to_micros};
 use crate::{Error, Store};
@@ -104,17 +103,16 @@ impl Store {
     pub async fn put_grant(&self, grant: GrantRow, code: CodeRow) -> Result<(), Error> {
         self.change(move |connection| {
             insert(connection, &grant)?;
-            connection
-                .prepare_cached(
-                    "INSERT INTO oauth_codes (hash, grant_id, challenge, expires_at)
+            connection.execute(
+                "INSERT INTO oauth_codes (hash, grant_id, challenge, expires_at)
                     VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute((
+                values![
                     code.hash,
-                    &grant.id,
-                    &code.challenge,
-                    to_micros(code.expires_at),
-                ))?;
+                    grant.id,
+                    code.challenge,
+                    to_micros(code.expires_at)
+                ],
+            )?;
             Ok(())
         })
         .await
@@ -147,18 +145,17 @@ impl Store {
     ) -> Result<(), Error> {
         let grant = grant.clone();
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE oauth_grants SET jkt = ?2, certificate = ?3, used_at = ?4, expires_at = ?5
+            connection.execute(
+                "UPDATE oauth_grants SET jkt = ?2, certificate = ?3, used_at = ?4, expires_at = ?5
                     WHERE id = ?1",
-                )?
-                .execute((
-                    &grant.id,
-                    &grant.jkt,
+                values![
+                    grant.id,
+                    grant.jkt,
                     grant.certificate,
                     to_micros(grant.used_at),
-                    to_micros(grant.expires_at),
-                ))?;
+                    to_micros(grant.expires_at)
+                ],
+            )?;
             match &token {
                 Some(token) => insert_refresh(connection, &grant.id, token),
                 None => Ok(()),
@@ -180,16 +177,13 @@ impl Store {
             FROM oauth_refresh_tokens r JOIN oauth_grants g ON g.id = r.grant_id WHERE r.hash = ?1"
         );
         self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row([hash], |row| {
-                    let refresh = RefreshRow {
-                        hash: row.get(GRANT_COLUMNS)?,
-                        expires_at: from_micros(row.get(GRANT_COLUMNS + 1)?),
-                    };
-                    Ok((grant(row)?, refresh, row.get(GRANT_COLUMNS + 2)?))
-                })
-                .optional()
+            connection.one(sql, values![hash], |row| {
+                let refresh = RefreshRow {
+                    hash: row.get(GRANT_COLUMNS)?,
+                    expires_at: from_micros(row.get(GRANT_COLUMNS + 1)?),
+                };
+                Ok((grant(row)?, refresh, row.get(GRANT_COLUMNS + 2)?))
+            })
         })
     }
 
@@ -206,19 +200,18 @@ impl Store {
     ) -> Result<Rotation, Error> {
         let grant_id = grant_id.to_owned();
         self.change(move |connection| {
-            let is_first = connection
-                .prepare_cached(
-                    "UPDATE oauth_refresh_tokens SET used_at = ?2 WHERE hash = ?1 AND used_at IS NULL",
-                )?
-                .execute((old, to_micros(now)))?
-                > 0;
+            let is_first = connection.execute(
+                "UPDATE oauth_refresh_tokens SET used_at = ?2 WHERE hash = ?1 AND used_at IS NULL",
+                values![old, to_micros(now)],
+            )? > 0;
             if !is_first {
                 revoke(connection, &grant_id, now)?;
                 return Ok(Rotation::Reused);
             }
-            connection
-                .prepare_cached("UPDATE oauth_grants SET used_at = ?2 WHERE id = ?1")?
-                .execute((&grant_id, to_micros(now)))?;
+            connection.execute(
+                "UPDATE oauth_grants SET used_at = ?2 WHERE id = ?1",
+                values![grant_id, to_micros(now)],
+            )?;
             insert_refresh(connection, &grant_id, &new)?;
             Ok(Rotation::Rotated)
         })
@@ -231,12 +224,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn get_grant(&self, id: &str) -> Result<Option<GrantRow>, Error> {
         let sql = select!(" FROM oauth_grants g WHERE g.id = ?1");
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_row([id], grant)
-                .optional()
-        })
+        self.read(|connection| connection.one(sql, values![id], grant))
     }
 
     /// The grants that hold at `now`, newest first: one principal's, or everybody's.
@@ -250,15 +238,10 @@ impl Store {
     ) -> Result<Vec<GrantRow>, Error> {
         let sql = select!(
             " FROM oauth_grants g
-            WHERE g.revoked_at IS NULL AND g.expires_at > ?2 AND (?1 IS NULL OR g.principal = ?1)
+            WHERE g.revoked_at IS NULL AND g.expires_at > ?2 AND (g.principal = ?1 OR ?1 IS NULL)
             ORDER BY g.created_at DESC, g.id"
         );
-        self.read(|connection| {
-            connection
-                .prepare_cached(sql)?
-                .query_map((principal, to_micros(now)), grant)?
-                .collect()
-        })
+        self.read(|connection| connection.all(sql, values![principal, to_micros(now)], grant))
     }
 
     /// Revokes a grant; `false` if there is none, or it was revoked before.
@@ -279,11 +262,10 @@ impl Store {
         self.change(move |connection| {
             let ended = to_micros(ended_before);
             // A refresh token that was used tells of its reuse as long as its grant holds.
-            connection
-                .prepare_cached(
-                    "DELETE FROM oauth_grants WHERE expires_at < ?1 OR revoked_at < ?1",
-                )?
-                .execute([ended])
+            connection.execute(
+                "DELETE FROM oauth_grants WHERE expires_at < ?1 OR revoked_at < ?1",
+                values![ended],
+            )
         })
         .await
     }
@@ -295,19 +277,9 @@ impl Store {
     pub async fn put_consent(&self, grant: &GrantRow) -> Result<(), Error> {
         let grant = grant.clone();
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO oauth_consents (principal, client_id, redirect_uri, scopes, granted_at)
+            connection.execute("INSERT INTO oauth_consents (principal, client_id, redirect_uri, scopes, granted_at)
                     VALUES (?1, ?2, ?3, ?4, ?5)
-                    ON CONFLICT DO UPDATE SET scopes = excluded.scopes, granted_at = excluded.granted_at",
-                )?
-                .execute((
-                    &grant.principal,
-                    &grant.client_id,
-                    &grant.redirect_uri,
-                    &grant.scopes,
-                    to_micros(grant.created_at),
-                ))?;
+                    ON CONFLICT (principal, client_id, redirect_uri) DO UPDATE SET scopes = excluded.scopes, granted_at = excluded.granted_at", values![grant.principal, grant.client_id, grant.redirect_uri, grant.scopes, to_micros(grant.created_at)])?;
             Ok(())
         })
         .await
@@ -325,16 +297,8 @@ impl Store {
         since: SystemTime,
     ) -> Result<Option<String>, Error> {
         self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT scopes FROM oauth_consents
-                    WHERE principal = ?1 AND client_id = ?2 AND redirect_uri = ?3 AND granted_at >= ?4",
-                )?
-                .query_row(
-                    (principal, client_id, redirect_uri, to_micros(since)),
-                    |row| row.get(0),
-                )
-                .optional()
+            connection.one("SELECT scopes FROM oauth_consents
+                    WHERE principal = ?1 AND client_id = ?2 AND redirect_uri = ?3 AND granted_at >= ?4", values![principal, client_id, redirect_uri, to_micros(since)], |row| row.get(0),)
         })
     }
 
@@ -345,11 +309,10 @@ impl Store {
     pub async fn delete_consents(&self, principal: &str, client_id: &str) -> Result<(), Error> {
         let named = [principal.to_owned(), client_id.to_owned()];
         self.change(move |connection| {
-            connection
-                .prepare_cached(
-                    "DELETE FROM oauth_consents WHERE principal = ?1 AND client_id = ?2",
-                )?
-                .execute([&named[0], &named[1]])?;
+            connection.execute(
+                "DELETE FROM oauth_consents WHERE principal = ?1 AND client_id = ?2",
+                values![named[0], named[1]],
+            )?;
             Ok(())
         })
         .await
@@ -361,23 +324,20 @@ fn redeem(
     hash: &[u8; 32],
     client_id: &str,
     now: SystemTime,
-) -> rusqlite::Result<Redemption> {
+) -> db::Result<Redemption> {
     let sql = select!(
         ", c.challenge, c.expires_at, c.used_at IS NOT NULL
         FROM oauth_codes c JOIN oauth_grants g ON g.id = c.grant_id
         WHERE c.hash = ?1 AND g.client_id = ?2"
     );
-    let found = connection
-        .prepare_cached(sql)?
-        .query_row((hash, client_id), |row| {
-            let code = CodeRow {
-                hash: *hash,
-                challenge: row.get(GRANT_COLUMNS)?,
-                expires_at: from_micros(row.get(GRANT_COLUMNS + 1)?),
-            };
-            Ok((grant(row)?, code, row.get::<_, bool>(GRANT_COLUMNS + 2)?))
-        })
-        .optional()?;
+    let found = connection.one(sql, values![hash, client_id], |row| {
+        let code = CodeRow {
+            hash: *hash,
+            challenge: row.get(GRANT_COLUMNS)?,
+            expires_at: from_micros(row.get(GRANT_COLUMNS + 1)?),
+        };
+        Ok((grant(row)?, code, row.get::<bool>(GRANT_COLUMNS + 2)?))
+    })?;
     match found {
         None => Ok(Redemption::Unknown),
         Some((grant, _, true)) => {
@@ -385,29 +345,24 @@ fn redeem(
             Ok(Redemption::Reused(grant))
         }
         Some((grant, code, false)) => {
-            connection
-                .prepare_cached("UPDATE oauth_codes SET used_at = ?2 WHERE hash = ?1")?
-                .execute((hash, to_micros(now)))?;
+            connection.execute(
+                "UPDATE oauth_codes SET used_at = ?2 WHERE hash = ?1",
+                values![hash, to_micros(now)],
+            )?;
             Ok(Redemption::First(grant, code))
         }
     }
 }
 
-fn revoke(connection: &Connection, id: &str, now: SystemTime) -> rusqlite::Result<bool> {
+fn revoke(connection: &Connection, id: &str, now: SystemTime) -> db::Result<bool> {
     let sql = "UPDATE oauth_grants SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
-    Ok(connection
-        .prepare_cached(sql)?
-        .execute((id, to_micros(now)))?
-        > 0)
+    Ok(connection.execute(sql, values![id, to_micros(now)])? > 0)
 }
 
-fn insert(connection: &Connection, grant: &GrantRow) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO oauth_grants (id, principal, roles, client_id, client_name, redirect_uri, scopes, resource,
+fn insert(connection: &Connection, grant: &GrantRow) -> db::Result<()> {
+    connection.execute("INSERT INTO oauth_grants (id, principal, roles, client_id, client_name, redirect_uri, scopes, resource,
             jkt, certificate, created_at, used_at, expires_at, revoked_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-    )?;
-    statement.execute(rusqlite::params![
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)", values![
         grant.id,
         grant.principal,
         list::to_text(&grant.roles),
@@ -426,20 +381,15 @@ fn insert(connection: &Connection, grant: &GrantRow) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn insert_refresh(
-    connection: &Connection,
-    grant_id: &str,
-    token: &RefreshRow,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO oauth_refresh_tokens (hash, grant_id, expires_at) VALUES (?1, ?2, ?3)",
-        )?
-        .execute((token.hash, grant_id, to_micros(token.expires_at)))?;
+fn insert_refresh(connection: &Connection, grant_id: &str, token: &RefreshRow) -> db::Result<()> {
+    connection.execute(
+        "INSERT INTO oauth_refresh_tokens (hash, grant_id, expires_at) VALUES (?1, ?2, ?3)",
+        values![token.hash, grant_id, to_micros(token.expires_at)],
+    )?;
     Ok(())
 }
 
-fn grant(row: &Row<'_>) -> rusqlite::Result<GrantRow> {
+fn grant(row: &Row<'_>) -> db::Result<GrantRow> {
     Ok(GrantRow {
         id: row.get(0)?,
         principal: row.get(1)?,
@@ -454,6 +404,6 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<GrantRow> {
         created_at: from_micros(row.get(10)?),
         used_at: from_micros(row.get(11)?),
         expires_at: from_micros(row.get(12)?),
-        revoked_at: row.get::<_, Option<i64>>(13)?.map(from_micros),
+        revoked_at: row.get::<Option<i64>>(13)?.map(from_micros),
     })
 }

@@ -38,7 +38,7 @@ async fn what_is_past_its_end_is_removed() {
     }
     let rows: u32 = store
         .read(|connection| {
-            connection.query_row("SELECT count(*) FROM replays", [], |row| row.get(0))
+            connection.only("SELECT count(*) FROM replays", &[], |row| row.get(0))
         })
         .unwrap();
     assert_eq!(rows, 10);

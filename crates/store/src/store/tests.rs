@@ -81,7 +81,12 @@ async fn a_newer_or_altered_database_is_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
     drop(Store::open(&path).unwrap());
-    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let change = |sql: &str| {
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap()
+    };
 
     change("INSERT INTO migrations VALUES (99, '')");
     let error = Store::open(&path).unwrap_err();
@@ -118,7 +123,7 @@ async fn a_full_queue_refuses_within_the_wait_and_loses_nothing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
     let store = Store::open(&path).unwrap();
-    let other = Connection::open(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     let wait = Duration::from_millis(20);
@@ -148,7 +153,7 @@ async fn a_commit_that_fails_is_tried_again() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
     let store = Store::open(&path).unwrap();
-    let other = Connection::open(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
     other
         .execute_batch("ALTER TABLE audit RENAME TO gone")
         .unwrap();

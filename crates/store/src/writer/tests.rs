@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::tests::row;
 use crate::migrate::migrate;
+use crate::store::Place;
 
 /// How often the file was written: SQLite counts it in the header, outside WAL mode.
 fn transactions(path: &Path) -> u32 {
@@ -18,8 +19,8 @@ fn transactions(path: &Path) -> u32 {
 fn what_waits_together_is_one_transaction() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
-    let mut connection = Connection::open(&path).unwrap();
-    migrate(&mut connection).unwrap();
+    let connection = Connection::Sqlite(rusqlite::Connection::open(&path).unwrap());
+    migrate(&connection).unwrap();
     let before = transactions(&path);
 
     let (sender, queue) = mpsc::channel(513);
@@ -31,10 +32,10 @@ fn what_waits_together_is_one_transaction() {
         );
     }
     drop(sender);
-    let instance = Instance::new(&path).unwrap();
+    let instance = Instance::new(&Place::File(path.clone())).unwrap();
     run(connection, queue, &Shared::default(), instance);
 
-    let rows: u32 = Connection::open(&path)
+    let rows: u32 = rusqlite::Connection::open(&path)
         .unwrap()
         .query_row("SELECT count(*) FROM audit", [], |row| row.get(0))
         .unwrap();

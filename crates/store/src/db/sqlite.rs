@@ -1,0 +1,99 @@
+//! SQLite: a file that this process opens itself.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
+
+use super::{Access, Durability, Failure, Result, Row, Value};
+
+/// How long one connection waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most statements that a connection keeps prepared.
+const STATEMENTS_MAX: usize = 64;
+
+/// Opens a file that is there.
+pub(crate) fn open(path: &Path, access: Access) -> Result<super::Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    match access {
+        Access::Write => connection.pragma_update(None, "journal_mode", "wal")?,
+        Access::Read => connection.pragma_update(None, "query_only", true)?,
+    }
+    Ok(super::Connection::Sqlite(connection))
+}
+
+pub(super) fn begin(connection: &Connection, access: Access, durability: Durability) -> Result<()> {
+    let level = match durability {
+        Durability::Now => "full",
+        Durability::Soon => "normal",
+    };
+    connection.pragma_update(None, "synchronous", level)?;
+    Ok(connection.execute_batch(match access {
+        Access::Read => "BEGIN",
+        Access::Write => "BEGIN IMMEDIATE",
+    })?)
+}
+
+pub(super) fn commit(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch("COMMIT")?)
+}
+
+pub(super) fn execute(connection: &Connection, sql: &str, values: &[Value<'_>]) -> Result<usize> {
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.execute(params_from_iter(values))?)
+}
+
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value<'_>],
+    mut read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(&Row::Sqlite(row))?);
+    }
+    Ok(found)
+}
+
+pub(super) fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value<'_>],
+    read: impl FnOnce(&Row<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let row = rows.next()?;
+    row.map(|row| read(&Row::Sqlite(row))).transpose()
+}
+
+pub(super) fn value<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<Value<'a>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Number(number),
+        ValueRef::Real(_) => return Err(Failure::column(column, "it holds a broken number")),
+        ValueRef::Text(text) => match str::from_utf8(text) {
+            Ok(text) => Value::Text(text),
+            Err(error) => return Err(Failure::column(column, error)),
+        },
+        ValueRef::Blob(bytes) => Value::Bytes(bytes),
+    })
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Number(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
