@@ -15,6 +15,7 @@ mod keys;
 pub mod outbound;
 mod presented;
 mod revocation;
+pub mod sealed_file;
 pub mod sessions;
 pub mod sign_in;
 mod site;
