@@ -4,6 +4,7 @@
 //! a cause. `docs/reference/errors.md` is made from this table by [`reference()`].
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod reason;
 mod reference;
 
 use std::borrow::Cow;
@@ -206,6 +207,9 @@ pub enum Rejection {
     /// The audit log has no room.
     #[error("the audit log takes no record")]
     Unrecordable(#[source] observe::Unavailable),
+    /// What came of the call is not in the audit log.
+    #[error("the audit log does not take what came of it")]
+    Unconfirmed(#[source] observe::Unavailable),
     /// The client no longer wants the answer.
     #[error("cancelled by the client")]
     Cancelled,
@@ -577,6 +581,13 @@ impl Rejection {
                 "The call cannot be recorded, so it was not made",
             )
             .again(Some(Duration::from_secs(1))),
+            // It may have had its effect: nobody is told to do it again.
+            Self::Unconfirmed(_) => Response::new(
+                503,
+                code::UNRECORDABLE,
+                Us,
+                "What came of the call cannot be recorded, so it is not told",
+            ),
             Self::Cancelled => Response::new(200, code::CANCELLED, Client, "Cancelled"),
         }
     }
@@ -627,6 +638,7 @@ impl Rejection {
             | Self::BadSchema { .. }
             | Self::BadOutput { .. }
             | Self::Unrecordable(_)
+            | Self::Unconfirmed(_)
             | Self::Unanswered
             | Self::Screened {
                 place: Place::Result,

@@ -17,8 +17,8 @@ pub fn reference() -> String {
         "# Errors\n\nGenerated from `crates/gateway/src/rejection.rs` by `cargo xtask bless`; do not edit.\n\n\
          What a client is told when a call gets no answer. `data.call` is the id under which the audit log has the \
          rest. Where legacy revisions differ from 2026-07-28 both are given. Codes outside JSON-RPC's reserved range \
-         are ours.\n\n\
-         | HTTP | code | text | whose doing | same call again? |\n|---|---|---|---|---|\n",
+         are ours. The reason is the word that [metrics](metrics.md) have for it.\n\n\
+         | reason | HTTP | code | text | whose doing | same call again? |\n|---|---|---|---|---|---|\n",
     );
     for sample in samples() {
         let (old, new) = (
@@ -45,7 +45,8 @@ pub fn reference() -> String {
         // Writing to a String cannot fail.
         let _written = writeln!(
             page,
-            "| {} | {} | {} | {whose} | {again} |",
+            "| `{}` | {} | {} | {} | {whose} | {again} |",
+            sample.reason(),
             both(old.status.to_string(), new.status.to_string()),
             both(old.code.to_string(), new.code.to_string()),
             new.message.replace('|', "\\|"),
@@ -145,6 +146,8 @@ fn samples() -> Vec<Rejection> {
         Rejection::UnknownSession,
         Rejection::UnknownStream,
         Rejection::TooManySessions,
+        Rejection::Unrecordable(store::Error::Closed.into()),
+        Rejection::Unconfirmed(store::Error::Closed.into()),
         Rejection::Cancelled,
     ];
     let connect = |more| {
