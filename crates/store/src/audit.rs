@@ -1,13 +1,17 @@
 //! The audit log: rows that are added and never changed, in a chain and a tree that show it when one was.
 //!
 //! A call that can have an effect has two: one before its upstream sees it, which is `pending`, and one before its
-//! answer. All else has one. `append` adds them, `text` says which bytes are hashed, `merkle` is the tree; what of a log
+//! answer. All else has one. `append` adds them, `prune` takes them off its front, `erase` takes out of them what is
+//! somebody's, unless `holds` keeps it; `text` says which bytes are hashed, `merkle` is the tree; what of a log
 //! holds when it is checked elsewhere is `observe`'s business.
 
 mod append;
+mod erase;
+mod holds;
 mod key;
 pub mod merkle;
 mod open;
+mod prune;
 pub mod text;
 
 use std::borrow::Cow;
@@ -78,6 +82,12 @@ pub struct AuditRow {
     pub trace_id: Option<String>,
     /// The arguments, as much of them as the config keeps; JSON.
     pub arguments: Option<String>,
+    /// The address that the connection came from; of what came over none, `None`.
+    pub address: Option<String>,
+    /// The OAuth client that acted for the principal.
+    pub actor: Option<String>,
+    /// The person that an act is about.
+    pub subject: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// Of the JSON-RPC error, if it was one.
@@ -112,7 +122,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
+    /// All of them.
+    pub const ALL: [Self; 7] = [
         Self::Ok,
         Self::ToolError,
         Self::Refused,
@@ -133,6 +144,20 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Pending => "pending",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// What it means, for the reference page.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "answered, done",
+            Self::ToolError => "answered by the tool with its own failure",
+            Self::Refused => "refused: not allowed, too often, wrong arguments, not known",
+            Self::Failed => "not answered or not done: the upstream's doing, or the gate's",
+            Self::Cancelled => "given up by the client",
+            Self::Pending => "not over: the upstream is about to see it",
+            Self::Unknown => "begun by a gate that ended before the call did: nobody can say",
         }
     }
 
@@ -247,7 +272,15 @@ impl AuditSlot {
     fn send(self, mut row: AuditRow, done: Option<oneshot::Sender<()>>) {
         // Before it waits in the queue: thousands of rows may wait, and a name can be as long as a body.
         cut(&mut row.client, CLIENT_CHARS_MAX);
-        for text in [&mut row.entry, &mut row.reason].into_iter().flatten() {
+        for text in [
+            &mut row.entry,
+            &mut row.reason,
+            &mut row.subject,
+            &mut row.actor,
+        ]
+        .into_iter()
+        .flatten()
+        {
             cut(text, TEXT_CHARS_MAX);
         }
         clean(&mut row);
@@ -307,7 +340,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn audit_log_at(&self, size: u64) -> Result<Option<LogState>, Error> {
         let now = self.audit_log()?;
-        if size > now.tree.size() {
+        if size > now.tree.size() || size < self.audit_first()? {
             return Ok(None);
         }
         let roots: Result<Vec<_>, _> = self.read(|connection| {
@@ -316,9 +349,9 @@ impl Store {
                 .map(|(level, index)| subtree(connection, base, level, index))
                 .collect())
         })?;
-        let chain = match size.checked_sub(1) {
-            Some(last) => self.audit_entries(last, 1)?.first().map(|last| last.chain),
-            None => Some(merkle::Hash::default()),
+        let chain = match self.read(|connection| prune::chain_at_front(connection, size))? {
+            Some(chain) => Some(chain),
+            None => self.entry_at(size - 1)?.map(|last| last.chain),
         };
         let tree = merkle::Frontier::restore(size, roots?);
         Ok(tree
@@ -344,6 +377,25 @@ impl Store {
             let base = base(connection)?;
             merkle::path(place, size, &mut |level, index| {
                 subtree(connection, base, level, index)
+            })
+        })
+    }
+
+    fn entry_at(&self, place: u64) -> Result<Option<Entry>, Error> {
+        let first = self.audit_entries(place, 1)?.into_iter().next();
+        Ok(first.filter(|entry| entry.place == place))
+    }
+
+    /// The last signed checkpoint: how many rows it is over, and the note.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn last_audit_checkpoint(&self) -> Result<Option<(u64, String)>, Error> {
+        self.read(|connection| {
+            let sql = "SELECT size, note FROM audit_checkpoints ORDER BY size DESC LIMIT 1";
+            connection.one(sql, &[], |row| {
+                let size: i64 = row.get(0)?;
+                Ok((u64::try_from(size).unwrap_or_default(), row.get(1)?))
             })
         })
     }
@@ -437,7 +489,7 @@ macro_rules! columns {
             "SELECT at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
                 arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out, seq,
                 server, definition, consent, screened, trace_id, arguments,
-                salt, commitment, chain
+                salt, commitment, chain, address, actor, subject
             FROM audit ",
             $rest
         )
@@ -515,6 +567,9 @@ fn recorded(row: &Row<'_>) -> db::Result<Recorded> {
             screened: row.get(23)?,
             trace_id: row.get(24)?,
             arguments: row.get(25)?,
+            address: row.get(29)?,
+            actor: row.get(30)?,
+            subject: row.get(31)?,
             outcome,
             code: row.get(14)?,
             reason: row.get(15)?,
@@ -553,6 +608,9 @@ fn clean(row: &mut AuditRow) {
         screened,
         trace_id,
         arguments,
+        address,
+        actor,
+        subject,
         reason,
         at_us: _,
         outcome: _,
@@ -576,6 +634,9 @@ fn clean(row: &mut AuditRow) {
         screened,
         trace_id,
         arguments,
+        address,
+        actor,
+        subject,
         reason,
     ];
     let texts = [call_id, principal, credential, client]
@@ -586,7 +647,10 @@ fn clean(row: &mut AuditRow) {
     }
 }
 
+pub use erase::{ERASED, Erasure};
+pub use holds::AuditHold;
 pub use key::AuditKeyRow;
+pub use prune::Pruned;
 
 pub(crate) use append::Head;
 pub(crate) use open::Instance;

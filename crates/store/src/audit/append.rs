@@ -18,9 +18,10 @@ pub(super) const LEVELS_KEPT: u32 = 8;
 const INSERT: &str = "INSERT INTO audit (
     at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
     arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out,
-    server, definition, consent, screened, trace_id, arguments, seq, salt, chain
+    server, definition, consent, screened, trace_id, arguments, seq, salt, chain,
+    address, actor, subject
 ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)";
+    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 
 /// The end of the log, while a transaction appends to it.
 pub(crate) struct Head {
@@ -133,6 +134,9 @@ fn insert(
             seq,
             salt,
             chain,
+            row.address,
+            row.actor,
+            row.subject,
         ],
     )
 }

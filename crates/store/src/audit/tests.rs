@@ -1,8 +1,7 @@
 //! What is recorded is read back, in order, and filtered.
 
-use tempfile::TempDir;
-
 use super::*;
+use crate::trial::Home;
 
 pub(crate) fn row(call_id: &str) -> AuditRow {
     AuditRow {
@@ -25,6 +24,9 @@ pub(crate) fn row(call_id: &str) -> AuditRow {
         screened: None,
         trace_id: None,
         arguments: None,
+        address: None,
+        actor: None,
+        subject: None,
         outcome: Outcome::Ok,
         code: None,
         reason: None,
@@ -44,110 +46,109 @@ async fn write(store: &Store, row: AuditRow) {
 
 #[tokio::test]
 async fn a_row_comes_back_as_it_was_written() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(&folder.path().join("gate.db")).unwrap();
-    let refused = AuditRow {
-        upstream: None,
-        entry: None,
-        arguments_digest: None,
-        rule: None,
-        server: None,
-        definition: None,
-        consent: None,
-        screened: None,
-        outcome: Outcome::Refused,
-        code: Some(-32602),
-        reason: Some("no tool `x`".to_owned()),
-        ..row("two")
-    };
-    write(&store, row("one")).await;
-    write(&store, refused.clone()).await;
-    store.flush().await.unwrap();
+    for home in Home::both() {
+        let store = home.open();
+        let refused = AuditRow {
+            upstream: None,
+            entry: None,
+            arguments_digest: None,
+            rule: None,
+            server: None,
+            definition: None,
+            consent: None,
+            screened: None,
+            outcome: Outcome::Refused,
+            code: Some(-32602),
+            reason: Some("no tool `x`".to_owned()),
+            ..row("two")
+        };
+        write(&store, row("one")).await;
+        write(&store, refused.clone()).await;
+        store.flush().await.unwrap();
 
-    let found = store.audit_tail(10, None, &AuditFilter::default()).unwrap();
-    assert_eq!(
-        found,
-        [
-            Recorded {
-                seq: 1,
-                row: row("one")
-            },
-            Recorded {
-                seq: 2,
-                row: refused
-            }
-        ]
-    );
+        let found = store.audit_tail(10, None, &AuditFilter::default()).unwrap();
+        assert_eq!(
+            found,
+            [
+                Recorded {
+                    seq: 1,
+                    row: row("one")
+                },
+                Recorded {
+                    seq: 2,
+                    row: refused
+                }
+            ]
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_tail_is_the_last_rows_or_the_next_ones() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(&folder.path().join("gate.db")).unwrap();
-    for nth in 1..=5 {
-        write(&store, row(&nth.to_string())).await;
-    }
-    write(
-        &store,
-        AuditRow {
-            principal: "bob".to_owned(),
-            outcome: Outcome::Failed,
-            ..row("6")
-        },
-    )
-    .await;
-    store.flush().await.unwrap();
+    for home in Home::both() {
+        let store = home.open();
+        for nth in 1..=5 {
+            write(&store, row(&nth.to_string())).await;
+        }
+        write(
+            &store,
+            AuditRow {
+                principal: "bob".to_owned(),
+                outcome: Outcome::Failed,
+                ..row("6")
+            },
+        )
+        .await;
+        store.flush().await.unwrap();
 
-    let ids = |limit, after, filter: AuditFilter| -> Vec<String> {
-        let found = store.audit_tail(limit, after, &filter).unwrap();
-        found
-            .into_iter()
-            .map(|recorded| recorded.row.call_id)
-            .collect()
-    };
-    assert_eq!(ids(2, None, AuditFilter::default()), ["5", "6"]);
-    assert_eq!(ids(2, Some(1), AuditFilter::default()), ["2", "3"]);
-    let alice = AuditFilter {
-        principal: Some("alice".to_owned()),
-        ..AuditFilter::default()
-    };
-    assert_eq!(ids(1, None, alice), ["5"]);
-    let failed = AuditFilter {
-        outcome: Some("failed".to_owned()),
-        ..AuditFilter::default()
-    };
-    assert_eq!(ids(9, None, failed), ["6"]);
-    let other = AuditFilter {
-        entry: Some("write".to_owned()),
-        ..AuditFilter::default()
-    };
-    assert!(ids(9, None, other).is_empty());
+        let ids = |limit, after, filter: AuditFilter| -> Vec<String> {
+            let found = store.audit_tail(limit, after, &filter).unwrap();
+            found
+                .into_iter()
+                .map(|recorded| recorded.row.call_id)
+                .collect()
+        };
+        assert_eq!(ids(2, None, AuditFilter::default()), ["5", "6"]);
+        assert_eq!(ids(2, Some(1), AuditFilter::default()), ["2", "3"]);
+        let alice = AuditFilter {
+            principal: Some("alice".to_owned()),
+            ..AuditFilter::default()
+        };
+        assert_eq!(ids(1, None, alice), ["5"]);
+        let failed = AuditFilter {
+            outcome: Some("failed".to_owned()),
+            ..AuditFilter::default()
+        };
+        assert_eq!(ids(9, None, failed), ["6"]);
+        let other = AuditFilter {
+            entry: Some("write".to_owned()),
+            ..AuditFilter::default()
+        };
+        assert!(ids(9, None, other).is_empty());
+    }
 }
 
 #[tokio::test]
 async fn what_a_client_made_long_is_cut() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(&folder.path().join("gate.db")).unwrap();
-    write(
-        &store,
-        AuditRow {
-            client: "ü".repeat(500),
-            entry: Some("ü".repeat(5_000_000)),
-            reason: Some("ü".repeat(1_001)),
-            ..row("one")
-        },
-    )
-    .await;
-    store.flush().await.unwrap();
-    let found = store.audit_tail(1, None, &AuditFilter::default()).unwrap();
-    let row = &found[0].row;
-    assert_eq!(row.client, "ü".repeat(120));
-    assert_eq!(row.entry.as_deref(), Some(&*"ü".repeat(1_000)));
-    assert_eq!(row.reason.as_deref(), Some(&*"ü".repeat(1_000)));
-}
-
-fn open(folder: &TempDir) -> Store {
-    Store::open(&folder.path().join("gate.db")).unwrap()
+    for home in Home::both() {
+        let store = home.open();
+        write(
+            &store,
+            AuditRow {
+                client: "ü".repeat(500),
+                entry: Some("ü".repeat(5_000_000)),
+                reason: Some("ü".repeat(1_001)),
+                ..row("one")
+            },
+        )
+        .await;
+        store.flush().await.unwrap();
+        let found = store.audit_tail(1, None, &AuditFilter::default()).unwrap();
+        let row = &found[0].row;
+        assert_eq!(row.client, "ü".repeat(120));
+        assert_eq!(row.entry.as_deref(), Some(&*"ü".repeat(1_000)));
+        assert_eq!(row.reason.as_deref(), Some(&*"ü".repeat(1_000)));
+    }
 }
 
 async fn commit(store: &Store, row: AuditRow) {
@@ -175,87 +176,92 @@ fn check(store: &Store) -> (u64, merkle::Hash) {
 
 #[tokio::test]
 async fn a_log_holds_together_over_restarts_and_between_two_that_write() {
-    let folder = TempDir::new().unwrap();
-    let store = open(&folder);
-    for n in 0..7 {
-        commit(&store, row(&format!("first {n}"))).await;
-    }
-    assert_eq!(check(&store).0, 7);
-    let other = open(&folder);
-    for n in 0..300 {
-        write(&store, row(&format!("one {n}"))).await;
-        write(&other, row(&format!("other {n}"))).await;
-    }
-    store.flush().await.unwrap();
-    other.flush().await.unwrap();
-    drop((store, other));
-    let store = open(&folder);
-    let (size, root) = check(&store);
-    assert_eq!(size, 607);
-    for earlier in [0, 1, 256, 300, 607] {
-        let then = store.audit_log_at(earlier).unwrap().unwrap();
-        let mut tree = merkle::Frontier::default();
-        for entry in store
-            .audit_entries(0, u32::try_from(earlier).unwrap())
-            .unwrap()
-        {
-            tree.push(merkle::leaf(entry.record.as_bytes()), |_filled| {});
+    for home in Home::both() {
+        let store = home.open();
+        for n in 0..7 {
+            commit(&store, row(&format!("first {n}"))).await;
         }
-        assert_eq!(then.tree, tree);
-    }
-    assert_eq!(store.audit_log_at(608).unwrap(), None);
-    for place in [0, 1, 255, 256, 300, 511, 512, 600, 606] {
-        let entry = store.audit_entries(place, 1).unwrap().remove(0);
-        let path = store.audit_path(place, size).unwrap();
-        let leaf = merkle::leaf(entry.record.as_bytes());
-        assert_eq!(merkle::root_by(leaf, place, size, &path), Some(root));
+        assert_eq!(check(&store).0, 7);
+        let other = home.open();
+        for n in 0..300 {
+            write(&store, row(&format!("one {n}"))).await;
+            write(&other, row(&format!("other {n}"))).await;
+        }
+        store.flush().await.unwrap();
+        other.flush().await.unwrap();
+        drop((store, other));
+        let store = home.open();
+        let (size, root) = check(&store);
+        assert_eq!(size, 607);
+        for earlier in [0, 1, 256, 300, 607] {
+            let then = store.audit_log_at(earlier).unwrap().unwrap();
+            let mut tree = merkle::Frontier::default();
+            for entry in store
+                .audit_entries(0, u32::try_from(earlier).unwrap())
+                .unwrap()
+            {
+                tree.push(merkle::leaf(entry.record.as_bytes()), |_filled| {});
+            }
+            assert_eq!(then.tree, tree);
+        }
+        assert_eq!(store.audit_log_at(608).unwrap(), None);
+        for place in [0, 1, 255, 256, 300, 511, 512, 600, 606] {
+            let entry = store.audit_entries(place, 1).unwrap().remove(0);
+            let path = store.audit_path(place, size).unwrap();
+            let leaf = merkle::leaf(entry.record.as_bytes());
+            assert_eq!(merkle::root_by(leaf, place, size, &path), Some(root));
+        }
     }
 }
 
 #[tokio::test]
 async fn a_changed_row_no_longer_fits_its_chain() {
-    let folder = TempDir::new().unwrap();
-    let store = open(&folder);
-    for n in 0..3 {
-        commit(&store, row(&format!("{n}"))).await;
+    for home in Home::both() {
+        let store = home.open();
+        for n in 0..3 {
+            commit(&store, row(&format!("{n}"))).await;
+        }
+        store
+            .change(|connection| {
+                connection.execute("UPDATE audit SET entry = 'x' WHERE seq = 2", &[])
+            })
+            .await
+            .unwrap();
+        let entries = store.audit_entries(0, 9).unwrap();
+        let fits =
+            |before: merkle::Hash, entry: &Entry| text::link(&before, &entry.record) == entry.chain;
+        assert!(fits(merkle::Hash::default(), &entries[0]));
+        assert!(!fits(entries[0].chain, &entries[1]));
+        assert!(fits(entries[1].chain, &entries[2]));
     }
-    store
-        .change(|connection| connection.execute("UPDATE audit SET entry = 'x' WHERE seq = 2", &[]))
-        .await
-        .unwrap();
-    let entries = store.audit_entries(0, 9).unwrap();
-    let fits =
-        |before: merkle::Hash, entry: &Entry| text::link(&before, &entry.record) == entry.chain;
-    assert!(fits(merkle::Hash::default(), &entries[0]));
-    assert!(!fits(entries[0].chain, &entries[1]));
-    assert!(fits(entries[1].chain, &entries[2]));
 }
 
 #[tokio::test]
 async fn what_a_gate_left_behind_is_unknown_and_what_lives_is_left_alone() {
-    let folder = TempDir::new().unwrap();
-    let begun = |call: &str| AuditRow {
-        outcome: Outcome::Pending,
-        ..row(call)
-    };
-    let (gone, lives) = (open(&folder), open(&folder));
-    commit(&gone, begun("answered")).await;
-    commit(&gone, row("answered")).await;
-    commit(&gone, begun("left")).await;
-    commit(&lives, begun("under way")).await;
-    drop(gone);
-    let next = open(&folder);
-    assert_eq!(next.settle_begun(5).await.unwrap(), 1);
-    assert_eq!(next.settle_begun(6).await.unwrap(), 0);
-    let all = next
-        .audit_tail(9, Some(4), &AuditFilter::default())
-        .unwrap();
-    let told: Vec<_> = all
-        .iter()
-        .map(|one| (one.row.call_id.as_str(), one.row.outcome, one.row.at_us))
-        .collect();
-    assert_eq!(told, [("left", Outcome::Unknown, 5)]);
-    check(&next);
-    drop(lives);
-    assert_eq!(next.settle_begun(7).await.unwrap(), 1);
+    for home in Home::both() {
+        let begun = |call: &str| AuditRow {
+            outcome: Outcome::Pending,
+            ..row(call)
+        };
+        let (gone, lives) = (home.open(), home.open());
+        commit(&gone, begun("answered")).await;
+        commit(&gone, row("answered")).await;
+        commit(&gone, begun("left")).await;
+        commit(&lives, begun("under way")).await;
+        drop(gone);
+        let next = home.open();
+        assert_eq!(next.settle_begun(5).await.unwrap(), 1);
+        assert_eq!(next.settle_begun(6).await.unwrap(), 0);
+        let all = next
+            .audit_tail(9, Some(4), &AuditFilter::default())
+            .unwrap();
+        let told: Vec<_> = all
+            .iter()
+            .map(|one| (one.row.call_id.as_str(), one.row.outcome, one.row.at_us))
+            .collect();
+        assert_eq!(told, [("left", Outcome::Unknown, 5)]);
+        check(&next);
+        drop(lives);
+        assert_eq!(next.settle_begun(7).await.unwrap(), 1);
+    }
 }

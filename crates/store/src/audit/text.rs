@@ -17,12 +17,15 @@ const LINK: u8 = 2;
 #[must_use]
 pub fn personal(row: &AuditRow) -> String {
     let mut text = Members::new(256);
+    text.text_if("actor", row.actor.as_deref());
+    text.text_if("address", row.address.as_deref());
     text.text_if("arguments", row.arguments.as_deref());
     text.text_if("arguments_digest", row.arguments_digest.as_deref());
     text.text("client", &row.client);
     text.text("credential", &row.credential);
     text.text("principal", &row.principal);
     text.text_if("reason", row.reason.as_deref());
+    text.text_if("subject", row.subject.as_deref());
     text.end()
 }
 

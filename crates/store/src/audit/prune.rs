@@ -1,0 +1,144 @@
+//! Taking records off the log's front, once their time has come.
+//!
+//! The log goes on as if they were there: places and numbers stay, the tree's roots over them are kept, and so is the
+//! chain's value after the last of them. That is why only whole blocks go: of a block's 256 rows the one root is kept that
+//! every proof for what is left needs.
+
+use super::append::LEVELS_KEPT;
+use super::merkle::Hash;
+use super::{holds, number};
+use crate::db::{self, Connection, values};
+use crate::{Error, Store};
+
+/// Rows of a block: of every perfect subtree of so many rows the root is kept.
+const BLOCK: i64 = 1 << LEVELS_KEPT;
+/// Blocks that go in one transaction, which others wait for.
+const BLOCKS_MAX: i64 = 8;
+
+/// The records that were taken off: their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Of the first.
+    pub from: u64,
+    /// After the last.
+    pub to: u64,
+}
+
+/// Where the log begins.
+pub(super) struct Front {
+    /// The row in front of the chain's first.
+    pub(super) base: i64,
+    /// The place of the first row that is there.
+    pub(super) place: i64,
+    /// The chain's value in front of it.
+    pub(super) chain: Hash,
+}
+
+impl Front {
+    pub(super) fn read(connection: &Connection) -> db::Result<Self> {
+        let sql = "SELECT base, pruned, pruned_chain FROM audit_head";
+        connection.only(sql, &[], |row| {
+            Ok(Self {
+                base: row.get(0)?,
+                place: row.get(1)?,
+                chain: row.get(2)?,
+            })
+        })
+    }
+}
+
+impl Store {
+    /// The place of the first record that is there.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_first(&self) -> Result<u64, Error> {
+        let front = self.read(Front::read)?;
+        Ok(u64::try_from(front.place).unwrap_or_default())
+    }
+
+    /// Takes records from before `before_us` off the log's front, some thousand at a time; `None`: none may go. One that
+    /// may not go keeps all behind it.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn prune_audit(&self, before_us: i64) -> Result<Option<Pruned>, Error> {
+        self.change(move |connection| prune(connection, before_us))
+            .await
+    }
+}
+
+fn prune(connection: &Connection, before_us: i64) -> db::Result<Option<Pruned>> {
+    let front = Front::read(connection)?;
+    let size: i64 = connection.only("SELECT size FROM audit_head", &[], |row| row.get(0))?;
+    // What a gate has begun is still to be ended.
+    let begun = connection.only("SELECT min(seq) FROM audit_open", &[], |row| {
+        row.get::<Option<i64>>(0)
+    })?;
+    let mut place = front.place;
+    while place + BLOCK <= size && place < front.place + BLOCKS_MAX * BLOCK {
+        let (first, last) = (front.base + place + 1, front.base + place + BLOCK);
+        if begun.is_some_and(|begun| begun <= last) || is_kept(connection, first, last, before_us)?
+        {
+            break;
+        }
+        place += BLOCK;
+    }
+    if place == front.place {
+        return Ok(None);
+    }
+    let last = front.base + place;
+    let sql = "SELECT chain FROM audit WHERE seq = ?1";
+    let chain: Hash = connection.only(sql, values![last], |row| row.get(0))?;
+    // Those from before the chain are older than all in it.
+    connection.execute("DELETE FROM audit WHERE seq <= ?1", values![last])?;
+    // One over less than what is left is over nothing that is there.
+    let sql = "DELETE FROM audit_checkpoints WHERE size < ?1";
+    connection.execute(sql, values![place])?;
+    connection.execute(
+        "UPDATE audit_head SET pruned = ?1, pruned_chain = ?2",
+        values![place, chain],
+    )?;
+    let count = |place: i64| u64::try_from(place).unwrap_or_default();
+    Ok(Some(Pruned {
+        from: count(front.place),
+        to: count(place),
+    }))
+}
+
+/// Whether one of these rows is too young, or under a hold.
+fn is_kept(connection: &Connection, first: i64, last: i64, before_us: i64) -> db::Result<bool> {
+    // With a plus in front, no index on the time is taken: of that, most rows are younger.
+    let sql = "SELECT 1 FROM audit WHERE seq BETWEEN ?1 AND ?2 AND +at_us >= ?3 LIMIT 1";
+    if connection.exists(sql, values![first, last, before_us])? {
+        return Ok(true);
+    }
+    for hold in holds::holding(connection)? {
+        let held =
+            "SELECT 1 FROM audit WHERE seq BETWEEN ?1 AND ?2 AND +at_us >= ?3 AND +at_us < ?4";
+        let (since, until) = (
+            hold.since_us.unwrap_or(i64::MIN),
+            hold.until_us.unwrap_or(i64::MAX),
+        );
+        let is_held = match &hold.principal {
+            None => connection.exists(held, values![first, last, since, until])?,
+            Some(principal) => connection.exists(
+                &format!("{held} AND (principal = ?5 OR subject = ?5)"),
+                values![first, last, since, until, principal],
+            )?,
+        };
+        if is_held {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The chain's value in front of the first row that is there, if `size` rows are in front of it.
+pub(super) fn chain_at_front(connection: &Connection, size: u64) -> db::Result<Option<Hash>> {
+    let front = Front::read(connection)?;
+    Ok((front.place == number(size)).then_some(front.chain))
+}
+
+#[cfg(test)]
+mod tests;
