@@ -6,6 +6,7 @@
 mod arrows;
 mod crates;
 mod files;
+mod logs;
 pub(crate) mod pages;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Generated pages: what is in `docs/reference/` is what the code would write today.
 //!
-//! The code is asked through the binary `pages` of `testkit`, which sees every room; a new page is added there. Pages
+//! The code is asked through the binary `pages` of `testkit`, which sees every room; a new page is added there. Log events
+//! are read from the sources, by `logs`. Pages
 //! that tell what a test saw are that test's: it holds them against what it sees, and writes them with `UPDATE=1`.
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Findings;
+use super::{Findings, logs, tracked};
 use crate::steps::{Tree, output};
 
 const FOLDER: &str = "docs/reference";
@@ -71,7 +72,10 @@ fn generated(tree: &Tree) -> Result<Pages> {
         "--bin",
         "pages",
     ]);
-    serde_json::from_slice(&output(&mut command)?).context("the output of `pages`")
+    let pages = serde_json::from_slice(&output(&mut command)?);
+    let mut pages: Pages = pages.context("the output of `pages`")?;
+    pages.insert(logs::NAME.to_owned(), logs::page(&tracked(tree)?)?);
+    Ok(pages)
 }
 
 fn committed(tree: &Tree) -> Result<Pages> {

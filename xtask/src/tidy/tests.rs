@@ -1,7 +1,7 @@
 //! Each rule is shown a tree that breaks it, and one that does not.
 
 use super::arrows::{Dependency, Package};
-use super::{File, Findings, arrows, crates, files, pages};
+use super::{File, Findings, arrows, crates, files, logs, pages};
 
 fn file(path: &str, text: &str) -> File {
     File {
@@ -146,4 +146,72 @@ fn a_page_that_is_stale_missing_or_not_generated_is_found() {
         .filter_map(|finding| finding.split(':').next())
         .collect();
     assert_eq!(names, ["missing.md", "stale.md", "lost.md"]);
+}
+
+#[test]
+fn log_events_are_found_with_level_target_message_and_fields() {
+    let text = r#"
+        fn one() {
+            tokio::select! {
+                () = stop => tracing::warn!(upstream = %self.id(), why, ?took, "it went {}", "away"),
+            }
+            info!(target: "call", principal.id, "a | b");
+        }
+        #[cfg(test)]
+        mod tests { fn t() { error!("not this one"); } }
+        #[cfg(test)]
+        mod elsewhere;
+        fn two() { debug!("after"); }
+    "#;
+    let event = |target: &str, level, message: &str, fields: &[&str]| logs::Event {
+        target: target.to_owned(),
+        level,
+        message: message.to_owned(),
+        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+    };
+    let expected = [
+        event("net::link", 1, "it went {}", &["upstream", "why", "took"]),
+        event("call", 2, "a | b", &["principal.id"]),
+        event("net::link", 3, "after", &[]),
+    ];
+    assert_eq!(logs::events("net::link", text).unwrap(), expected);
+    let page = logs::page(&[file("crates/net/src/link.rs", text)]).unwrap();
+    assert!(
+        page.contains("| info | a \\| b | `principal.id` |"),
+        "{page}"
+    );
+}
+
+#[test]
+fn an_event_that_hides_a_member_of_its_line_or_says_nothing_is_refused() {
+    for bad in [
+        "fn a() { warn!(level = 1, \"x\"); }",
+        "fn a() { warn!(%target, \"x\"); }",
+        "fn a() { warn!(x); }",
+    ] {
+        assert!(logs::events("net", bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn only_what_ships_is_searched_for_log_events() {
+    let module = |path| logs::module(path);
+    assert_eq!(
+        module("crates/net/src/link.rs").as_deref(),
+        Some("net::link")
+    );
+    assert_eq!(module("crates/net/src/lib.rs").as_deref(), Some("net"));
+    assert_eq!(
+        module("crates/server/src/cli/mod.rs").as_deref(),
+        Some("server::cli")
+    );
+    for none in [
+        "crates/testkit/src/world.rs",
+        "crates/net/src/link/tests.rs",
+        "crates/auth/src/tokens/tests/world.rs",
+        "crates/net/tests/it/main.rs",
+        "benches/src/main.rs",
+    ] {
+        assert_eq!(module(none), None, "{none}");
+    }
 }
