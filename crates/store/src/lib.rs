@@ -26,6 +26,8 @@ pub mod shared;
 mod sinks;
 mod store;
 mod time;
+#[cfg(test)]
+mod trial;
 mod upstream_tokens;
 mod writer;
 

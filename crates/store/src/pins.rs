@@ -146,7 +146,7 @@ impl Store {
     pub fn list_pins(&self) -> Result<Vec<PinRow>, Error> {
         self.read(|connection| {
             connection.all("SELECT upstream, kind, name, digest, NULL, bytes, state, seen_at, decided_at, by FROM pins
-                    ORDER BY upstream, kind, name, seen_at", &[], pin)
+                    ORDER BY upstream, kind, name, seen_at, digest", &[], pin)
         })
     }
 
@@ -157,7 +157,7 @@ impl Store {
     pub fn list_pins_of(&self, of: &PinName) -> Result<Vec<PinRow>, Error> {
         self.read(|connection| {
             connection.all("SELECT upstream, kind, name, digest, definition, bytes, state, seen_at, decided_at, by FROM pins
-                    WHERE upstream = ?1 AND kind = ?2 AND name = ?3 ORDER BY seen_at", values![of.upstream, of.kind, of.name], pin)
+                    WHERE upstream = ?1 AND kind = ?2 AND name = ?3 ORDER BY seen_at, digest", values![of.upstream, of.kind, of.name], pin)
         })
     }
 

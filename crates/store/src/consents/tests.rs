@@ -2,9 +2,8 @@
 
 use std::time::UNIX_EPOCH;
 
-use tempfile::TempDir;
-
 use super::*;
+use crate::trial::Home;
 
 const BOUNDS: RequestBounds = RequestBounds {
     open_max: 2,
@@ -14,12 +13,6 @@ const BOUNDS: RequestBounds = RequestBounds {
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
-}
-
-fn store() -> (TempDir, Store) {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(&folder.path().join("gate.db")).unwrap();
-    (folder, store)
 }
 
 fn subject() -> ConsentSubject {
@@ -71,102 +64,112 @@ fn given(id: &str, digest: Option<&str>, is_once: bool) -> ConsentRow {
 }
 
 /// A store in which a question about `a` was asked and answered with this.
-async fn agreed(yes: ConsentRow) -> (TempDir, Store) {
-    let (folder, store) = store();
+async fn agreed(home: &Home, yes: ConsentRow) -> Store {
+    let store = home.open();
     let asked = asked(&yes.id, "a", 10);
     store.request_consent(asked, BOUNDS).await.unwrap();
     assert!(store.approve_consent(yes).await.unwrap());
-    (folder, store)
+    store
 }
 
 #[tokio::test]
 async fn the_same_question_is_asked_once_and_questions_are_bounded() {
-    let (_folder, store) = store();
-    let ask = async |row| store.request_consent(row, BOUNDS).await.unwrap();
-    assert_eq!(ask(asked("1", "a", 10)).await, Requested::New);
-    let same = Requested::Same("1".to_owned());
-    assert_eq!(ask(asked("2", "a", 11)).await, same);
-    assert_eq!(ask(asked("2", "b", 11)).await, Requested::New);
-    assert_eq!(ask(asked("3", "c", 12)).await, Requested::Full);
-    // What is over is not open, but counts among the recent ones.
-    assert_eq!(ask(asked("3", "a", 150)).await, Requested::New);
-    assert_eq!(ask(asked("4", "d", 151)).await, Requested::Full);
-    let row = store.get_consent_request("3").unwrap();
-    assert_eq!(row, Some(asked("3", "a", 150)));
+    for home in Home::both() {
+        let store = home.open();
+        let ask = async |row| store.request_consent(row, BOUNDS).await.unwrap();
+        assert_eq!(ask(asked("1", "a", 10)).await, Requested::New);
+        let same = Requested::Same("1".to_owned());
+        assert_eq!(ask(asked("2", "a", 11)).await, same);
+        assert_eq!(ask(asked("2", "b", 11)).await, Requested::New);
+        assert_eq!(ask(asked("3", "c", 12)).await, Requested::Full);
+        // What is over is not open, but counts among the recent ones.
+        assert_eq!(ask(asked("3", "a", 150)).await, Requested::New);
+        assert_eq!(ask(asked("4", "d", 151)).await, Requested::Full);
+        let row = store.get_consent_request("3").unwrap();
+        assert_eq!(row, Some(asked("3", "a", 150)));
+    }
 }
 
 #[tokio::test]
 async fn a_question_is_answered_once_and_in_time() {
-    let (_folder, store) = store();
-    for (id, digest) in [("1", "a"), ("2", "b")] {
-        let asked = asked(id, digest, 10);
-        store.request_consent(asked, BOUNDS).await.unwrap();
+    for home in Home::both() {
+        let store = home.open();
+        for (id, digest) in [("1", "a"), ("2", "b")] {
+            let asked = asked(id, digest, 10);
+            store.request_consent(asked, BOUNDS).await.unwrap();
+        }
+        let consent = given("1", Some("a"), true);
+        assert!(store.approve_consent(consent.clone()).await.unwrap());
+        assert!(!store.approve_consent(consent).await.unwrap());
+        let no = RequestState::Denied;
+        assert!(!store.refuse_consent("1", no, "eve", at(21)).await.unwrap());
+        assert!(!store.refuse_consent("2", no, "eve", at(110)).await.unwrap());
+        assert!(store.refuse_consent("2", no, "eve", at(109)).await.unwrap());
+        let refusal = |digest, since| {
+            let found = store.find_consent_refusal(&subject(), digest, at(since));
+            found.unwrap()
+        };
+        assert_eq!(refusal("b", 108).as_deref(), Some("2"));
+        assert_eq!(refusal("b", 109), None);
+        assert_eq!(refusal("a", 0), None);
     }
-    let consent = given("1", Some("a"), true);
-    assert!(store.approve_consent(consent.clone()).await.unwrap());
-    assert!(!store.approve_consent(consent).await.unwrap());
-    let no = RequestState::Denied;
-    assert!(!store.refuse_consent("1", no, "eve", at(21)).await.unwrap());
-    assert!(!store.refuse_consent("2", no, "eve", at(110)).await.unwrap());
-    assert!(store.refuse_consent("2", no, "eve", at(109)).await.unwrap());
-    let refusal = |digest, since| {
-        let found = store.find_consent_refusal(&subject(), digest, at(since));
-        found.unwrap()
-    };
-    assert_eq!(refusal("b", 108).as_deref(), Some("2"));
-    assert_eq!(refusal("b", 109), None);
-    assert_eq!(refusal("a", 0), None);
 }
 
 #[tokio::test]
 async fn a_yes_for_one_call_is_used_once() {
-    let (_folder, store) = agreed(given("1", Some("a"), true)).await;
-    assert!(!store.use_consent("1", at(1000)).await.unwrap());
-    assert!(store.use_consent("1", at(30)).await.unwrap());
-    assert!(!store.use_consent("1", at(30)).await.unwrap());
-    assert!(!store.end_consent("1", "bob", at(31)).await.unwrap());
+    for home in Home::both() {
+        let store = agreed(&home, given("1", Some("a"), true)).await;
+        assert!(!store.use_consent("1", at(1000)).await.unwrap());
+        assert!(store.use_consent("1", at(30)).await.unwrap());
+        assert!(!store.use_consent("1", at(30)).await.unwrap());
+        assert!(!store.end_consent("1", "bob", at(31)).await.unwrap());
+    }
 }
 
 #[tokio::test]
 async fn a_yes_holds_for_what_it_was_said_to() {
-    let (_folder, store) = agreed(given("1", Some("a"), false)).await;
-    let holds = |subject: &ConsentSubject, digest: &str, now| {
-        let found = store.find_consents(subject, digest, None, at(now));
-        !found.unwrap().is_empty()
-    };
-    assert!(holds(&subject(), "a", 30));
-    assert!(!holds(&subject(), "b", 30));
-    assert!(!holds(&subject(), "a", 1000));
-    let members: [fn(&mut ConsentSubject) -> &mut String; 7] = [
-        |s| &mut s.principal,
-        |s| &mut s.server,
-        |s| &mut s.method,
-        |s| &mut s.upstream,
-        |s| &mut s.entry,
-        |s| &mut s.definition,
-        |s| &mut s.rule,
-    ];
-    for member in members {
-        let mut other = subject();
-        member(&mut other).push('x');
-        assert!(!holds(&other, "a", 30), "{other:?}");
+    for home in Home::both() {
+        let store = agreed(&home, given("1", Some("a"), false)).await;
+        let holds = |subject: &ConsentSubject, digest: &str, now| {
+            let found = store.find_consents(subject, digest, None, at(now));
+            !found.unwrap().is_empty()
+        };
+        assert!(holds(&subject(), "a", 30));
+        assert!(!holds(&subject(), "b", 30));
+        assert!(!holds(&subject(), "a", 1000));
+        let members: [fn(&mut ConsentSubject) -> &mut String; 7] = [
+            |s| &mut s.principal,
+            |s| &mut s.server,
+            |s| &mut s.method,
+            |s| &mut s.upstream,
+            |s| &mut s.entry,
+            |s| &mut s.definition,
+            |s| &mut s.rule,
+        ];
+        for member in members {
+            let mut other = subject();
+            member(&mut other).push('x');
+            assert!(!holds(&other, "a", 30), "{other:?}");
+        }
+        assert!(store.end_consent("1", "bob", at(31)).await.unwrap());
+        assert!(!holds(&subject(), "a", 32));
+        assert_eq!(store.prune_consents(at(31)).await.unwrap(), 1);
+        assert_eq!(store.get_given_consent("1").unwrap(), None);
     }
-    assert!(store.end_consent("1", "bob", at(31)).await.unwrap());
-    assert!(!holds(&subject(), "a", 32));
-    assert_eq!(store.prune_consents(at(31)).await.unwrap(), 1);
-    assert_eq!(store.get_given_consent("1").unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_yes_for_a_session_holds_in_that_session() {
-    let mut consent = given("1", None, false);
-    consent.conversation = Some("s1".to_owned());
-    let (_folder, store) = agreed(consent).await;
-    let holds = |conversation| {
-        let found = store.find_consents(&subject(), "anything", conversation, at(30));
-        !found.unwrap().is_empty()
-    };
-    assert!(holds(Some("s1")));
-    assert!(!holds(Some("s2")));
-    assert!(!holds(None));
+    for home in Home::both() {
+        let mut consent = given("1", None, false);
+        consent.conversation = Some("s1".to_owned());
+        let store = agreed(&home, consent).await;
+        let holds = |conversation| {
+            let found = store.find_consents(&subject(), "anything", conversation, at(30));
+            !found.unwrap().is_empty()
+        };
+        assert!(holds(Some("s1")));
+        assert!(!holds(Some("s2")));
+        assert!(!holds(None));
+    }
 }

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use tempfile::TempDir;
-
 use super::*;
+use crate::trial::Home;
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
@@ -12,34 +11,35 @@ fn at(seconds: u64) -> SystemTime {
 
 #[tokio::test]
 async fn what_was_used_stays_used_after_reopening_until_its_end() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("gate.db");
-    let store = Store::open(&path).unwrap();
-    assert!(store.put_replay([1; 32], at(60), at(0)).await.unwrap());
-    assert!(!store.put_replay([1; 32], at(60), at(1)).await.unwrap());
-    store.close().await;
-    drop(store);
+    for home in Home::both() {
+        let store = home.open();
+        assert!(store.put_replay([1; 32], at(60), at(0)).await.unwrap());
+        assert!(!store.put_replay([1; 32], at(60), at(1)).await.unwrap());
+        store.close().await;
+        drop(store);
 
-    let store = Store::open(&path).unwrap();
-    assert!(!store.put_replay([1; 32], at(90), at(59)).await.unwrap());
-    assert!(store.put_replay([2; 32], at(90), at(59)).await.unwrap());
-    assert!(store.put_replay([1; 32], at(120), at(60)).await.unwrap());
-    assert!(!store.put_replay([1; 32], at(120), at(61)).await.unwrap());
+        let store = home.open();
+        assert!(!store.put_replay([1; 32], at(90), at(59)).await.unwrap());
+        assert!(store.put_replay([2; 32], at(90), at(59)).await.unwrap());
+        assert!(store.put_replay([1; 32], at(120), at(60)).await.unwrap());
+        assert!(!store.put_replay([1; 32], at(120), at(61)).await.unwrap());
+    }
 }
 
 #[tokio::test]
 async fn what_is_past_its_end_is_removed() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(&folder.path().join("gate.db")).unwrap();
-    for byte in 0..200_u8 {
-        let now = at(u64::from(byte));
-        let until = now + Duration::from_secs(10);
-        assert!(store.put_replay([byte; 32], until, now).await.unwrap());
+    for home in Home::both() {
+        let store = home.open();
+        for byte in 0..200_u8 {
+            let now = at(u64::from(byte));
+            let until = now + Duration::from_secs(10);
+            assert!(store.put_replay([byte; 32], until, now).await.unwrap());
+        }
+        let rows: u32 = store
+            .read(|connection| {
+                connection.only("SELECT count(*) FROM replays", &[], |row| row.get(0))
+            })
+            .unwrap();
+        assert_eq!(rows, 10);
     }
-    let rows: u32 = store
-        .read(|connection| {
-            connection.only("SELECT count(*) FROM replays", &[], |row| row.get(0))
-        })
-        .unwrap();
-    assert_eq!(rows, 10);
 }
