@@ -10,6 +10,7 @@ mod browser_sessions;
 mod changes;
 mod consents;
 mod db;
+mod dump;
 mod error;
 mod keys;
 mod list;
@@ -42,6 +43,7 @@ pub use consents::{
     ConsentRequestRow, ConsentRow, ConsentSubject, Longest, RequestBounds, RequestState, Requested,
 };
 pub use db::{Failure, PostgresLogin, PostgresSettings};
+pub use dump::{Contents, DumpError, inspect};
 pub use error::Error;
 pub use keys::{KeyHashKind, KeyRotation, KeyRow};
 pub use notes::{Note, NoteDraft};
@@ -55,5 +57,6 @@ pub use secrets::{
     DATA_KEY_ID_LEN, DataKeyKind, DataKeyRow, Rewrapped, SealedColumn, SealedValue, SecretRow,
 };
 pub use sinks::{SinkHold, SinkRow, SinkStart};
-pub use store::{Location, Store};
+pub use store::{Backlog, Location, Store};
 pub use upstream_tokens::UpstreamTokenRow;
+pub use writer::Watch;

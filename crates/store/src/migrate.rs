@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest;
 
 use crate::Error;
-use crate::db::{Access, Connection, Durability, values};
+use crate::db::{self, Access, Connection, Durability, values};
 
 /// A step from one schema to the next.
 struct Migration {
@@ -47,15 +47,32 @@ const POSTGRES: &[Migration] = migrations![
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.
 pub(crate) fn migrate(connection: &Connection) -> Result<(), Error> {
+    migrate_to(connection, None)
+}
+
+/// The last schema that this version knows.
+pub(crate) fn latest() -> u32 {
+    SQLITE.last().map_or(0, |last| last.version)
+}
+
+/// The schema that a database has.
+pub(crate) fn version(connection: &Connection) -> db::Result<u32> {
+    connection.only("SELECT max(version) FROM migrations", &[], |row| row.get(0))
+}
+
+/// The same up to a schema and no further, for what is to be filled with rows of that one.
+pub(crate) fn migrate_to(connection: &Connection, end: Option<u32>) -> Result<(), Error> {
     let encoding = connection.either("PRAGMA encoding", "SHOW server_encoding");
     let encoding: String = connection.only(encoding, &[], |row| row.get(0))?;
     if !matches!(&*encoding, "UTF-8" | "UTF8") {
         return Err(Error::Encoding(encoding));
     }
-    connection.transaction(Access::Write, Durability::Now, apply)
+    connection.transaction(Access::Write, Durability::Now, |connection| {
+        apply(connection, end)
+    })
 }
 
-fn apply(connection: &Connection) -> Result<(), Error> {
+fn apply(connection: &Connection, end: Option<u32>) -> Result<(), Error> {
     let (table, migrations) = connection.either(
         (
             "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, checksum TEXT NOT NULL) STRICT",
@@ -78,7 +95,12 @@ fn apply(connection: &Connection) -> Result<(), Error> {
             known,
         });
     }
-    for Migration { version, sql } in migrations {
+    // The first that a server has is there whatever is wanted: it knows no older one.
+    let wanted = migrations
+        .iter()
+        .enumerate()
+        .filter(|(at, one)| *at == 0 || end.is_none_or(|end| one.version <= end));
+    for (_, Migration { version, sql }) in wanted {
         let checksum = checksum(sql);
         match applied.iter().find(|(applied, _)| applied == version) {
             Some((_, found)) if *found == checksum => {}

@@ -170,6 +170,20 @@ fn put(connection: &Connection, principal: &str, draft: &NoteDraft, now: i64) ->
     connection.only(sql, &values, note)
 }
 
+/// Makes the words to find notes by, after notes were put there past [`Store::put_note`].
+pub(crate) fn index_all(connection: &Connection) -> db::Result<()> {
+    if connection.either(true, false) {
+        return Ok(());
+    }
+    let all = "SELECT id, title, text, tags, created_at, updated_at FROM notes";
+    let sql = "UPDATE notes SET words = CAST(CAST(?2 AS TEXT) AS tsvector) WHERE id = ?1";
+    for found in connection.all(all, &[], note)? {
+        let words = plain::index([&found.title, &found.text].into_iter().chain(&found.tags));
+        connection.execute(sql, values![found.id, words])?;
+    }
+    Ok(())
+}
+
 fn note(row: &Row<'_>) -> db::Result<Note> {
     Ok(Note {
         id: row.get(0)?,

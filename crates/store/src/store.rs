@@ -3,6 +3,7 @@
 //! How writing goes is `writer`, and how either database is spoken to is `db`; the tables are in `audit`, `keys` and
 //! `notes`, and the installation's own key in `node`.
 
+use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -23,7 +24,7 @@ use crate::db::{self, Access, Connection, Durability, PostgresSettings, Role, Se
 use crate::migrate::migrate;
 use crate::node;
 use crate::readers::Readers;
-use crate::writer::{self, Awaited, Job, Shared};
+use crate::writer::{self, Awaited, Job, Shared, Watch};
 
 /// Most jobs that wait for the writer, reserved places included.
 pub(crate) const QUEUE_MAX: usize = 16_384;
@@ -43,6 +44,45 @@ pub enum Location {
     Postgres(PostgresSettings),
 }
 
+impl Location {
+    /// Whether there is anything yet. Of a server nobody knows without asking: there is.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        match self {
+            Self::File(path) => path.exists(),
+            Self::Postgres(_) => true,
+        }
+    }
+}
+
+/// The path, or host and database.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Postgres(settings) => f.write_str(&settings.place),
+        }
+    }
+}
+
+impl From<&Path> for Location {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_owned())
+    }
+}
+
+impl From<&PathBuf> for Location {
+    fn from(path: &PathBuf) -> Self {
+        Self::File(path.clone())
+    }
+}
+
+impl From<&Self> for Location {
+    fn from(location: &Self) -> Self {
+        location.clone()
+    }
+}
+
 /// Where connections are opened to.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
@@ -53,7 +93,15 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    fn open(&self, role: Role) -> db::Result<Connection> {
+    /// Where this location is.
+    pub(crate) fn of(location: &Location) -> Result<Self, Error> {
+        Ok(match location {
+            Location::File(path) => Self::File(path.clone()),
+            Location::Postgres(settings) => Self::Server(Server::new(settings.clone())?),
+        })
+    }
+
+    pub(crate) fn open(&self, role: Role) -> db::Result<Connection> {
         match self {
             Self::File(path) => db::open_file(
                 path,
@@ -65,6 +113,15 @@ impl Place {
             Self::Server(server) => server.connect_for(role),
         }
     }
+}
+
+/// How much waits to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Places in the queue that are taken or kept for somebody.
+    pub taken: usize,
+    /// How long the oldest record waits that is not on the disk.
+    pub oldest: Option<Duration>,
 }
 
 /// The open database. Cloning is cheap; it is closed, and the writer joined, when the last one goes.
@@ -99,12 +156,10 @@ impl Store {
     /// # Errors
     /// If it cannot be made, reached or read, or was written by a newer version.
     pub fn open_at(location: &Location) -> Result<Self, Error> {
-        match location {
-            Location::File(path) => Self::open(path),
-            Location::Postgres(settings) => {
-                Self::start(Place::Server(Server::new(settings.clone())?))
-            }
+        if let Location::File(path) = location {
+            create(path)?;
         }
+        Self::start(Place::of(location)?)
     }
 
     fn start(place: Place) -> Result<Self, Error> {
@@ -156,6 +211,22 @@ impl Store {
     /// Whether the last commit failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.inner.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Has `watch` told of each commit. The first one is; of others nothing comes.
+    pub fn watch(&self, watch: Arc<dyn Watch>) {
+        drop(self.inner.shared.watch.set(watch));
+    }
+
+    /// How much waits to be written.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        let queue = self.inner.queue.lock();
+        let taken = |queue: &mpsc::Sender<Job>| queue.max_capacity() - queue.capacity();
+        Backlog {
+            taken: queue.as_ref().map_or(0, taken),
+            oldest: self.inner.shared.oldest.lock().map(|since| since.elapsed()),
+        }
     }
 
     /// Waits until everything that was queued before is committed.
@@ -257,7 +328,7 @@ fn look(queue: mpsc::WeakSender<Job>) -> impl FnMut() -> bool + Send + 'static {
 }
 
 /// Makes the file and its folder, unless they are there.
-fn create(path: &Path) -> Result<(), Error> {
+pub(crate) fn create(path: &Path) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |cause| Error::Create { path, cause }

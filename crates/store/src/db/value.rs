@@ -173,13 +173,18 @@ pub(crate) enum Row<'a> {
 impl Row<'_> {
     /// What stands in a column, counted from 0.
     pub(crate) fn get<T: FromValue>(&self, column: usize) -> Result<T> {
-        let value = match self {
-            Self::Sqlite(row) => super::sqlite::value(row, column)?,
-            Self::Postgres(row) => row.try_get(column)?,
-        };
+        let value = self.value(column)?;
         T::from_value(value).ok_or_else(|| {
             let kind = value.kind();
             Failure::column(column, format_args!("it holds {kind}, or too much of it"))
         })
+    }
+
+    /// The same as it is.
+    pub(crate) fn value(&self, column: usize) -> Result<Value<'_>> {
+        match self {
+            Self::Sqlite(row) => super::sqlite::value(row, column),
+            Self::Postgres(row) => Ok(row.try_get(column)?),
+        }
     }
 }

@@ -111,7 +111,7 @@ CREATE TABLE notes (
     tags       TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    words      TSVECTOR NOT NULL,
+    words      TSVECTOR NOT NULL DEFAULT '',
     UNIQUE (principal, title)
 );
 CREATE INDEX notes_words ON notes USING gin (words);
