@@ -2,24 +2,22 @@
 
 use std::time::{Duration, SystemTime};
 
-use tempfile::TempDir;
-
 use super::super::merkle::{self, Frontier};
 use super::super::tests::row;
 use super::super::{AuditHold, AuditRow, Outcome};
 use super::*;
+use crate::trial::Home;
 
 const BLOCK: u64 = super::BLOCK.unsigned_abs();
 
 /// A log of so many rows, of which the n-th is from moment n.
-async fn log(rows: u64) -> (TempDir, Store) {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(&folder.path().join("gate.db")).unwrap();
+async fn log(home: &Home, rows: u64) -> Store {
+    let store = home.open();
     for n in 0..rows {
         add(&store, n).await;
     }
     store.flush().await.unwrap();
-    (folder, store)
+    store
 }
 
 async fn add(store: &Store, n: u64) {
@@ -46,118 +44,128 @@ fn hold(principal: Option<&str>, since_us: Option<i64>, until_us: Option<i64>) -
 
 #[tokio::test]
 async fn what_is_left_is_proved_as_before_and_the_log_goes_on() {
-    let (_folder, store) = log(3 * BLOCK + 20).await;
-    let whole = store.audit_log().unwrap();
-    let at = store.audit_log_at(2 * BLOCK + 5).unwrap();
-    let path = store.audit_path(2 * BLOCK + 7, 3 * BLOCK + 20).unwrap();
-    let kept = store.audit_entries(2 * BLOCK, 1000).unwrap();
+    for home in Home::both() {
+        let store = log(&home, 3 * BLOCK + 20).await;
+        let whole = store.audit_log().unwrap();
+        let at = store.audit_log_at(2 * BLOCK + 5).unwrap();
+        let path = store.audit_path(2 * BLOCK + 7, 3 * BLOCK + 20).unwrap();
+        let kept = store.audit_entries(2 * BLOCK, 1000).unwrap();
 
-    let pruned = store.prune_audit(number(2 * BLOCK + 100)).await.unwrap();
-    assert_eq!(
-        pruned,
-        Some(Pruned {
-            from: 0,
-            to: 2 * BLOCK
-        })
-    );
-    assert_eq!(
-        store.prune_audit(number(2 * BLOCK + 100)).await.unwrap(),
-        None
-    );
-    assert_eq!(store.audit_first().unwrap(), 2 * BLOCK);
-    assert_eq!(store.audit_log().unwrap(), whole);
-    assert_eq!(store.audit_log_at(2 * BLOCK + 5).unwrap(), at);
-    assert_eq!(
-        store.audit_path(2 * BLOCK + 7, 3 * BLOCK + 20).unwrap(),
-        path
-    );
-    assert_eq!(store.audit_entries(2 * BLOCK, 1000).unwrap(), kept);
-    assert_eq!(store.audit_log_at(2 * BLOCK - 1).unwrap(), None);
+        let pruned = store.prune_audit(number(2 * BLOCK + 100)).await.unwrap();
+        assert_eq!(
+            pruned,
+            Some(Pruned {
+                from: 0,
+                to: 2 * BLOCK
+            })
+        );
+        assert_eq!(
+            store.prune_audit(number(2 * BLOCK + 100)).await.unwrap(),
+            None
+        );
+        assert_eq!(store.audit_first().unwrap(), 2 * BLOCK);
+        assert_eq!(store.audit_log().unwrap(), whole);
+        assert_eq!(store.audit_log_at(2 * BLOCK + 5).unwrap(), at);
+        assert_eq!(
+            store.audit_path(2 * BLOCK + 7, 3 * BLOCK + 20).unwrap(),
+            path
+        );
+        assert_eq!(store.audit_entries(2 * BLOCK, 1000).unwrap(), kept);
+        assert_eq!(store.audit_log_at(2 * BLOCK - 1).unwrap(), None);
 
-    // From what is kept of the front, all that follows can be worked out.
-    let front = store.audit_log_at(2 * BLOCK).unwrap().unwrap();
-    let (mut tree, mut chain) = (front.tree, front.chain);
-    for entry in &kept {
-        tree.push(merkle::leaf(entry.record.as_bytes()), |_| {});
-        chain = super::super::text::link(&chain, &entry.record);
-        assert_eq!(entry.chain, chain);
-    }
-    assert_eq!(tree.root(), whole.tree.root());
+        // From what is kept of the front, all that follows can be worked out.
+        let front = store.audit_log_at(2 * BLOCK).unwrap().unwrap();
+        let (mut tree, mut chain) = (front.tree, front.chain);
+        for entry in &kept {
+            tree.push(merkle::leaf(entry.record.as_bytes()), |_| {});
+            chain = super::super::text::link(&chain, &entry.record);
+            assert_eq!(entry.chain, chain);
+        }
+        assert_eq!(tree.root(), whole.tree.root());
 
-    for n in 0..BLOCK {
-        add(&store, 10_000 + n).await;
+        for n in 0..BLOCK {
+            add(&store, 10_000 + n).await;
+        }
+        store.flush().await.unwrap();
+        let entries = store.audit_entries(2 * BLOCK, 10_000).unwrap();
+        let mut tree: Frontier = store.audit_log_at(2 * BLOCK).unwrap().unwrap().tree;
+        for entry in &entries {
+            tree.push(merkle::leaf(entry.record.as_bytes()), |_| {});
+        }
+        assert_eq!(tree, store.audit_log().unwrap().tree);
     }
-    store.flush().await.unwrap();
-    let entries = store.audit_entries(2 * BLOCK, 10_000).unwrap();
-    let mut tree: Frontier = store.audit_log_at(2 * BLOCK).unwrap().unwrap().tree;
-    for entry in &entries {
-        tree.push(merkle::leaf(entry.record.as_bytes()), |_| {});
-    }
-    assert_eq!(tree, store.audit_log().unwrap().tree);
 }
 
 #[tokio::test]
 async fn only_whole_blocks_of_old_rows_go() {
-    let (_folder, store) = log(2 * BLOCK).await;
-    // One row of the block is too young by a moment.
-    assert_eq!(store.prune_audit(number(BLOCK - 1)).await.unwrap(), None);
-    let pruned = store.prune_audit(number(BLOCK)).await.unwrap().unwrap();
-    assert_eq!(pruned.to, BLOCK);
-    assert_eq!(store.audit_entries(0, 1).unwrap()[0].place, BLOCK);
+    for home in Home::both() {
+        let store = log(&home, 2 * BLOCK).await;
+        // One row of the block is too young by a moment.
+        assert_eq!(store.prune_audit(number(BLOCK - 1)).await.unwrap(), None);
+        let pruned = store.prune_audit(number(BLOCK)).await.unwrap().unwrap();
+        assert_eq!(pruned.to, BLOCK);
+        assert_eq!(store.audit_entries(0, 1).unwrap()[0].place, BLOCK);
+    }
 }
 
 #[tokio::test]
 async fn a_row_under_a_hold_stays_and_all_behind_it() {
-    let (_folder, store) = log(3 * BLOCK).await;
-    let of_one = hold(Some("p3"), Some(number(BLOCK)), Some(number(BLOCK + 7)));
-    store.add_audit_hold(of_one).await.unwrap();
-    let all = number(u64::MAX);
-    assert_eq!(store.prune_audit(all).await.unwrap().unwrap().to, BLOCK);
-    assert_eq!(store.prune_audit(all).await.unwrap(), None);
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
-    assert!(store.release_audit_hold("h", now).await.unwrap());
-    assert!(!store.release_audit_hold("h", now).await.unwrap());
-    assert_eq!(store.list_audit_holds().unwrap()[0].released_at, Some(now));
-    assert_eq!(store.prune_audit(all).await.unwrap().unwrap().to, 3 * BLOCK);
+    for home in Home::both() {
+        let store = log(&home, 3 * BLOCK).await;
+        let of_one = hold(Some("p3"), Some(number(BLOCK)), Some(number(BLOCK + 7)));
+        store.add_audit_hold(of_one).await.unwrap();
+        let all = number(u64::MAX);
+        assert_eq!(store.prune_audit(all).await.unwrap().unwrap().to, BLOCK);
+        assert_eq!(store.prune_audit(all).await.unwrap(), None);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        assert!(store.release_audit_hold("h", now).await.unwrap());
+        assert!(!store.release_audit_hold("h", now).await.unwrap());
+        assert_eq!(store.list_audit_holds().unwrap()[0].released_at, Some(now));
+        assert_eq!(store.prune_audit(all).await.unwrap().unwrap().to, 3 * BLOCK);
+    }
 }
 
 #[tokio::test]
 async fn what_a_gate_has_begun_stays_until_it_is_over() {
-    let (_folder, store) = log(BLOCK - 1).await;
-    let pending = AuditRow {
-        at_us: 0,
-        outcome: Outcome::Pending,
-        ..row("begun")
-    };
-    let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
-    slot.commit(pending.clone(), Duration::from_secs(5))
-        .await
-        .unwrap();
-    assert_eq!(store.prune_audit(i64::MAX).await.unwrap(), None);
-    let over = AuditRow {
-        outcome: Outcome::Ok,
-        ..pending
-    };
-    let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
-    slot.commit(over, Duration::from_secs(5)).await.unwrap();
-    assert_eq!(
-        store.prune_audit(i64::MAX).await.unwrap().unwrap().to,
-        BLOCK
-    );
+    for home in Home::both() {
+        let store = log(&home, BLOCK - 1).await;
+        let pending = AuditRow {
+            at_us: 0,
+            outcome: Outcome::Pending,
+            ..row("begun")
+        };
+        let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
+        slot.commit(pending.clone(), Duration::from_secs(5))
+            .await
+            .unwrap();
+        assert_eq!(store.prune_audit(i64::MAX).await.unwrap(), None);
+        let over = AuditRow {
+            outcome: Outcome::Ok,
+            ..pending
+        };
+        let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
+        slot.commit(over, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(
+            store.prune_audit(i64::MAX).await.unwrap().unwrap().to,
+            BLOCK
+        );
+    }
 }
 
 #[tokio::test]
 async fn checkpoints_over_what_is_gone_go_too() {
-    let (_folder, store) = log(BLOCK + 5).await;
-    for size in [BLOCK - 1, BLOCK, BLOCK + 5] {
-        store
-            .put_audit_checkpoint(size, size.to_string())
-            .await
-            .unwrap();
+    for home in Home::both() {
+        let store = log(&home, BLOCK + 5).await;
+        for size in [BLOCK - 1, BLOCK, BLOCK + 5] {
+            store
+                .put_audit_checkpoint(size, size.to_string())
+                .await
+                .unwrap();
+        }
+        store.prune_audit(number(BLOCK)).await.unwrap().unwrap();
+        let left = store.audit_checkpoints(0, u64::MAX).unwrap();
+        let sizes: Vec<u64> = left.iter().map(|(size, _)| *size).collect();
+        assert_eq!(sizes, [BLOCK, BLOCK + 5]);
+        assert_eq!(store.last_audit_checkpoint().unwrap().unwrap().0, BLOCK + 5);
     }
-    store.prune_audit(number(BLOCK)).await.unwrap().unwrap();
-    let left = store.audit_checkpoints(0, u64::MAX).unwrap();
-    let sizes: Vec<u64> = left.iter().map(|(size, _)| *size).collect();
-    assert_eq!(sizes, [BLOCK, BLOCK + 5]);
-    assert_eq!(store.last_audit_checkpoint().unwrap().unwrap().0, BLOCK + 5);
 }
