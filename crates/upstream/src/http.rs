@@ -169,6 +169,7 @@ impl Connection {
             params,
             named,
             mirrored,
+            trace,
             principal,
             line,
         } = outgoing;
@@ -187,6 +188,14 @@ impl Connection {
             mirror(&mut headers, method, named)?;
             for (name, value) in mirrored {
                 mirror_param(&mut headers, name, value)?;
+            }
+        }
+        if let Some(trace) = trace {
+            for (name, value) in trace.members() {
+                // Printable ASCII, which fits.
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    headers.insert(name, value);
+                }
             }
         }
         let mut cancel = Cancel {

@@ -115,6 +115,7 @@ impl Peer {
                 params: request.params_for(era, id).map_err(Error::Protocol)?,
                 named,
                 mirrored: &request.mirrored,
+                trace: request.trace.as_deref(),
                 principal: Some(Arc::clone(&request.caller.principal)),
                 line: line.clone(),
             })

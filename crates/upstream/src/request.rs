@@ -6,6 +6,7 @@ use crate::inbox::Line;
 use bytes::Bytes;
 use policy::UpstreamId;
 use tokio::sync::{mpsc, oneshot};
+use wire::trace::Context;
 use wire::{Abilities, Era, Level, Method, Outcome, Params, Revision, Rewrite, json, meta};
 
 /// A call that may be made, for one upstream.
@@ -25,6 +26,8 @@ pub struct Request {
     pub input: Option<Input>,
     /// Arguments that a modern HTTP request repeats as `Mcp-Param-<name>`: names and values.
     pub mirrored: Vec<(String, String)>,
+    /// The trace that it belongs to: in `_meta`, and over HTTP in headers as well.
+    pub trace: Option<Arc<Context>>,
     /// Who is asking.
     pub caller: Caller,
 }
@@ -206,10 +209,12 @@ impl Request {
 
     fn write_params(&self, era: Era, other_token: Option<&str>) -> Result<Bytes, String> {
         let meta = self.params.meta()?;
+        let none = Context::default();
+        let trace = self.trace.as_deref().unwrap_or(&none);
         let token = meta.progress_token().map(|own| other_token.unwrap_or(own));
         let mut extra = String::new();
         let (text, state) = match era {
-            Era::Legacy => (meta.rewrite(token, &[]), None),
+            Era::Legacy => (meta.rewrite(token, &[], trace), None),
             Era::Modern => {
                 let input = self.input.as_ref();
                 if let Some(responses) = input.and_then(|input| input.responses.as_deref()) {
@@ -237,7 +242,7 @@ impl Request {
                 ];
                 keys.extend(level.as_deref().map(|level| (meta::LOG_LEVEL, level)));
                 (
-                    meta.rewrite(token, &keys),
+                    meta.rewrite(token, &keys, trace),
                     input.and_then(|input| input.state.as_deref()),
                 )
             }
@@ -270,6 +275,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) named: Option<&'a str>,
     /// What `Mcp-Param-…` repeat.
     pub(crate) mirrored: &'a [(String, String)],
+    pub(crate) trace: Option<&'a Context>,
     /// Whose call it is; `None` for our own.
     pub(crate) principal: Option<Arc<str>>,
     pub(crate) line: Option<Line>,
@@ -284,6 +290,7 @@ impl<'a> Outgoing<'a> {
             params,
             named: None,
             mirrored: &[],
+            trace: None,
             principal: None,
             line: None,
         }

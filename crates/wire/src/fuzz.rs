@@ -1,10 +1,12 @@
 //! What must hold for any bytes whatever. Run on random input by the tests, and for hours by `cargo xtask fuzz`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::Value;
 
 use crate::method::Subject;
-use crate::{Body, Frame, Lines, Outcome, Request, Rewrite, Template, encode, header, sse};
+use crate::{Body, Frame, Lines, Outcome, Request, Rewrite, Template, encode, header, sse, trace};
 
 /// Messages: never a panic, and what is spliced together from a request is JSON again and says the same.
 ///
@@ -49,7 +51,7 @@ fn request(asked: &Request) {
     let meta = params
         .meta()
         .ok()
-        .and_then(|meta| meta.rewrite(Some("7"), &[("k", "1")]));
+        .and_then(|meta| meta.rewrite(Some("7"), &[("k", "1")], &trace::Context::of(asked)));
     let again = params.rewrite(Subject::Tool, Rewrite::named("other"), meta.as_deref());
     let message = Bytes::from(encode::request(asked.id(), asked.method.as_str(), &again));
     let decoded = Frame::decode(&message);
@@ -135,11 +137,27 @@ pub fn text(data: &[u8]) {
     };
     assert_eq!(header::decode(&header::encode(text)).as_deref(), Some(text));
     let _decoded = header::decode(text);
+    traces(text);
     let (template, uri) = text.split_once('\n').unwrap_or((text, text));
     let fits = Template::new(template).matches(uri);
     if !template.contains('{') {
         assert_eq!(fits, template == uri);
     }
+}
+
+/// What is taken of trace contexts is safe in a header and in JSON, and is taken again when it comes back.
+fn traces(text: &str) {
+    let mut lines = text.split('\n').map(Cow::Borrowed);
+    let said: Vec<Option<Cow<'_, str>>> = trace::NAMES.map(|_| lines.next()).into();
+    let at = |name| trace::NAMES.iter().position(|one| *one == name);
+    let context = trace::Context::read(|name| said.get(at(name)?)?.clone());
+    for (_, value) in context.members() {
+        assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+    }
+    let told: Vec<_> = context.members().collect();
+    let find = |name| told.iter().find(|(one, _)| *one == name);
+    let again = trace::Context::read(|name| Some(find(name)?.1.clone()));
+    assert_eq!(context, again);
 }
 
 #[cfg(test)]
@@ -156,6 +174,7 @@ mod tests {
             "\"_meta\":\\{(\"progressToken\":[0-9]{1,3})?\\}",
             "\"x\":\\[\\]",
             "\"cursor\":\"[a-z]{0,3}\"",
+            "\"_meta\":\\{\"baggage\":\"[a-c=,; ]{0,9}\"(,\"traceparent\":\"00-0{31}[0-9a-f]-0{15}[0-9a-f]-0[0-3]\")?\\}",
         ];
         let members = prop::collection::vec(member, 0..5).prop_map(|members| members.join(" ,\n"));
         (id, members, prop::bool::ANY).prop_map(|(id, members, batch)| {
@@ -182,6 +201,11 @@ mod tests {
 
         #[test]
         fn texts_hold(data in "(=\\?base64\\?)?[a-zA-Z{}/+?\\PC\n]{0,24}(\\?=)?") {
+            super::text(data.as_bytes());
+        }
+
+        #[test]
+        fn traces_hold(data in "(0[01]-0{31}[0-9a-f]-0{15}[0-9a-f]-0[0-3](-x)?)?\n([a-b@=, ]{0,9}|a@b=c ?d,,b=1)\n([a-c]=[ -~];? ?[a-c=]{0,4},?){0,3}") {
             super::text(data.as_bytes());
         }
     }

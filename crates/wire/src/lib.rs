@@ -23,6 +23,7 @@ mod params;
 mod revision;
 pub mod sse;
 mod template;
+pub mod trace;
 
 pub use abilities::Abilities;
 pub use frame::{

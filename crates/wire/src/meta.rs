@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::json;
+use crate::trace::{self, Context};
 
 /// The key of the revision (2026-07-28).
 pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -63,10 +64,20 @@ impl<'a> Meta<'a> {
     }
 
     /// The object again for an upstream: our progress token for theirs, the modern keys replaced by `modern` (or
-    /// dropped for a legacy upstream, which gets an empty list), everything else untouched and in order.
-    /// `None` if nothing is left to say.
+    /// dropped for a legacy upstream, which gets an empty list), what is said of traces by `trace`, everything else
+    /// untouched and in order. `None` if nothing is left to say.
     #[must_use]
-    pub fn rewrite(&self, progress_token: Option<&str>, modern: &[(&str, &str)]) -> Option<String> {
+    pub fn rewrite(
+        &self,
+        progress_token: Option<&str>,
+        modern: &[(&str, &str)],
+        trace: &Context,
+    ) -> Option<String> {
+        let trace: Vec<(&str, String)> = trace
+            .members()
+            .map(|(name, value)| (name, json::string(&value)))
+            .collect();
+        let traced = |key: &str| trace.iter().find(|(name, _)| *name == key);
         let kept = self
             .members
             .iter()
@@ -80,9 +91,17 @@ impl<'a> Meta<'a> {
                     ]
                     .contains(&key.as_ref())
             })
-            .map(|(key, raw)| (key.as_ref(), raw.get()));
+            .filter_map(|(key, raw)| match key.as_ref() {
+                key if trace::NAMES.contains(&key) => Some((key, traced(key)?.1.as_str())),
+                key => Some((key, raw.get())),
+            });
+        let added = trace
+            .iter()
+            .filter(|(name, _)| self.get(name).is_none())
+            .map(|(name, value)| (*name, value.as_str()));
         let token = progress_token.map(|token| (PROGRESS_TOKEN, token));
-        let text = json::object(modern.iter().copied().chain(token).chain(kept));
+        let modern = modern.iter().copied();
+        let text = json::object(modern.chain(token).chain(kept).chain(added));
         (text.len() > 2).then_some(text)
     }
 }

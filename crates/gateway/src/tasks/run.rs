@@ -136,6 +136,7 @@ impl Course<'_> {
             task_id: None,
             input: None,
             mirrored: Vec::new(),
+            trace: None,
             caller: self.caller.clone(),
         })
     }

@@ -151,6 +151,7 @@ impl World {
             task_id: None,
             input: None,
             mirrored: Vec::new(),
+            trace: None,
             extension: None,
             caller: Caller::default(),
         };

@@ -144,6 +144,7 @@ async fn a_provider_is_spoken_to_in_the_modern_form_whatever_the_client_speaks()
             state: Some("mine".to_owned()),
         }),
         mirrored: Vec::new(),
+        trace: None,
         extension: None,
         caller: crate::Caller {
             capabilities: Some("{\"sampling\":{}}".to_owned()),

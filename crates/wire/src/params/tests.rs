@@ -1,6 +1,7 @@
 //! Parameters are read, renamed and left alone.
 
 use super::*;
+use crate::trace::{Context, TRACEPARENT};
 
 fn read(text: &'static str) -> Params {
     Params::read(Bytes::from_static(text.as_bytes())).unwrap()
@@ -11,7 +12,8 @@ fn a_new_name_and_meta_leave_the_rest_alone() {
     let params = read(
         r#"{ "name":"files.read","arguments":{"n":1.0},"x":[ ] ,"_meta":{"progressToken":7,"a/b":1}}"#,
     );
-    let meta = params.meta().unwrap().rewrite(Some("42"), &[]).unwrap();
+    let meta = params.meta().unwrap();
+    let meta = meta.rewrite(Some("42"), &[], &Context::default()).unwrap();
     let text = params.rewrite(Subject::Tool, Rewrite::named("read"), Some(&meta));
     assert_eq!(
         text,
@@ -21,15 +23,35 @@ fn a_new_name_and_meta_leave_the_rest_alone() {
 
 #[test]
 fn modern_keys_are_replaced_or_dropped() {
-    let params =
-        read(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"x","traceparent":"t"}}"#);
+    let params = read(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"x","a/b":"t"}}"#);
     let meta = params.meta().unwrap();
-    assert_eq!(meta.rewrite(None, &[]).unwrap(), r#"{"traceparent":"t"}"#);
+    let none = Context::default();
+    assert_eq!(meta.rewrite(None, &[], &none).unwrap(), r#"{"a/b":"t"}"#);
     let modern = [(crate::meta::PROTOCOL_VERSION, "\"2026-07-28\"")];
     assert_eq!(
-        meta.rewrite(None, &modern).unwrap(),
-        r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","traceparent":"t"}"#
+        meta.rewrite(None, &modern, &none).unwrap(),
+        r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","a/b":"t"}"#
     );
+}
+
+#[test]
+fn what_is_said_of_traces_is_ours_and_stays_where_it_was() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let said = |name| (name == TRACEPARENT).then(|| parent.into());
+    let trace = Context::read(said);
+    let text = |meta: &'static str| {
+        let params = read(meta);
+        params.meta().unwrap().rewrite(None, &[], &trace)
+    };
+    let ours = format!(r#"{{"a":1,"traceparent":"{parent}","b":2}}"#);
+    assert_eq!(
+        text(r#"{"_meta":{"a":1,"traceparent":"x","baggage":"y","b":2}}"#).unwrap(),
+        ours
+    );
+    let added = format!(r#"{{"a":1,"traceparent":"{parent}"}}"#);
+    assert_eq!(text(r#"{"_meta":{"a":1}}"#).unwrap(), added);
+    let alone = format!(r#"{{"traceparent":"{parent}"}}"#);
+    assert_eq!(text("{}").unwrap(), alone);
 }
 
 #[test]

@@ -1,0 +1,377 @@
+//! Trace context: to which trace a message belongs, and what travels with it.
+//!
+//! It stands in HTTP headers and in `_meta`, under the same three names (MCP 2026-07-28, "OpenTelemetry trace context";
+//! SEP-414). Strict and bounded: a value that is not as its standard has it is not there, and no reason to refuse a
+//! call. Sources: W3C Trace Context level 2, W3C Baggage. What is done with a trace is `observe`'s.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::Request;
+
+/// The header, and the key in `_meta`, that names the trace and the span that is above.
+pub const TRACEPARENT: &str = "traceparent";
+/// The one for what tracing systems tell each other.
+pub const TRACESTATE: &str = "tracestate";
+/// The one for what applications tell each other.
+pub const BAGGAGE: &str = "baggage";
+/// All three.
+pub const NAMES: [&str; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
+
+/// Bytes of a `tracestate`: as many as everybody has to pass on, and no more.
+const STATE_MAX: usize = 512;
+/// Members of a `tracestate`.
+const STATE_MEMBERS_MAX: usize = 32;
+/// Bytes of a `baggage`.
+const BAGGAGE_MAX: usize = 8192;
+/// Members of a `baggage`.
+const BAGGAGE_MEMBERS_MAX: usize = 64;
+/// Bytes of a key in a `tracestate`, and of a value.
+const STATE_PART_MAX: usize = 256;
+
+/// Space that may stand around members.
+const OWS: [char; 2] = [' ', '\t'];
+
+/// Whether the trace is kept by who is above.
+const SAMPLED: u8 = 0b01;
+/// Whether the last seven bytes of the trace's id are random.
+const RANDOM: u8 = 0b10;
+
+/// The id of a trace; never all zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId([u8; 16]);
+
+/// The id of a span; never all zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId([u8; 8]);
+
+impl TraceId {
+    /// `None` for zeros, which mean "none".
+    #[must_use]
+    pub fn new(bytes: [u8; 16]) -> Option<Self> {
+        (bytes != [0; 16]).then_some(Self(bytes))
+    }
+
+    /// As it is sent in protobuf.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The 56 bits that sampling goes by (level 2, "Random trace-id flag").
+    #[must_use]
+    pub fn randomness(self) -> u64 {
+        let [.., a, b, c, d, e, f, g] = self.0;
+        u64::from_be_bytes([0, a, b, c, d, e, f, g])
+    }
+}
+
+impl SpanId {
+    /// `None` for zeros, which mean "none".
+    #[must_use]
+    pub fn new(bytes: [u8; 8]) -> Option<Self> {
+        (bytes != [0; 8]).then_some(Self(bytes))
+    }
+
+    /// As it is sent in protobuf.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A `traceparent`: the trace, the span that is above, and what was decided there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parent {
+    /// The trace.
+    pub trace: TraceId,
+    /// The span above.
+    pub span: SpanId,
+    /// Whether the trace is kept there.
+    pub is_sampled: bool,
+    /// Whether the last seven bytes of the trace's id are random.
+    pub is_random: bool,
+}
+
+impl Parent {
+    /// Reads a `traceparent`: version 00 as it is, a later one as far as it is the same.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.as_bytes();
+        let (head, rest) = text.split_at_checked(55)?;
+        let &[v0, v1, b'-', ref trace @ .., b'-', f0, f1] = head else {
+            return None;
+        };
+        let (trace, span) = trace.split_at_checked(32)?;
+        let [b'-', span @ ..] = span else {
+            return None;
+        };
+        let version = hex_byte(v0, v1)?;
+        // 255 is not allowed; 0 ends here, and a later one goes on behind a hyphen.
+        let is_whole = rest.is_empty() || (version > 0 && rest.first() == Some(&b'-'));
+        if version == u8::MAX || !is_whole {
+            return None;
+        }
+        let flags = hex_byte(f0, f1)?;
+        Some(Self {
+            trace: TraceId::new(hex(trace)?)?,
+            span: SpanId::new(hex(span)?)?,
+            is_sampled: flags & SAMPLED != 0,
+            is_random: flags & RANDOM != 0,
+        })
+    }
+}
+
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = (u8::from(self.is_sampled) * SAMPLED) | (u8::from(self.is_random) * RANDOM);
+        write!(f, "00-{}-{}-{flags:02x}", self.trace, self.span)
+    }
+}
+
+fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let &[high, low] = pair else { return None };
+        *byte = hex_byte(high, low)?;
+    }
+    Some(bytes)
+}
+
+/// Digits in lower case alone, as the standard has them.
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    Some((digit(high)? << 4) | digit(low)?)
+}
+
+/// What a message says of traces, as far as it is well said.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Context {
+    parent: Option<Parent>,
+    state: Option<String>,
+    baggage: Option<String>,
+}
+
+impl Context {
+    /// Reads what `get` has under each of the [`NAMES`]. A `tracestate` says nothing without a `traceparent`.
+    #[must_use]
+    pub fn read<'a>(get: impl Fn(&'static str) -> Option<Cow<'a, str>>) -> Self {
+        let parent = get(TRACEPARENT).and_then(|text| Parent::parse(text.trim_matches(OWS)));
+        let state = parent.and_then(|_| get(TRACESTATE));
+        Self {
+            parent,
+            state: state.and_then(fit(is_state)),
+            baggage: get(BAGGAGE).and_then(fit(is_baggage)),
+        }
+    }
+
+    /// What a request has in its `_meta`.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        // Most have nothing, and a look for two words is cheaper than reading `_meta`. A key that is spelled with
+        // escapes is not found, and not passed on either.
+        let says = |word: &str| memchr::memmem::find(request.bytes(), word.as_bytes()).is_some();
+        if !says(TRACEPARENT) && !says(BAGGAGE) {
+            return Self::default();
+        }
+        let params = request.read_params().ok();
+        let meta = params.and_then(|params| params.meta().ok());
+        meta.map_or_else(Self::default, |meta| Self::read(|name| meta.text(name)))
+    }
+
+    /// The same trace below `parent`.
+    #[must_use]
+    pub fn below(self, parent: Parent) -> Self {
+        Self {
+            parent: Some(parent),
+            ..self
+        }
+    }
+
+    /// Without what applications tell each other.
+    #[must_use]
+    pub fn without_baggage(self) -> Self {
+        Self {
+            baggage: None,
+            ..self
+        }
+    }
+
+    /// Only the trace and the span.
+    #[must_use]
+    pub fn bare(parent: Parent) -> Self {
+        Self::default().below(parent)
+    }
+
+    /// This where it says something, `other` where it does not. State and parent are of one.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let (parent, state) = match self.parent {
+            Some(_) => (self.parent, self.state),
+            None => (other.parent, other.state),
+        };
+        Self {
+            parent,
+            state,
+            baggage: self.baggage.or(other.baggage),
+        }
+    }
+
+    /// The trace and the span above.
+    #[must_use]
+    pub fn parent(&self) -> Option<Parent> {
+        self.parent
+    }
+
+    /// What tracing systems tell each other.
+    #[must_use]
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parent.is_none() && self.baggage.is_none()
+    }
+
+    /// Names and values, for headers and `_meta`: printable ASCII.
+    pub fn members(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let parent = self.parent.map(|parent| Cow::Owned(parent.to_string()));
+        let texts = [
+            (TRACEPARENT, parent),
+            (TRACESTATE, self.state.as_deref().map(Cow::Borrowed)),
+            (BAGGAGE, self.baggage.as_deref().map(Cow::Borrowed)),
+        ];
+        texts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text?)))
+    }
+}
+
+// What others tell each other is theirs, and no log's.
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("parent", &self.parent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The text itself if it is well formed and says something.
+fn fit(is_fit: fn(&str) -> bool) -> impl Fn(Cow<'_, str>) -> Option<String> {
+    move |text| {
+        let text = text.trim_matches(OWS);
+        (!text.is_empty() && is_fit(text)).then(|| text.to_owned())
+    }
+}
+
+/// W3C Trace Context, "tracestate Header Field Values".
+fn is_state(text: &str) -> bool {
+    if text.len() > STATE_MAX {
+        return false;
+    }
+    let mut keys: Vec<&str> = Vec::new();
+    for member in text.split(',').map(|member| member.trim_matches(OWS)) {
+        // Empty ones are allowed: some who take a member out leave the comma.
+        if member.is_empty() {
+            continue;
+        }
+        let Some((key, value)) = member.split_once('=') else {
+            return false;
+        };
+        if keys.len() == STATE_MEMBERS_MAX
+            || keys.contains(&key)
+            || !is_state_key(key)
+            || !is_state_value(value)
+        {
+            return false;
+        }
+        keys.push(key);
+    }
+    !keys.is_empty()
+}
+
+fn is_state_key(key: &str) -> bool {
+    let of_key = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/');
+    let is_name = |name: &str| {
+        let starts_well =
+            name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
+        starts_well && name.bytes().all(of_key)
+    };
+    key.len() <= STATE_PART_MAX
+        && match key.split_once('@') {
+            None => is_name(key),
+            Some((tenant, system)) => is_name(tenant) && is_name(system),
+        }
+}
+
+fn is_state_value(value: &str) -> bool {
+    let of_value = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'=' && byte != b',';
+    !value.is_empty() && value.len() <= STATE_PART_MAX && value.bytes().all(of_value)
+}
+
+/// W3C Baggage, "Baggage HTTP Header Format".
+fn is_baggage(text: &str) -> bool {
+    let is_token = |text: &str| !text.is_empty() && text.bytes().all(of_token);
+    let is_value = |text: &str| text.bytes().all(of_baggage_value);
+    let pair = |text: &str| {
+        let (key, value) = text.split_once('=')?;
+        Some(is_token(key.trim_matches(OWS)) && is_value(value.trim_matches(OWS)))
+    };
+    let is_member = |member: &str| {
+        let mut parts = member.split(';');
+        let is_first = parts.next().and_then(pair).unwrap_or(false);
+        // A property is a pair as well, or a key alone.
+        let is_property =
+            |text: &str| pair(text).unwrap_or_else(|| is_token(text.trim_matches(OWS)));
+        is_first && parts.all(is_property)
+    };
+    let members = text.split(',');
+    text.len() <= BAGGAGE_MAX
+        && members.clone().count() <= BAGGAGE_MEMBERS_MAX
+        && members.clone().all(is_member)
+}
+
+/// RFC 9110, "token".
+fn of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn of_baggage_value(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests;
