@@ -24,6 +24,7 @@ use crate::outbound::{self, Outbound};
 use crate::presented::Form;
 use crate::revocation::Revocations;
 use crate::sign_in::{Provider, SignIn};
+use crate::tokens::jwks::KeysStatus;
 use crate::tokens::{self, Issuer, Tokens};
 use crate::{AuthError, ClientCertificate, Peer, Presented, Site, Vault, certificate};
 
@@ -280,6 +281,29 @@ impl Auth {
     #[must_use]
     pub fn is_withdrawn(&self, principal: &Principal) -> bool {
         self.parts.revocations.is_revoked(principal) || !self.now.load().is_current(principal)
+    }
+
+    /// How the keys of those issuers are from whom they are fetched.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<KeysStatus> {
+        let now = self.now.load();
+        let remotes = now.tokens.remotes();
+        remotes
+            .map(|(name, remote, freshness)| remote.status(name, freshness))
+            .collect()
+    }
+
+    /// Fetches the keys of this issuer, unless that was done a moment ago, and says how they are; `None` if there is no such
+    /// issuer whose keys are fetched.
+    pub async fn try_issuer(&self, name: &str) -> Option<KeysStatus> {
+        let (remote, freshness) = {
+            let now = self.now.load();
+            let mut remotes = now.tokens.remotes();
+            let (_, remote, freshness) = remotes.find(|(own, ..)| *own == name)?;
+            (Arc::clone(remote), freshness)
+        };
+        remote.try_now().await;
+        Some(remote.status(name, freshness))
     }
 
     /// The keys in the store, for those who may change them.

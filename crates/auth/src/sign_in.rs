@@ -157,6 +157,16 @@ impl SignIn {
         now.providers.iter().map(one).collect()
     }
 
+    /// Asks a provider for its metadata, as somebody's sign-in would.
+    ///
+    /// # Errors
+    /// If there is no such provider, or it cannot be used.
+    pub async fn try_provider(&self, name: &str) -> Result<(), ProviderError> {
+        let now = self.now.load_full();
+        now.find(name)?.metadata(&self.parts).await?;
+        Ok(())
+    }
+
     /// Sends somebody to a provider. `browser` names the browser, which must come back; `next` is a path of ours.
     ///
     /// # Errors

@@ -71,6 +71,15 @@ pub enum Error {
     /// It took too long.
     #[error("the mail server did not take the message within {0:?}")]
     Timeout(Duration),
+    /// The server, or the way there, before there was any message.
+    #[error("the mail server does not let the gate in")]
+    Refused(#[source] smtp::Error),
+    /// It takes none now.
+    #[error("the mail server is there, but takes no messages")]
+    Unwilling,
+    /// It said nothing.
+    #[error("the mail server did not answer within {0:?}")]
+    Silent(Duration),
     /// The system gives no random bytes.
     #[error("the operating system gave no random bytes")]
     NoRandomness,
@@ -148,6 +157,19 @@ impl Mailer {
             .map_err(|_late| Error::Timeout(MESSAGE_TIMEOUT))?
             .map_err(Error::Server)?;
         Ok(())
+    }
+
+    /// Connects and signs in, and sends nothing.
+    ///
+    /// # Errors
+    /// If the server is not there, or does not let us in.
+    pub async fn try_now(&self) -> Result<(), Error> {
+        let tried = timeout(MESSAGE_TIMEOUT, self.transport.test_connection()).await;
+        match tried.map_err(|_late| Error::Silent(MESSAGE_TIMEOUT))? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Unwilling),
+            Err(error) => Err(Error::Refused(error)),
+        }
     }
 
     fn message_id(&self) -> Result<String, Error> {

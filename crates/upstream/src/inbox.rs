@@ -411,7 +411,7 @@ impl Inbox {
                 match self.line(own, |line| line.logs.hears(level)) {
                     Some(line) => tell(&line, method, params.clone()),
                     None => tracing::debug!(
-                        level = level.map_or("?", Level::as_str),
+                        severity = level.map_or("?", Level::as_str),
                         "the upstream logged a message"
                     ),
                 }

@@ -57,15 +57,39 @@ struct State {
     /// When the keys that are there came.
     fetched_at: Option<Instant>,
     tried: Option<Tried>,
+    /// How many fetches brought keys, and how many did not.
+    fetches: u64,
+    failures: u64,
     /// Closed when the fetch that is under way ends.
     flight: Option<watch::Receiver<()>>,
 }
 
 /// The last try.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Tried {
     at: Instant,
-    failed: bool,
+    took: Duration,
+    /// Why it brought nothing, if so.
+    failed: Option<String>,
+}
+
+/// How the keys of an issuer are, as of the last time that they were fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysStatus {
+    /// The issuer's name in the config.
+    pub name: String,
+    /// Where they come from.
+    pub place: String,
+    /// Whether there are keys that still count.
+    pub has_keys: bool,
+    /// Why the last fetch brought nothing, if so.
+    pub failed: Option<String>,
+    /// How long the last fetch took.
+    pub took: Option<Duration>,
+    /// How many fetches brought keys.
+    pub fetches: u64,
+    /// How many did not.
+    pub failures: u64,
 }
 
 /// Keys, and when to look at them again.
@@ -157,13 +181,37 @@ impl Remote {
         })
     }
 
+    /// How the keys are, for the issuer of this name.
+    pub(crate) fn status(&self, name: &str, freshness: Freshness) -> KeysStatus {
+        let age = self.age();
+        let state = self.state.lock();
+        KeysStatus {
+            name: name.to_owned(),
+            place: self.source.place.to_string(),
+            has_keys: age.is_some_and(|age| age < freshness.stale_max),
+            failed: state.tried.as_ref().and_then(|tried| tried.failed.clone()),
+            took: state.tried.as_ref().map(|tried| tried.took),
+            fetches: state.fetches,
+            failures: state.failures,
+        }
+    }
+
+    /// Fetches the keys now, unless that was done a moment ago.
+    pub(crate) async fn try_now(&self) {
+        self.fetched().await;
+    }
+
     fn age(&self) -> Option<Duration> {
         let fetched_at = self.state.lock().fetched_at?;
         Some(self.clock.now().since(fetched_at))
     }
 
     fn has_failed(&self) -> bool {
-        self.state.lock().tried.is_some_and(|tried| tried.failed)
+        let state = self.state.lock();
+        state
+            .tried
+            .as_ref()
+            .is_some_and(|tried| tried.failed.is_some())
     }
 
     /// Waits for the fetch that is under way, or for a new one if it is time for one.
@@ -184,8 +232,8 @@ impl Remote {
             return Some(flight.clone());
         }
         let now = self.clock.now();
-        let is_soon = state.tried.is_some_and(|tried| {
-            let interval = if tried.failed {
+        let is_soon = state.tried.as_ref().is_some_and(|tried| {
+            let interval = if tried.failed.is_some() {
                 INTERVAL_FAILED
             } else {
                 INTERVAL
@@ -200,7 +248,8 @@ impl Remote {
         let landing = Landing {
             state: Arc::clone(&self.state),
             clock: Arc::clone(&self.clock),
-            fetched: false,
+            started: now,
+            fetched: Err("it was given up".to_owned()),
             _done: done,
         };
         // A runtime that is ending drops the task at once, and `Landing` takes the lock.
@@ -220,7 +269,8 @@ impl Remote {
 struct Landing {
     state: Arc<Mutex<State>>,
     clock: Arc<dyn Clock>,
-    fetched: bool,
+    started: Instant,
+    fetched: Result<(), String>,
     _done: watch::Sender<()>,
 }
 
@@ -229,28 +279,33 @@ impl Drop for Landing {
         let now = self.clock.now();
         let mut state = self.state.lock();
         state.flight = None;
+        let fetched = std::mem::replace(&mut self.fetched, Ok(()));
+        if fetched.is_ok() {
+            state.fetched_at = Some(now);
+            state.fetches += 1;
+        } else {
+            state.failures += 1;
+        }
         state.tried = Some(Tried {
             at: now,
-            failed: !self.fetched,
+            took: now.since(self.started),
+            failed: fetched.err(),
         });
-        if self.fetched {
-            state.fetched_at = Some(now);
-        }
     }
 }
 
 impl Source {
-    /// Whether there are newer keys now.
-    async fn refresh(&self) -> bool {
+    /// Has newer keys now, or says why not.
+    async fn refresh(&self) -> Result<(), String> {
         match self.fetch().await {
             Ok(keys) => {
                 debug!(place = %self.place, keys = keys.len(), "fetched an issuer's keys");
                 self.set.publish(keys);
-                true
+                Ok(())
             }
             Err(error) => {
                 warn!(place = %self.place, %error, "an issuer's keys could not be fetched");
-                false
+                Err(error.to_string())
             }
         }
     }
