@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
@@ -63,6 +64,43 @@ impl Origin {
 
 /// Opens a connection to `origin` before `deadline`.
 pub(crate) async fn connect(origin: &Origin, deadline: Instant) -> Result<Stream, Error> {
+    let tcp = open(origin, deadline).await?;
+    match &origin.tls {
+        None => Ok(Stream::plain(tcp)),
+        Some(tls) => encrypt(origin, tcp, (tls, tls.connector()), deadline).await,
+    }
+}
+
+/// The same, to a PostgreSQL: it is asked for TLS in the clear, and says with one byte whether it has it. One that has
+/// none hears nothing more.
+pub(crate) async fn connect_postgres(origin: &Origin, deadline: Instant) -> Result<Stream, Error> {
+    // SSLRequest: its length, and a number that is no version of the protocol.
+    const ASK: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+    const YES: u8 = b'S';
+    let mut tcp = open(origin, deadline).await?;
+    let Some(tls) = &origin.tls else {
+        return Ok(Stream::plain(tcp));
+    };
+    let mut answer = [0];
+    let asked = timeout_at(deadline, async {
+        tcp.write_all(&ASK).await?;
+        // No more than this byte: what came after it unencrypted would be taken for encrypted.
+        tcp.read_exact(&mut answer).await
+    });
+    let refused = |source| Error::Tls {
+        host: origin.host.to_string(),
+        source,
+    };
+    let late = |_late| Error::Timeout { stage: Stage::Tls };
+    asked.await.map_err(late)?.map_err(refused)?;
+    if answer != [YES] {
+        return Err(refused(io::Error::other("the server has none")));
+    }
+    let connector = tls.connector_for(b"postgresql");
+    encrypt(origin, tcp, (tls, &connector), deadline).await
+}
+
+async fn open(origin: &Origin, deadline: Instant) -> Result<TcpStream, Error> {
     let addresses = resolve(origin, deadline).await?;
     for address in &addresses {
         origin
@@ -74,17 +112,22 @@ pub(crate) async fn connect(origin: &Origin, deadline: Instant) -> Result<Stream
                 kind,
             })?;
     }
-    let tcp = connect_any(origin, &addresses, deadline).await?;
-    let Some(tls) = &origin.tls else {
-        return Ok(Stream::plain(tcp));
-    };
+    connect_any(origin, &addresses, deadline).await
+}
+
+async fn encrypt(
+    origin: &Origin,
+    tcp: TcpStream,
+    (tls, connector): (&Tls, &TlsConnector),
+    deadline: Instant,
+) -> Result<Stream, Error> {
     let late = |_late| Error::Timeout { stage: Stage::Tls };
     let refused = |source| Error::Tls {
         host: origin.host.to_string(),
         source,
     };
     let name = tls.server_name(&origin.host).map_err(refused)?;
-    let session = timeout_at(deadline, tls.connector().connect(name, tcp))
+    let session = timeout_at(deadline, connector.connect(name, tcp))
         .await
         .map_err(late)?
         .map_err(refused)?;

@@ -1,13 +1,16 @@
 //! A connection to a service that speaks a protocol of its own: whoever asked for it says what is said over it.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, timeout};
 use url::Host;
 
 use crate::client::{Client, TIMEOUT_MAX};
-use crate::connect::{Origin, connect};
+use crate::connect::{Origin, connect, connect_postgres};
 use crate::{Error, Reach};
 
 /// Where a service is.
@@ -34,12 +37,41 @@ impl Client {
         &self,
         service: &Service,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Error> {
-        let origin = Origin {
+        connect(&self.origin(service), deadline(service)).await
+    }
+
+    /// The same to a PostgreSQL, which does not begin with TLS: it is asked for it first.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing but that question was said.
+    pub async fn connect_postgres(
+        &self,
+        service: &Service,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Error> {
+        connect_postgres(&self.origin(service), deadline(service)).await
+    }
+
+    fn origin(&self, service: &Service) -> Origin {
+        Origin {
             tls: service.encrypted.then(|| self.tls.clone()),
             host: service.host.clone(),
             port: service.port,
             reach: service.reach,
-        };
-        connect(&origin, Instant::now() + service.timeout.min(TIMEOUT_MAX)).await
+        }
     }
+}
+
+fn deadline(service: &Service) -> Instant {
+    Instant::now() + service.timeout.min(TIMEOUT_MAX)
+}
+
+/// Opens a connection to a service of this machine, at a socket in the file system.
+///
+/// # Errors
+/// If nobody takes it within `within`.
+pub async fn connect_socket(
+    path: &Path,
+    within: Duration,
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+    timeout(within.min(TIMEOUT_MAX), UnixStream::connect(path)).await?
 }

@@ -130,6 +130,13 @@ impl Tls {
         &self.0.connector
     }
 
+    /// The same for another protocol than HTTP, by its ALPN name.
+    pub(crate) fn connector_for(&self, protocol: &[u8]) -> TlsConnector {
+        let mut config = ClientConfig::clone(self.0.connector.config());
+        config.alpn_protocols = vec![protocol.to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+
     /// The name that the certificate of `host` must be for.
     pub(crate) fn server_name(&self, host: &Host<String>) -> io::Result<ServerName<'static>> {
         match (&self.0.server_name, host) {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::db::{self, Connection, Failure, Row, ToValue as _, Value, values};
 use crate::writer::Job;
@@ -38,6 +38,8 @@ const STALLS_MAX: u32 = 5;
 const REPLACEMENT: &str = "\u{fffd}";
 /// Most characters of a client's name and version that are kept.
 const CLIENT_CHARS_MAX: usize = 120;
+/// Most characters of a principal or a subject that are kept: more would not fit into PostgreSQL's index.
+const PRINCIPAL_CHARS_MAX: usize = 600;
 /// Most characters that are kept of a text with words of a client or an upstream in it.
 const TEXT_CHARS_MAX: usize = 1_000;
 
@@ -272,19 +274,19 @@ impl AuditSlot {
     fn send(self, mut row: AuditRow, done: Option<oneshot::Sender<()>>) {
         // Before it waits in the queue: thousands of rows may wait, and a name can be as long as a body.
         cut(&mut row.client, CLIENT_CHARS_MAX);
-        for text in [
-            &mut row.entry,
-            &mut row.reason,
-            &mut row.subject,
-            &mut row.actor,
-        ]
-        .into_iter()
-        .flatten()
+        cut(&mut row.principal, PRINCIPAL_CHARS_MAX);
+        for text in [&mut row.entry, &mut row.reason, &mut row.actor]
+            .into_iter()
+            .flatten()
         {
             cut(text, TEXT_CHARS_MAX);
         }
+        if let Some(subject) = &mut row.subject {
+            cut(subject, PRINCIPAL_CHARS_MAX);
+        }
         clean(&mut row);
-        self.place.send(Job::Audit(Box::new(row), done));
+        self.place
+            .send(Job::Audit(Box::new(row), done, Instant::now()));
         drop(self.store);
     }
 }

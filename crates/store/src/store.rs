@@ -142,24 +142,17 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens an SQLite file, or creates it (and its folder) for this user alone, and brings it up to date.
-    ///
-    /// # Errors
-    /// If it cannot be made or read, or was written by a newer version.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        create(path)?;
-        Self::start(Place::File(path.to_owned()))
-    }
-
-    /// Opens what is at this location, and brings it up to date. Waits; a few seconds if a server is away.
+    /// Opens a database and brings it up to date. A file is created (with its folder) for this user alone; a server is
+    /// waited for, some seconds if it is away.
     ///
     /// # Errors
     /// If it cannot be made, reached or read, or was written by a newer version.
-    pub fn open_at(location: &Location) -> Result<Self, Error> {
-        if let Location::File(path) = location {
+    pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
+        let location = location.into();
+        if let Location::File(path) = &location {
             create(path)?;
         }
-        Self::start(Place::of(location)?)
+        Self::start(Place::of(&location)?)
     }
 
     fn start(place: Place) -> Result<Self, Error> {

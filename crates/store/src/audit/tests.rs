@@ -151,13 +151,13 @@ async fn what_a_client_made_long_is_cut() {
     }
 }
 
-async fn commit(store: &Store, row: AuditRow) {
+pub(crate) async fn commit(store: &Store, row: AuditRow) {
     let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
     slot.commit(row, Duration::from_secs(5)).await.unwrap();
 }
 
 /// All that a log says of itself, worked out again from its rows.
-fn check(store: &Store) -> (u64, merkle::Hash) {
+pub(crate) fn check(store: &Store) -> (u64, merkle::Hash) {
     let entries = store.audit_entries(0, u32::MAX).unwrap();
     let (mut chain, mut tree) = (merkle::Hash::default(), merkle::Frontier::default());
     for (place, entry) in (0..).zip(&entries) {

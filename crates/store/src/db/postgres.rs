@@ -290,3 +290,6 @@ fn run_on<T: Send + 'static>(
     drop(task);
     blocking(|| answered.recv()).ok().flatten()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::AuditFilter;
 use crate::audit::tests::row;
+use crate::trial::Home;
 
 fn count(store: &Store) -> usize {
     store
@@ -63,44 +64,42 @@ async fn nobody_else_may_read_the_files() {
 }
 
 #[tokio::test]
-async fn two_processes_share_one_file() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("gate.db");
-    let (gate, cli) = (Store::open(&path).unwrap(), Store::open(&path).unwrap());
-    for nth in 0..50 {
-        write(&gate, &nth.to_string()).await;
-        write(&cli, &nth.to_string()).await;
+async fn two_processes_share_one_database() {
+    for home in Home::both() {
+        let (gate, cli) = (home.open(), home.open());
+        for nth in 0..50 {
+            write(&gate, &nth.to_string()).await;
+            write(&cli, &nth.to_string()).await;
+        }
+        gate.flush().await.unwrap();
+        cli.flush().await.unwrap();
+        assert_eq!((count(&gate), count(&cli)), (100, 100));
     }
-    gate.flush().await.unwrap();
-    cli.flush().await.unwrap();
-    assert_eq!((count(&gate), count(&cli)), (100, 100));
 }
 
 #[tokio::test]
 async fn a_newer_or_altered_database_is_refused() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("gate.db");
-    drop(Store::open(&path).unwrap());
-    let change = |sql: &str| {
-        rusqlite::Connection::open(&path)
-            .unwrap()
-            .execute_batch(sql)
-            .unwrap()
-    };
+    for home in Home::both() {
+        drop(home.open());
+        home.sql("INSERT INTO migrations VALUES (99, '')");
+        let error = Store::open(&home.location()).unwrap_err();
+        assert!(
+            matches!(error, Error::Newer { found: 99, known } if known < 99),
+            "{error}"
+        );
+        assert!(error.to_string().contains("newer version"));
 
-    change("INSERT INTO migrations VALUES (99, '')");
-    let error = Store::open(&path).unwrap_err();
-    assert!(
-        matches!(error, Error::Newer { found: 99, known } if known < 99),
-        "{error}"
-    );
-    assert!(error.to_string().contains("newer version"));
-
-    change("DELETE FROM migrations WHERE version = 99; UPDATE migrations SET checksum = 'x'");
-    assert!(matches!(
-        Store::open(&path).unwrap_err(),
-        Error::Altered { version: 1 }
-    ));
+        home.sql("DELETE FROM migrations WHERE version = 99; UPDATE migrations SET checksum = 'x'");
+        let first = match home {
+            Home::File(_) => 1,
+            Home::Server(_) => 15,
+        };
+        let error = Store::open(&home.location()).unwrap_err();
+        assert!(
+            matches!(error, Error::Altered { version } if version == first),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]
