@@ -65,12 +65,20 @@ impl Authority {
     /// # Errors
     /// If the system gives no random bytes.
     pub fn server(&self, serial: u64) -> Result<Holder> {
+        self.server_until(YEARS.1, serial)
+    }
+
+    /// The same, good until the first day of this year.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn server_until(&self, year: i32, serial: u64) -> Result<Holder> {
         let names = vec![
             SanType::DnsName("localhost".try_into()?),
             SanType::DnsName("gate.example".try_into()?),
             SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
         ];
-        self.sign(serial, names, Use::Server, YEARS)
+        self.sign(serial, names, Use::Server, (YEARS.0, year))
     }
 
     /// A certificate for a client of this DNS name.
