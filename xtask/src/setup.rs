@@ -73,6 +73,18 @@ const TOOLS: &[Tool] = &[
         probe: ("redis-server", &["--version"]),
         package: "redis-server",
     },
+    // Its programs are where nobody looks for programs; no cluster of its own has to run.
+    Tool {
+        name: "postgresql 12 or later",
+        probe: (
+            "sh",
+            &[
+                "-c",
+                "ls /usr/lib/postgresql/*/bin/initdb || command -v initdb",
+            ],
+        ),
+        package: "postgresql",
+    },
 ];
 
 /// Installs what is missing; does nothing, quickly, when all is there.
