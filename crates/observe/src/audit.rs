@@ -10,6 +10,7 @@ mod checkpoint;
 mod export;
 mod keeping;
 mod proof;
+mod reference;
 mod sealing;
 mod verify;
 
@@ -18,11 +19,12 @@ use std::time::Duration;
 use store::{AuditRow, AuditSlot, Outcome, Store};
 use tracing::debug;
 
-pub use acts::{ACTS, Act, OTHER, SYSTEM, is_act};
+pub use acts::{ACTS, Act, OTHER, SYSTEM, is_about_person, is_act};
 pub use checkpoint::{BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier};
 pub use export::{ExportError, export};
 pub use keeping::{Keep, Keeping};
 pub use proof::{prove, verify_proof};
+pub use reference::{FIELDS, Field, reference};
 pub use sealing::{Auditor, AuditorKey, BadAuditor, Unopened};
 pub use verify::{Fault, Tampered, Verified, verify};
 
@@ -34,7 +36,7 @@ const COMMIT_WAIT: Duration = Duration::from_secs(1);
 /// No place in the audit log, so no call.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit log takes no more records")]
-pub struct Unavailable(#[source] store::Error);
+pub struct Unavailable(#[from] store::Error);
 
 /// When a record counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -42,6 +42,8 @@ pub enum Dependency {
     Traces,
     /// Where the audit log is sent on to, by the sink's name.
     Sink,
+    /// Somebody who is told of alerts, by the name in the config.
+    AlertReceiver,
 }
 
 /// How a component is doing.
@@ -128,6 +130,7 @@ impl Dependency {
         Self::Certificate,
         Self::Traces,
         Self::Sink,
+        Self::AlertReceiver,
     ];
 
     /// Its name in health and logs.
@@ -143,6 +146,7 @@ impl Dependency {
             Self::Certificate => "certificate",
             Self::Traces => "traces",
             Self::Sink => "sink",
+            Self::AlertReceiver => "alert_receiver",
         }
     }
 
@@ -167,6 +171,9 @@ impl Dependency {
             Self::Sink => {
                 "where the audit log is sent on to, by the sink's name, as of the last batch of records"
             }
+            Self::AlertReceiver => {
+                "who is told of alerts, by the receiver's name, as of the last message"
+            }
         }
     }
 
@@ -181,7 +188,8 @@ impl Dependency {
             | Self::Issuer
             | Self::Certificate
             | Self::Traces
-            | Self::Sink => false,
+            | Self::Sink
+            | Self::AlertReceiver => false,
         }
     }
 }
@@ -384,11 +392,18 @@ impl Component {
         }
     }
 
-    /// A change of state, once. What upstreams go through is told by `upstream`, and that tasks end by [`tasks`].
+    /// A change of state, once. What upstreams, issuers and the shared store go through is told where they are used, with
+    /// more to it; and that tasks end, by [`tasks`].
     fn log(&self, before: State, state: State, why: Option<&str>) {
         let (component, of) = (self.key.name(), self.key.of());
         let (is_required, is_told_elsewhere) = match self.key {
-            Key::Dependency(what, _) => (what.is_required(), what == Dependency::Upstream),
+            Key::Dependency(what, _) => (
+                what.is_required(),
+                matches!(
+                    what,
+                    Dependency::Upstream | Dependency::Shared | Dependency::Issuer
+                ),
+            ),
             Key::Task(..) => (false, state != State::Ok),
         };
         if is_told_elsewhere {
@@ -454,6 +469,34 @@ impl Status {
         }
         entry
     }
+}
+
+/// The reference page: every component that `/health` may name.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Health\n\n\
+         Made from `crates/observe/src/health.rs` by `cargo xtask bless`; do not edit.\n\n\
+         `/health` lists what the gate depends on (`dependencies`) and what runs beside its calls (`tasks`). Each has `name`, \
+         `state` (`starting`, `ok`, `degraded`, `down` or `stopped`) and `since`; of several of one name each has `of`, and \
+         what is asked something has `latency_ms`, the time that the last answer took. Tasks have `restarts`: one that ends \
+         without having been told to is begun anew, and is `degraded` until it has gone well for a minute. Owners also see \
+         `last_error`, `last_error_at` and `detail`.\n\n\
+         While something `required` is down, `/readyz` says 503.\n\n\
+         ## Dependencies\n\n| name | required | what |\n|---|---|---|\n",
+    );
+    for what in Dependency::ALL {
+        let required = if what.is_required() { "yes" } else { "" };
+        let (word, about) = (what.word(), what.about());
+        page.extend(["| `", word, "` | ", required, " | ", about, " |\n"]);
+    }
+    page += "\n## Tasks\n\nAt the end they are stopped in this order: `calls`, `upkeep`, `records`.\n\n\
+             | name | stopped with | what |\n|---|---|---|\n";
+    for task in Task::ALL {
+        let (word, order, about) = (task.word(), task.order().word(), task.about());
+        page.extend(["| `", word, "` | `", order, "` | ", about, " |\n"]);
+    }
+    page
 }
 
 /// RFC 3339, in UTC.

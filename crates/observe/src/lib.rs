@@ -2,17 +2,23 @@
 //!
 //! Keeping the rows is `store`; deciding what goes into one is `gateway`; serving `/metrics` is `server`.
 
+pub mod alerts;
 mod audit;
 pub mod health;
 pub mod logs;
-mod metrics;
+pub mod metrics;
+pub mod sinks;
 mod stages;
+pub mod trace;
 
 pub use audit::{
     ACTS, Act, AuditLog, AuditMode, Auditor, AuditorKey, BadAuditor, BadCheckpoint, BadVerifier,
-    Checkpoint, CheckpointKey, CheckpointVerifier, ExportError, Fault, Keep, Keeping, OTHER,
-    OpenRecord, SYSTEM, Tampered, Unavailable, Unopened, Verified, export, is_act, prove, verify,
-    verify_proof,
+    Checkpoint, CheckpointKey, CheckpointVerifier, ExportError, FIELDS, Fault, Field, Keep,
+    Keeping, OTHER, OpenRecord, SYSTEM, Tampered, Unavailable, Unopened, Verified, export,
+    is_about_person, is_act, prove, reference as audit_reference, verify, verify_proof,
 };
-pub use metrics::{CONTENT_TYPE, Counted, Metrics};
+pub use metrics::{
+    AuthOutcome, Call, Counted, Decided, Distribution, Format, Metric, Metrics, Samples,
+    UpstreamOutcome, UpstreamRequest,
+};
 pub use stages::{Stage, Stages, Visit};

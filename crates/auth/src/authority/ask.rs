@@ -169,6 +169,15 @@ impl Authority {
         Ok(Asked::Person(question))
     }
 
+    /// The client whose request waits for an answer under that name.
+    #[must_use]
+    pub fn asking(&self, request: &str) -> Option<String> {
+        let waiting = self.waiting.0.lock();
+        waiting
+            .get(request)
+            .map(|pending| pending.wish.client.id.clone())
+    }
+
     /// What the person answered to the question of that [`Question::request`]: where the browser goes.
     ///
     /// # Errors

@@ -76,6 +76,15 @@ pub struct Registered {
 }
 
 impl Registered {
+    /// Its id.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        self.document
+            .get("client_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
     /// What the client is told (RFC 7591 section 3.2.1), in JSON. Holds its secret, if it has one.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {

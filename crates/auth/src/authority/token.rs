@@ -70,9 +70,23 @@ pub struct Issued {
     is_dpop: bool,
     expires_in: u64,
     scopes: Scopes,
+    principal: String,
+    client: String,
 }
 
 impl Issued {
+    /// Whom it stands for.
+    #[must_use]
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// Which client has it.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
     /// The answer (RFC 6749 section 5.1), in JSON.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
@@ -135,11 +149,11 @@ impl Authority {
     }
 
     /// Revokes a token of the client's (RFC 7009): with a refresh token goes its grant, with an access token nothing
-    /// else. A token that is not the client's, or none, is nobody's trouble.
+    /// else. A token that is not the client's, or none, is nobody's trouble. Which client it was.
     ///
     /// # Errors
     /// If the client did not authenticate, or it cannot be written.
-    pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), OAuthError> {
+    pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<String, OAuthError> {
         let now = self.on()?;
         let params = Params::read(request.body)?;
         let client = self.client(&params, request, &now).await?;
@@ -150,10 +164,10 @@ impl Authority {
                 self.end(&grant, &client.id, "the client revoked it")
                     .await?;
             }
-            return Ok(());
+            return Ok(client.id);
         }
         let Some((jti, expires_at)) = own_token(token, self.keys.set(), &client.id) else {
-            return Ok(());
+            return Ok(client.id);
         };
         let revoked = Revoked::Token {
             issuer: EMBEDDED,
@@ -169,7 +183,7 @@ impl Authority {
                 "the client revoked it",
             )
             .await?;
-        Ok(())
+        Ok(client.id)
     }
 
     /// The client that a request comes from (RFC 6749 section 2.3.1): one way to authenticate, not two.
@@ -542,6 +556,8 @@ impl Authority {
             is_dpop: bound.jkt.is_some(),
             expires_in: lifetime.as_secs(),
             scopes: subject.scopes,
+            principal: subject.principal.to_owned(),
+            client: subject.client.to_owned(),
         })
     }
 }

@@ -8,6 +8,8 @@ pub struct Act {
     pub name: &'static str,
     /// When there is such a record.
     pub meaning: &'static str,
+    /// Whether it is about a person, whose name can be erased: `subject`, not `entry`.
+    pub is_about_person: bool,
 }
 
 /// Who stands in the records of what the gate finds out by itself: nobody asked for it.
@@ -64,10 +66,10 @@ pub const ACTS: &[Act] = &[
         "records past their time were taken off the log's front",
     ),
     // People, in a browser.
-    act("account/set_up", "the first owner's account was made"),
+    of_person("account/set_up", "the first owner's account was made"),
     act("account/sign_in", "somebody signed in, or tried to"),
     act("account/sign_out", "somebody signed out"),
-    act("account/reset", "a password was set by a link"),
+    of_person("account/reset", "a password was set by a link"),
     act("account/password", "somebody changed the own password"),
     act(
         "account/totp.begin",
@@ -133,14 +135,14 @@ pub const ACTS: &[Act] = &[
     act("admin/pins.approve", "a definition was approved"),
     act("admin/pins.forget", "an upstream's pins were forgotten"),
     act("admin/users.list", "accounts were listed"),
-    act("admin/users.create", "an account was made"),
-    act("admin/users.show", "an account was looked at"),
-    act(
+    of_person("admin/users.create", "an account was made"),
+    of_person("admin/users.show", "an account was looked at"),
+    of_person(
         "admin/users.change",
         "an account's roles, address or state were changed",
     ),
-    act("admin/users.reset", "a link to set a password was made"),
-    act("admin/users.delete", "an account was deleted"),
+    of_person("admin/users.reset", "a link to set a password was made"),
+    of_person("admin/users.delete", "an account was deleted"),
     act("admin/secrets.set", "a secret was set"),
     act(
         "admin/secrets.rotate",
@@ -148,6 +150,14 @@ pub const ACTS: &[Act] = &[
     ),
     act("admin/secrets.remove", "a secret was removed"),
     act("admin/audit.export", "the audit log was exported"),
+    act(
+        "admin/backup.create",
+        "all that the gate keeps was copied into a backup",
+    ),
+    act(
+        "admin/backup.restore",
+        "the database was filled from a backup; `entry` is when that was made",
+    ),
     act(
         "admin/audit.subject",
         "all records of one principal were written out; it is named by a digest",
@@ -161,7 +171,25 @@ pub const ACTS: &[Act] = &[
 ];
 
 const fn act(name: &'static str, meaning: &'static str) -> Act {
-    Act { name, meaning }
+    Act {
+        name,
+        meaning,
+        is_about_person: false,
+    }
+}
+
+const fn of_person(name: &'static str, meaning: &'static str) -> Act {
+    Act {
+        is_about_person: true,
+        ..act(name, meaning)
+    }
+}
+
+/// Whether what such a record is about is a person.
+#[must_use]
+pub fn is_about_person(name: &str) -> bool {
+    ACTS.iter()
+        .any(|act| act.name == name && act.is_about_person)
 }
 
 /// Whether there is such a row.

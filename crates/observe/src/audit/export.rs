@@ -62,19 +62,27 @@ pub fn export(
 ) -> Result<u64, ExportError> {
     let size = store.audit_log()?.tree.size();
     let to = to.min(size);
-    let before = store.audit_log_at(from)?.filter(|_| from <= to);
-    let before = before.ok_or(ExportError::NoSuch {
-        from,
-        to,
-        first: 0,
-        last: size,
-    })?;
+    let no_such = |from| -> Result<ExportError, store::Error> {
+        Ok(ExportError::NoSuch {
+            from,
+            to,
+            first: store.audit_first()?,
+            last: size,
+        })
+    };
+    let Some(before) = store.audit_log_at(from)?.filter(|_| from <= to) else {
+        return Err(no_such(from)?);
+    };
     writeln!(out, "{}", head(log, &before, to))?;
     let mut checkpoints = store.audit_checkpoints(from, to)?.into_iter().peekable();
     let mut next = from;
     while next < to {
         let entries = store.audit_entries(next, BATCH)?;
-        let wanted = entries.iter().take_while(|entry| entry.place < to);
+        // The front may be taken off meanwhile: then the next one there is another.
+        let is_next = entries.first().is_some_and(|first| first.place == next);
+        let wanted = entries
+            .iter()
+            .take_while(|entry| is_next && entry.place < to);
         let mut count = 0;
         for entry in wanted {
             let checkpoint = checkpoints.next_if(|(size, _)| *size == entry.place + 1);
@@ -85,12 +93,7 @@ pub fn export(
             }
         }
         if count == 0 {
-            return Err(ExportError::NoSuch {
-                from,
-                to,
-                first: next,
-                last: size,
-            });
+            return Err(no_such(next)?);
         }
         next += count;
     }

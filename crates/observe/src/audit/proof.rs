@@ -33,12 +33,14 @@ struct Proof<'a> {
 pub fn prove(store: &Store, place: u64) -> Result<Option<String>, ExportError> {
     let size = store.audit_log()?.tree.size();
     let entry = store.audit_entries(place, 1)?.into_iter().next();
-    let entry = entry.ok_or(ExportError::NoSuch {
-        from: place,
-        to: place.saturating_add(1),
-        first: 0,
-        last: size,
-    })?;
+    let Some(entry) = entry.filter(|entry| entry.place == place) else {
+        return Err(ExportError::NoSuch {
+            from: place,
+            to: place.saturating_add(1),
+            first: store.audit_first()?,
+            last: size,
+        });
+    };
     let over = store.audit_checkpoints(place, u64::MAX)?.into_iter().next();
     let Some((size, note)) = over else {
         return Ok(None);

@@ -193,6 +193,10 @@ fn check(
     }
     let (log, mut state, to) = begin(&text)?;
     let from = state.tree.size();
+    // What stands in front of the file is known only by what its first line says.
+    if let Some(known) = known.filter(|known| known.size == from && from > 0) {
+        fits(known, &log, &state, None, from)?;
+    }
     // The first record may have any number; those that follow count on from it.
     let mut base = None;
     let (mut erased, mut last, mut unsigned) = (0, None, 0);

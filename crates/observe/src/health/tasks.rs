@@ -66,6 +66,8 @@ pub enum Task {
     Certificates,
     /// Log filters that hold for a while.
     Logs,
+    /// Whether somebody has to be told.
+    Alerts,
 }
 
 /// When tasks are ended: one kind after the other.
@@ -77,6 +79,18 @@ pub enum Order {
     Upkeep,
     /// What carries records away: last, so that nothing is lost of what the others said at their end.
     Records,
+}
+
+impl Order {
+    /// Its name on the reference page.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Upkeep => "upkeep",
+            Self::Records => "records",
+        }
+    }
 }
 
 impl Task {
@@ -96,6 +110,7 @@ impl Task {
         Self::Sink,
         Self::Certificates,
         Self::Logs,
+        Self::Alerts,
     ];
 
     /// Its name in health, logs and metrics.
@@ -116,6 +131,7 @@ impl Task {
             Self::Sink => "sink",
             Self::Certificates => "certificates",
             Self::Logs => "logs",
+            Self::Alerts => "alerts",
         }
     }
 
@@ -141,6 +157,7 @@ impl Task {
             Self::Sink => "takes records of the audit log to a sink, by its name",
             Self::Certificates => "looks when the certificate ends that clients are shown",
             Self::Logs => "ends a log filter that was set for a while",
+            Self::Alerts => "looks whether the gate is as it should be, and tells of it",
         }
     }
 
@@ -158,7 +175,8 @@ impl Task {
             | Self::Probes
             | Self::Certificates
             | Self::Happenings
-            | Self::Logs => Order::Upkeep,
+            | Self::Logs
+            | Self::Alerts => Order::Upkeep,
             Self::Checkpoints | Self::Traces | Self::Sink => Order::Records,
         }
     }
