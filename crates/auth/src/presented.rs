@@ -67,6 +67,19 @@ impl<'a> Presented<'a> {
         }
     }
 
+    /// What kind of credential it is: a word from a closed set.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.form() {
+            Ok(Form::Nothing) if self.certificate.is_some() => "certificate",
+            Ok(Form::Nothing) => "none",
+            Ok(Form::Key(_)) => "key",
+            Ok(Form::Bearer(_)) => "bearer",
+            Ok(Form::Dpop(_)) => "dpop",
+            Err(_) => "malformed",
+        }
+    }
+
     /// Which credential it is.
     pub(crate) fn form(&self) -> Result<Form<'a>, AuthError> {
         let form = match (self.authorization, self.x_api_key) {

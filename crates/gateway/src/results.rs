@@ -106,6 +106,12 @@ impl Results {
         (whole.principal == *principal && now < whole.until).then(|| whole.read.clone())
     }
 
+    /// How many are kept, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let kept = self.kept.lock();
+        (kept.by_uri.len(), kept.bytes)
+    }
+
     /// Forgets what nobody may read any more.
     pub(crate) fn sweep(&self, now: Instant) {
         let mut kept = self.kept.lock();

@@ -55,6 +55,20 @@ struct Kept {
     bytes: usize,
     /// Counts uses, so that the one that nobody used for longest is known.
     uses: u64,
+    /// Uses that found what they wanted, and those that did not.
+    hits: u64,
+    misses: u64,
+}
+
+/// How the cache is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheStatus {
+    pub(crate) entries: usize,
+    /// Of the schemas as text.
+    pub(crate) bytes: usize,
+    /// Uses that found what they wanted, and those that did not.
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
 }
 
 #[derive(Debug)]
@@ -69,6 +83,17 @@ impl Schemas {
         Self {
             kept: Mutex::default(),
             compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
+        }
+    }
+
+    /// For metrics.
+    pub(crate) fn status(&self) -> CacheStatus {
+        let kept = self.kept.lock();
+        CacheStatus {
+            entries: kept.by_hash.len(),
+            bytes: kept.bytes,
+            hits: kept.hits,
+            misses: kept.misses,
         }
     }
 
@@ -125,15 +150,20 @@ impl Schemas {
 impl Kept {
     fn find(&mut self, hash: &SchemaHash) -> Option<Arc<OnceCell<Compiled>>> {
         self.uses += 1;
-        let slot = self.by_hash.get_mut(hash)?;
+        let Some(slot) = self.by_hash.get_mut(hash) else {
+            self.misses += 1;
+            return None;
+        };
+        self.hits += 1;
         slot.used = self.uses;
         Some(Arc::clone(&slot.compiled))
     }
 
     /// A place for a schema; those that nobody used for longest go until there is room.
     fn add(&mut self, hash: SchemaHash, bytes: usize) -> Arc<OnceCell<Compiled>> {
-        if let Some(there) = self.find(&hash) {
-            return there;
+        // Somebody may have been faster.
+        if let Some(there) = self.by_hash.get(&hash) {
+            return Arc::clone(&there.compiled);
         }
         while self.bytes + bytes > SCHEMAS_BYTES_MAX || self.by_hash.len() >= SCHEMAS_MAX {
             let oldest = self.by_hash.iter().min_by_key(|(_, slot)| slot.used);

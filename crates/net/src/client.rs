@@ -15,7 +15,7 @@ use url::{Position, Url};
 use crate::body::{Body, Lease};
 use crate::connect::{Origin, connect};
 use crate::link::{Exchange, Link, Outgoing};
-use crate::pool::Pool;
+use crate::pool::{Connections, Pool};
 use crate::tls::Tls;
 use crate::{Error, Reach, Sent, Stage};
 
@@ -106,6 +106,12 @@ impl Client {
         }
     }
 
+    /// How many connections there are, WebSockets apart.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.pool.connections()
+    }
+
     /// Sends `request` once and waits for the head of the response.
     ///
     /// A connection from the pool that turns out to be closed before it took the request is replaced; after
@@ -125,6 +131,7 @@ impl Client {
             }
         }
         let stream = connect(&origin, deadline.min(now + self.timeout_connect)).await?;
+        self.pool.note_opened();
         match exchange(Link::new(stream).await?, outgoing, deadline).await? {
             (link, Exchange::Answered(head)) => Ok(self.response(head, link, origin)),
             (_, Exchange::Unsent(_, source)) => Err(Error::Closed {

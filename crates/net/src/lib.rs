@@ -23,6 +23,7 @@ pub use client::{Client, Request, Response, Settings};
 pub use error::{Error, Sent, Stage};
 pub use fetch::{Fetch, Fetched, REDIRECTS_MAX};
 pub use guard::Reach;
+pub use pool::Connections;
 pub use service::{Service, connect_socket};
 pub use tls::{Identity, Tls, TlsError, TlsSettings};
 pub use websocket::{Dial, Heard, WebSocketReceiver, WebSocketSender};

@@ -5,6 +5,7 @@
 //! thread that opened it: that thread's reactor is the one that hears of its bytes.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -21,6 +22,16 @@ pub(crate) struct Pool {
     idle_per_origin_max: usize,
     idle_age_max: Duration,
     idle: Mutex<Idle>,
+    opened: AtomicU64,
+}
+
+/// How many connections there are to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// At rest, kept for the next request.
+    pub idle: usize,
+    /// That were ever opened.
+    pub opened: u64,
 }
 
 #[derive(Default)]
@@ -37,6 +48,19 @@ impl Pool {
             idle_per_origin_max,
             idle_age_max,
             idle: Mutex::default(),
+            opened: AtomicU64::new(0),
+        }
+    }
+
+    /// Another connection was opened.
+    pub(crate) fn note_opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        Connections {
+            idle: self.idle.lock().count,
+            opened: self.opened.load(Ordering::Relaxed),
         }
     }
 

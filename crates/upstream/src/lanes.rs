@@ -117,6 +117,11 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
     /// The connection of that key's lane, if its handshake is done: what nearly every call needs.
     pub(crate) fn ready(&self, key: &Key, now: Instant) -> Option<Arc<Peer>> {
         let open = self.open.lock();

@@ -309,6 +309,11 @@ impl Places {
         hand_out(served);
     }
 
+    /// How many calls wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().waiting
+    }
+
     /// For health: how many calls are in flight and waiting, and how many places an upstream has that has fewer than
     /// the config says.
     pub(crate) fn status(&self) -> Value {

@@ -77,6 +77,11 @@ impl Ledger {
         })
     }
 
+    /// How many counters are in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().lines.len()
+    }
+
     /// Counts a call of so many bytes in all quotas that speak of it, or in none.
     ///
     /// # Errors

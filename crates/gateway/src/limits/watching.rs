@@ -33,6 +33,11 @@ pub(crate) struct Watched {
 }
 
 impl Watching {
+    /// How many are watched.
+    pub(super) fn len(&self) -> usize {
+        self.counts.lock().upstreams.values().sum()
+    }
+
     pub(super) fn enter(
         self: &Arc<Self>,
         principal: &PrincipalId,
