@@ -70,7 +70,15 @@ pub(crate) fn soak(tree: &Tree) -> Result<()> {
     step("set-up", || setup::setup(tree))?;
     let mut command = tree.cargo();
     command.args(["test", "--locked", "--release", "--package", "testkit"]);
-    command.args(["--test", "it", "--", "crossing::", "killed::"]);
+    command.args([
+        "--test",
+        "it",
+        "--",
+        "crossing::",
+        "killed::",
+        "growth::",
+        "--nocapture",
+    ]);
     step("long tests", || run(command.env("TESTKIT_LONG", "1")))
 }
 

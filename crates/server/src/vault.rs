@@ -12,7 +12,7 @@ use auth::Vault;
 use auth::vault::OpenError;
 use store::Store;
 
-pub(crate) use source::make;
+pub(crate) use source::{make, put};
 pub use source::{FILE, Source, SourceError};
 
 /// Why there is no vault.

@@ -26,8 +26,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Where UTF-8 begins in a message that is not ASCII alone (RFC 5424, section 6.4).
 const BOM: &str = "\u{feff}";
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// A receiver, connected or not.
 pub(super) struct Syslog {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::alerts::AlertsCommand;
+use super::backup::BackupCommand;
 use super::clients::Client;
+use super::compliance::Compliance;
 use super::policy::PolicyCommand;
 use crate::config::{Environment, Fetch, Invalid, Loaded, Sources, load, load_with};
 
@@ -147,9 +150,18 @@ pub enum Command {
     /// Keep, list and remove secrets, and rotate the keys they are sealed with.
     #[command(subcommand)]
     Secret(Secret),
+    /// Try those who are told when something is wrong.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Read the record of calls.
     #[command(subcommand)]
     Audit(Audit),
+    /// Copy all that the gate keeps into one sealed file, try such a file, and restore from it.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Say how the config stands against security frameworks, and what shows it.
+    #[command(subcommand)]
+    Compliance(Compliance),
     /// Print completions for a shell.
     #[command(
         after_help = "Examples:\n  portcullis completions bash > ~/.local/share/bash-completion/completions/portcullis\n  \
@@ -684,9 +696,9 @@ pub enum Audit {
                             portcullis audit export --from 120000 | zstd > since.jsonl.zst"
     )]
     Export {
-        /// The place of the first record, counted from 0.
-        #[arg(long, value_name = "PLACE", default_value_t = 0)]
-        from: u64,
+        /// The place of the first record, counted from 0; the first that is there if left out.
+        #[arg(long, value_name = "PLACE")]
+        from: Option<u64>,
         /// The place after the last record; the log's end if left out.
         #[arg(long, value_name = "PLACE")]
         to: Option<u64>,
@@ -694,6 +706,9 @@ pub enum Audit {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// List where the log is sent on to, how far each receiver is, and what is wrong.
+    #[command(after_help = "Example:\n  portcullis audit sinks")]
+    Sinks,
     /// Check an export, or the proof of one record. Needs no gate and no database.
     #[command(
         after_help = "Examples:\n  portcullis audit verify november.jsonl --key key.txt\n  \
@@ -724,6 +739,87 @@ pub enum Audit {
         after_help = "Example:\n  portcullis audit checkpoint > /mnt/elsewhere/$(date +%F).txt"
     )]
     Checkpoint,
+    /// Make a key pair for an auditor: what the gate seals for it, nobody else can open.
+    #[command(after_help = "Example:\n  portcullis audit keygen --out auditor")]
+    Keygen {
+        /// Where to: `OUT.key` is for the auditor alone, `OUT.pub` is for the config.
+        #[arg(long, value_name = "OUT")]
+        out: PathBuf,
+    },
+    /// Open the arguments in an export that were sealed for an auditor. Needs no gate and no database.
+    #[command(after_help = "Example:\n  portcullis audit open november.jsonl --key auditor.key | jq .arguments")]
+    Open {
+        /// The export; `-` is standard input.
+        file: PathBuf,
+        /// The file with the auditor's private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Write out all records of one principal, and those about it: what the person may ask for.
+    #[command(after_help = "Example:\n  portcullis audit subject carol --out carol.jsonl")]
+    Subject {
+        /// Whose.
+        principal: String,
+        /// A file that there is not yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Erase from the records of one principal, and those about it, all that says whose they are. The log can be verified as before; what it says of others stays.
+    #[command(
+        after_help = "Examples:\n  portcullis audit erase --principal carol\n  \
+                            portcullis audit erase --principal carol --until 2026-01-01 --yes"
+    )]
+    Erase {
+        /// Whose.
+        #[arg(long, value_name = "PRINCIPAL")]
+        principal: String,
+        /// Only records from before this: a date, or a moment of RFC 3339.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Ask nobody.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Legal holds: records that are neither taken off the log nor erased.
+    #[command(subcommand)]
+    Hold(Hold),
+}
+
+/// `portcullis audit hold`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Hold {
+    /// Put records under a hold, and print its id.
+    #[command(
+        after_help = "Examples:\n  portcullis audit hold add --principal carol --reason 'case 12/26'\n  \
+                            portcullis audit hold add --since 2026-01-01 --until 2026-02-01 --reason 'case 12/26'"
+    )]
+    Add(NewHold),
+    /// List all holds there ever were.
+    #[command(after_help = "Example:\n  portcullis audit hold list")]
+    List,
+    /// End a hold.
+    #[command(after_help = "Example:\n  portcullis audit hold release 5f0c2b7d9f5e4a7cb1d2e3f405162738")]
+    Release {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// `portcullis audit hold add`.
+#[derive(Debug, Clone, Args)]
+pub struct NewHold {
+    /// Only records of this principal, and about it.
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub principal: Option<String>,
+    /// Only records from when on: a date, or a moment of RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only records from before this.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 /// `portcullis audit search`.

@@ -3,10 +3,13 @@
 //! Data goes to stdout, everything for people to stderr, and the exit code is one of [`Exit`]. Commands that
 //! need a running gate have their bodies in [`crate::run`]; the others have theirs in the files beside this.
 
+mod alerts;
 mod arguments;
 mod audit;
+mod backup;
 mod clients;
 mod commands;
+mod compliance;
 mod config;
 mod consent;
 mod edit;
@@ -30,7 +33,9 @@ use ::policy::Clock as _;
 
 pub use self::policy::{Explain, PolicyCommand, Simulate, What};
 use crate::{SystemClock, run};
+pub use alerts::AlertsCommand;
 pub use clients::Client;
+pub use compliance::{Compliance, Form, Wanted};
 pub use commands::{
     ApproveConsent, ApprovePin, Audit, Cli, Command, Common, Config, Consent, Import, Install, Key,
     Kind, NewKeyArguments, NewUser, Pin, PinnedKind, Prompts, Resources, Revoke, Secret, Serve,
@@ -135,7 +140,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Pin(pin)) => pin::pin(&common, pin),
         Some(Command::Policy(command)) => policy::policy(&common, &command),
         Some(Command::Secret(secret)) => secret::secret(&common, secret),
+        Some(Command::Alerts(command)) => alerts::alerts(&common, &command),
         Some(Command::Audit(audit)) => audit::audit(&common, audit),
+        Some(Command::Backup(command)) => backup::backup(&common, &command),
+        Some(Command::Compliance(asked)) => compliance::compliance(&common, &asked),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);

@@ -289,20 +289,30 @@ fn read_within(
 
 /// Makes a file with a new key if there is none. Whole or not at all: it is written beside and linked into place.
 pub(crate) fn make(path: &Path) -> Result<(), SourceError> {
-    write_new(path).map_err(|cause| SourceError::File {
+    let mut key = Zeroizing::new([0; MASTER_KEY_LEN]);
+    let no_random = || io::Error::other("the operating system gave no random bytes");
+    let filled = SystemRandom::new().fill(&mut *key);
+    filled
+        .map_err(|_unspecified| no_random())
+        .and_then(|()| write_new(path, &*key))
+        .map_err(|cause| SourceError::File {
+            path: path.to_owned(),
+            cause,
+        })
+}
+
+/// Puts what such a file held back, if there is none.
+pub(crate) fn put(path: &Path, key: &[u8]) -> Result<(), SourceError> {
+    write_new(path, key).map_err(|cause| SourceError::File {
         path: path.to_owned(),
         cause,
     })
 }
 
-fn write_new(path: &Path) -> io::Result<()> {
+fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let mut key = Zeroizing::new([0; MASTER_KEY_LEN]);
-    SystemRandom::new()
-        .fill(&mut *key)
-        .map_err(|_unspecified| io::Error::other("the operating system gave no random bytes"))?;
     let draft = path.with_extension(format!("key.{}", std::process::id()));
     let mut options = OpenOptions::new();
     let mut file = options
@@ -311,7 +321,7 @@ fn write_new(path: &Path) -> io::Result<()> {
         .mode(0o600)
         .open(&draft)?;
     let linked = file
-        .write_all(&*key)
+        .write_all(key)
         .and_then(|()| file.sync_all())
         .and_then(|()| match fs::hard_link(&draft, path) {
             // Another process was first: its key is the one.

@@ -51,13 +51,31 @@ impl Program {
 
     /// Starts it with logs of this level, and waits until it accepts connections.
     pub(crate) async fn serve(&mut self, level: &str) -> Result<()> {
-        let launch = self
-            .launch(&["serve"])?
-            .env("PORTCULLIS__LOG__LEVEL", level);
+        self.serve_within(&[], level).await
+    }
+
+    /// The same as the last words of another command.
+    pub(crate) async fn serve_within(&mut self, words: &[&str], level: &str) -> Result<()> {
+        let launch = self.launch(&["serve"])?;
+        let launch = within(words, launch).env("PORTCULLIS__LOG__LEVEL", level);
         let mut process = Process::start(&launch)?;
         process.accepts(self.address).await?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts it with nothing but its config, and waits until it accepts connections.
+    pub(crate) async fn serve_as_configured(&mut self) -> Result<()> {
+        let mut process = Process::start(&self.launch(&["serve"])?)?;
+        process.accepts(self.address).await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.process.as_ref().context("it does not run")?;
+        process.signal(signal)
     }
 
     /// Ends it.
@@ -67,6 +85,13 @@ impl Program {
         let status = process.ended()?;
         ensure!(status.success(), "it ended with {status}");
         Ok(())
+    }
+
+    /// Ends it at once, whatever it is at.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.signal(Signal::SIGKILL)?;
+        process.ended().map(drop)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -147,6 +172,11 @@ impl Program {
         Ok(said + &told)
     }
 
+    /// The same as the last words of another command.
+    pub(crate) async fn run_within(&self, words: &[&str], command: &[&str]) -> Result<String> {
+        output(&within(words, self.launch(command)?)).await
+    }
+
     /// How a command of the program is started.
     pub(crate) fn launch(&self, words: &[&str]) -> Result<Launch> {
         let gate = program("gate")?.to_string_lossy().into_owned();
@@ -161,6 +191,13 @@ impl Program {
             .env("PORTCULLIS__DATA_DIR", data)
             .env("PORTCULLIS__LISTEN", self.address.to_string()))
     }
+}
+
+/// A command as the last words of another.
+fn within(words: &[&str], mut launch: Launch) -> Launch {
+    let words = words.iter().map(|word| (*word).to_owned());
+    launch.argv.splice(0..0, words);
+    launch
 }
 
 /// Whom the pages are filled in for: every name that a field has on our pages or on those of `oidc-provider`.

@@ -1,0 +1,190 @@
+//! A disk that is full, does not keep what it was given, or may not be written: no call without its record, and when the
+//! disk is well again, so is the gate, without a restart.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use testkit::fixtures::{Launch, Process};
+use testkit::mcp::{call, headers, modern};
+use testkit::world::{Exchange, program, until};
+
+use crate::program::Program;
+
+/// Of a call that is not in the audit log.
+const UNRECORDABLE: i64 = -31004;
+
+/// A gate before an upstream that keeps all it is told, outside of the folder with the data.
+struct Scene {
+    gate: Program,
+    ledger: PathBuf,
+    calls: u64,
+}
+
+impl Scene {
+    fn prepare() -> Result<Self> {
+        let gate = Program::prepare(&[])?;
+        let ledger = gate.folder().join("ledger");
+        fs::create_dir(gate.folder().join("data"))?;
+        let program = program("ledger")?;
+        let config = format!(
+            "builtins = []\n\
+             limits.tool_call = {{ max = 1000000, per = \"1s\" }}\n\
+             upstreams.s = {{ stdio = [{program:?}, \"s\", {ledger:?}] }}\n"
+        );
+        fs::write(gate.folder().join("portcullis.toml"), config)?;
+        Ok(Self {
+            gate,
+            ledger,
+            calls: 0,
+        })
+    }
+
+    /// What the gate has in its data folder as it sees it, whatever is mounted there.
+    fn seen(&self, name: &str) -> PathBuf {
+        let data = self.gate.folder().join("data").join(name);
+        PathBuf::from(format!("/proc/{}/root", self.gate.id()))
+            .join(data.strip_prefix("/").unwrap_or(&data))
+    }
+
+    /// Calls once: the code of the error, if it is one. A call that was refused has not reached the upstream, unless it is
+    /// said that this is not known.
+    async fn call(&mut self) -> Result<Option<i64>> {
+        self.calls += 1;
+        let text = format!("text-{}-", self.calls);
+        let message = modern(call(self.calls, "s.write", &json!({ "text": text })));
+        let answer = self.post("/mcp", &message).await?;
+        let reached = fs::read_to_string(&self.ledger)?.contains(&text);
+        let said = answer["error"]["message"].as_str().unwrap_or_default();
+        match answer["error"]["code"].as_i64() {
+            None => ensure!(reached, "answered by nobody: {answer}"),
+            Some(code) => {
+                ensure!(code == UNRECORDABLE, "{answer}");
+                let is_open = said.contains("cannot be recorded, so it is not told");
+                ensure!(is_open || !reached, "it did have its effect: {answer}");
+            }
+        }
+        Ok(answer["error"]["code"].as_i64())
+    }
+
+    async fn post(&self, path: &str, message: &Value) -> Result<Value> {
+        let (address, body) = (self.gate.address(), message.to_string());
+        let mut head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+            body.len()
+        );
+        for (name, value) in headers(message) {
+            head.push_str(&[name, ": ", &value, "\r\n"].concat());
+        }
+        let bytes = format!("{head}\r\n{body}");
+        let mut exchange = Exchange::send(address, bytes.as_bytes()).await?;
+        Ok(serde_json::from_slice(&exchange.body().await?)?)
+    }
+
+    async fn is_ready(&self) -> Result<bool> {
+        let address = self.gate.address();
+        let bytes = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let exchange = Exchange::send(address, bytes.as_bytes()).await?;
+        Ok(exchange.status == 200)
+    }
+
+    /// Waits until the gate takes no calls and says so.
+    async fn until_refused(&mut self) -> Result<()> {
+        until("calls are refused", async || {
+            Ok(self.call().await?.is_some())
+        })
+        .await?;
+        until("the gate is not ready", async || {
+            Ok(!self.is_ready().await?)
+        })
+        .await
+    }
+
+    /// Waits until the gate is well, and has its log proved by the program's own words, run within `words`.
+    async fn healed(mut self, words: &[&str]) -> Result<()> {
+        until("calls are answered again", async || {
+            Ok(self.call().await?.is_none())
+        })
+        .await?;
+        until("the gate is ready", async || self.is_ready().await).await?;
+        let file = self.gate.folder().join("export.jsonl");
+        let file = file.to_string_lossy().into_owned();
+        let key = self.gate.run_within(words, &["audit", "key"]).await?;
+        let export = ["audit", "export", "--output", &file];
+        self.gate.run_within(words, &export).await?;
+        let verify = ["audit", "verify", &file, "--key", key.trim(), "--json"];
+        self.gate.run_within(words, &verify).await?;
+        // Each call that the upstream saw is there, and was there before.
+        let log = fs::read_to_string(&file)?;
+        let begun = log.matches("pending").count();
+        let reached = fs::read_to_string(&self.ledger)?;
+        let reached = reached.matches("\"tools/call\"").count();
+        ensure!(begun >= reached, "{begun} begun, {reached} reached");
+        self.gate.stop()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_calls_until_there_is_room() -> Result<()> {
+    let mut scene = Scene::prepare()?;
+    let data = scene.gate.folder().join("data");
+    // A namespace of its own: the mount ends with the gate.
+    let mount = format!("mount -t tmpfs -o size=4m,mode=700 none {data:?} && exec \"$@\"");
+    let within = ["unshare", "--mount", "sh", "-c", &mount, "sh"];
+    scene.gate.serve_within(&within, "info").await?;
+    assert_eq!(scene.call().await?, None);
+
+    let mut fill = File::create(scene.seen("fill"))?;
+    while fill.write_all(&[0; 4096]).is_ok() {}
+    scene.until_refused().await?;
+    drop(fill);
+    fs::remove_file(scene.seen("fill"))?;
+    let gate = scene.gate.id().to_string();
+    scene
+        .healed(&["nsenter", "--target", &gate, "--mount", "--"])
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_to_sync_refuses_calls_until_it_does_not() -> Result<()> {
+    let mut scene = Scene::prepare()?;
+    scene.gate.serve("info").await?;
+    assert_eq!(scene.call().await?, None);
+
+    let gate = scene.gate.id().to_string();
+    let strace = Process::start(&Launch::new([
+        "strace",
+        "--follow-forks",
+        "--trace=fsync,fdatasync",
+        "--inject=fsync,fdatasync:error=EIO",
+        "--attach",
+        &gate,
+    ]))?;
+    scene.until_refused().await?;
+    ensure!(
+        strace.output()?.contains("INJECTED"),
+        "{}",
+        strace.output()?
+    );
+    // It lets go of the gate, and ends.
+    strace.signal(Signal::SIGTERM)?;
+    scene.healed(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_written_is_told_at_the_start() -> Result<()> {
+    let scene = Scene::prepare()?;
+    let data = scene.gate.folder().join("data");
+    let mount = format!(
+        "mount --bind {data:?} {data:?} && mount -o remount,bind,ro {data:?} && exec \"$@\""
+    );
+    let within = ["unshare", "--mount", "sh", "-c", &mount, "sh"];
+    let told = scene.gate.run_within(&within, &["serve"]).await;
+    let told = told.err().context("it serves")?.to_string();
+    let names = told.contains(&data.to_string_lossy().into_owned());
+    ensure!(names && told.contains("ead-only"), "{told}");
+    Ok(())
+}
