@@ -3,6 +3,7 @@
 //! Who may administer is decided here, by the same rules as calls; what an act does is done by whoever offers it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use policy::{
     Decision, Facts, Principal, PrincipalId, RoleName, Subject, SubjectKind, Traits, UpstreamId,
@@ -22,17 +23,45 @@ const TRANSPORT: &str = "http";
 pub struct AdminRecord(CallRecord);
 
 impl AdminRecord {
+    /// Notes where the connection comes from.
+    pub fn from_address(&mut self, address: IpAddr) {
+        self.0.note(|row| row.address = Some(address.to_string()));
+    }
+
     /// Notes who it was, if that came out on the way.
     pub fn by(&mut self, principal: &Principal) {
         self.0.note(|row| {
+            row.actor = crate::record::actor(principal);
             row.principal = principal.id.to_string();
             row.credential = crate::record::credential(&principal.credential);
         });
     }
 
+    /// Notes who it was, by name, if that came out on the way: whom an app acts for, and which app.
+    pub fn by_name(&mut self, principal: &str, app: &str) {
+        self.0.note(|row| {
+            row.principal = principal.to_owned();
+            row.actor = Some(app.to_owned());
+        });
+    }
+
+    /// Nothing is recorded: for strangers who would fill the log. They are counted.
+    pub fn discard(self) {
+        self.0.discard();
+    }
+
     /// Notes what the act is about: the id of a key, the name of a user.
     pub fn about(&mut self, subject: &str) {
-        self.0.note(|row| row.entry = Some(subject.to_owned()));
+        let is_person = observe::is_about_person(self.0.method());
+        self.0.note(|row| {
+            // A person can have the name erased.
+            let place = if is_person {
+                &mut row.subject
+            } else {
+                &mut row.entry
+            };
+            *place = Some(subject.to_owned());
+        });
     }
 
     /// Notes what the rules say of it.
@@ -100,6 +129,7 @@ impl Gate {
         let opening = Opening {
             principal: Some(principal),
             client: String::new(),
+            address: None,
             transport: TRANSPORT,
             revision: "-",
             method: action,
@@ -117,6 +147,7 @@ impl Gate {
         let opening = Opening {
             principal: None,
             client: String::new(),
+            address: None,
             transport: TRANSPORT,
             revision: "-",
             method: action,

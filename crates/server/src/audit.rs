@@ -1,20 +1,26 @@
-//! What keeps the audit log honest while the gate runs: calls that another gate left behind are ended, and checkpoints
-//! over the log are signed. What a checkpoint is, is `observe`'s.
+//! What keeps the audit log honest while the gate runs: calls that another gate left behind are ended, checkpoints over
+//! the log are signed and written `elsewhere`, records past their time are taken off. What a checkpoint is, is `observe`'s.
 
+mod elsewhere;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use auth::Vault;
 use auth::vault::{VaultError, audit_key_purpose};
 use aws_lc_rs::rand;
+use gateway::{Gate, Happened};
+use observe::health::{Dependency, Task, Tasks};
 use observe::{Checkpoint, CheckpointKey};
-use policy::Clock;
 use store::Store;
-use store::audit::AuditKeyRow;
 use store::audit::text::hex;
-use tokio::task::JoinHandle;
+use store::audit::{AuditKeyRow, Pruned};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
+
+use elsewhere::Elsewhere;
 
 /// A checkpoint is made after so long, if there is anything new,
 const EVERY: Duration = Duration::from_secs(60);
@@ -22,6 +28,10 @@ const EVERY: Duration = Duration::from_secs(60);
 const RECORDS: u64 = 1000;
 /// How often it is looked whether one is due.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked whether records are past their time.
+const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Most times in a row that records are taken off before anything else is done: some thousand each time.
+const PRUNES_MAX: u32 = 200;
 /// What logs are called, in front of random digits.
 const NAME: &str = "portcullis/";
 /// Random bytes in a log's name.
@@ -43,30 +53,32 @@ pub(crate) enum KeyError {
     Damaged,
 }
 
-/// The task that looks after the log.
-#[derive(Debug)]
-pub(crate) struct Keeper {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+/// What the config says of how the log is looked after.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Where checkpoints are written besides the database.
+    pub checkpoints_to: Option<PathBuf>,
+    /// How long records are kept; `None`: for ever.
+    pub kept_for: Option<Duration>,
 }
 
-impl Keeper {
-    /// Begins. Needs a runtime.
-    pub(crate) fn start(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let tracker = tokio_util::task::TaskTracker::new();
-        let task = tracker.spawn(async move { keep(&store, &vault, &*clock, &stopped).await });
-        Self { stop, task }
-    }
-
-    /// Signs for the end of the log, and ends.
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        if self.task.await.is_err() {
-            tracing::error!("the task that signs the audit log ended in a panic");
+/// Begins to look after the log, until records are no longer kept. Needs a runtime.
+pub(crate) fn start(
+    tasks: &Tasks,
+    gate: &Arc<Gate>,
+    vault: &Arc<Vault>,
+    upkeep: &Arc<ArcSwap<Upkeep>>,
+) {
+    let (gate, vault, upkeep) = (Arc::downgrade(gate), Arc::clone(vault), Arc::clone(upkeep));
+    tasks.supervise(Task::Checkpoints, move |stop| {
+        let (gate, vault, upkeep) = (gate.clone(), Arc::clone(&vault), Arc::clone(&upkeep));
+        async move {
+            // Gone: then nothing more is recorded.
+            if let Some(gate) = gate.upgrade() {
+                keep(&gate, &vault, &upkeep, &stop).await;
+            }
         }
-    }
+    });
 }
 
 /// The log's key; the first time, a new one.
@@ -122,7 +134,9 @@ pub(crate) async fn sign(
     Ok(checkpoint.size)
 }
 
-async fn keep(store: &Store, vault: &Vault, clock: &dyn Clock, stop: &CancellationToken) {
+async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &CancellationToken) {
+    let parts = gate.auth().parts();
+    let (store, clock) = (&parts.store, &parts.clock);
     let micros = |at: SystemTime| {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
@@ -136,6 +150,8 @@ async fn keep(store: &Store, vault: &Vault, clock: &dyn Clock, stop: &Cancellati
         Err(error) => tracing::error!(%error, "calls of a gate that is gone cannot be recorded"),
     }
     let (mut signed, mut signed_at) = (0, clock.now());
+    let mut elsewhere = Elsewhere::new();
+    let mut pruned_at = None;
     while !stop.is_cancelled() {
         let _stopped = tokio::time::timeout(LOOK, stop.cancelled()).await;
         let size = store.audit_log().map_or(signed, |state| state.tree.size());
@@ -143,17 +159,72 @@ async fn keep(store: &Store, vault: &Vault, clock: &dyn Clock, stop: &Cancellati
             && (stop.is_cancelled()
                 || size - signed >= RECORDS
                 || clock.now().since(signed_at) >= EVERY);
-        if !is_due {
-            continue;
-        }
         let now = clock.wall();
-        let done = match key(store, vault, now).await {
-            Ok(key) => sign(store, &key, now).await.map_err(KeyError::Store),
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(size) => (signed, signed_at) = (size, clock.now()),
-            Err(error) => tracing::error!(%error, "the audit log is not signed"),
+        if is_due {
+            let done = match key(store, vault, now).await {
+                Ok(key) => sign(store, &key, now).await.map_err(KeyError::Store),
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(size) => {
+                    (signed, signed_at) = (size, clock.now());
+                    gate.metrics().audit_signed(now);
+                }
+                Err(error) => tracing::error!(%error, "the audit log is not signed"),
+            }
         }
+        gate.metrics().audit_log(size.max(signed), signed);
+        let upkeep = upkeep.load_full();
+        // At the end nobody would record it.
+        let is_time =
+            !stop.is_cancelled() && pruned_at.is_none_or(|at| clock.now().since(at) >= PRUNE_EVERY);
+        if let Some(kept_for) = upkeep.kept_for.filter(|_| is_time) {
+            pruned_at = Some(clock.now());
+            let before = now.checked_sub(kept_for).unwrap_or(UNIX_EPOCH);
+            prune(gate, store, micros(before), stop).await;
+        }
+        let component = || gate.components().dependency(Dependency::Checkpoints);
+        match (&upkeep.checkpoints_to, store.audit_key()) {
+            (Some(folder), Ok(Some(key))) => {
+                elsewhere
+                    .write(store, &key.name, folder, &component())
+                    .await;
+            }
+            (Some(_), Ok(None)) => {}
+            (Some(_), Err(error)) => component().down(&error),
+            (None, _) => component().forget(),
+        }
+    }
+}
+
+/// Takes records from before `before_us` off the log, and records that.
+async fn prune(gate: &Gate, store: &Store, before_us: i64, stop: &CancellationToken) {
+    let mut all: Option<Pruned> = None;
+    for _ in 0..PRUNES_MAX {
+        match store.prune_audit(before_us).await {
+            Ok(Some(pruned)) => {
+                let from = all.map_or(pruned.from, |all| all.from);
+                all = Some(Pruned { from, ..pruned });
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(%error, "records past their time cannot be taken off the audit log");
+                break;
+            }
+        }
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    if let Some(Pruned { from, to }) = all {
+        tracing::info!(
+            from,
+            to,
+            "records past their time are taken off the audit log"
+        );
+        gate.note(Happened {
+            about: Some(format!("{from}-{}", to.saturating_sub(1))),
+            ..Happened::new("audit/pruned")
+        });
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use policy::UpstreamId;
 use store::{Outcome, Placed};
+use tokio_util::sync::CancellationToken;
 use upstream::{Link, Snapshot, chain};
 
 use super::{Finding, Known, Look, PinKind, title};
@@ -66,11 +67,11 @@ impl Gate {
     }
 
     /// Pins what is to be pinned, and takes over what others decide, until the gate stops.
-    pub(crate) async fn keep_pins(&self) {
+    pub(crate) async fn keep_pins(&self, stop: &CancellationToken) {
         let (mut is_blind, mut is_failing) = (false, false);
         loop {
             let told = tokio::time::timeout(POLL, self.pins.told.notified());
-            let Some(told) = self.stopping.run_until_cancelled(told).await else {
+            let Some(told) = stop.run_until_cancelled(told).await else {
                 return;
             };
             let changed = match self.pins.refresh() {
@@ -200,6 +201,7 @@ impl Gate {
         let opening = Opening {
             principal: None,
             client: String::new(),
+            address: None,
             transport: "-",
             revision: "-",
             method: action,
@@ -213,6 +215,7 @@ impl Gate {
             }
         };
         record.note(|row| {
+            row.principal = observe::SYSTEM.to_owned();
             row.upstream = Some(upstream.to_string());
             row.entry = Some(entry.to_owned());
             row.definition = Some(finding.digest.clone());

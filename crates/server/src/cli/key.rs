@@ -47,7 +47,11 @@ pub(super) fn key(common: &Common, key: Key) -> anyhow::Result<Exit> {
             Key::List => None,
         };
         let act = match act {
-            Some((action, about)) => Some((Act::begin(&store, action).await?, about)),
+            Some((action, about)) => {
+                let act = Act::begin(&store, action).await?;
+                let is_person = matches!(key, Key::Create(_));
+                Some((if is_person { act.of_person() } else { act }, about))
+            }
             None => None,
         };
         let exit = match key {

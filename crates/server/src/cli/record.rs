@@ -1,6 +1,7 @@
 //! A record in the audit log of what was changed from the command line.
 //!
-//! Whoever may write the database file is not asked who it is: the record says that it was done on this machine.
+//! Whoever may write the database file is not asked who it is: the record says that it was done on this machine, and by
+//! which of its users.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::{Exit, now};
 
 /// Who changes things here, in records and lists.
-const BY: &str = "local";
+pub(super) const BY: &str = "local";
 
 /// An act that is under way. Dropped unended, nothing was done.
 #[derive(Debug)]
@@ -19,18 +20,31 @@ pub(super) struct Act {
     place: OpenRecord,
     action: &'static str,
     began: SystemTime,
+    /// Whether it is about a person, whose name can be erased.
+    is_about_person: bool,
 }
 
 impl Act {
     /// Takes a place in the audit log. No room, no act.
     pub(super) async fn begin(store: &Store, action: &'static str) -> anyhow::Result<Self> {
+        debug_assert!(
+            observe::is_act(action),
+            "`{action}` is no row of `observe::ACTS`"
+        );
         Ok(Self {
             place: AuditLog::new(store.clone(), AuditMode::Durable)
                 .open()
                 .await?,
             action,
             began: now(),
+            is_about_person: observe::is_about_person(action),
         })
+    }
+
+    /// What it is said to be about is a person's name.
+    pub(super) fn of_person(mut self) -> Self {
+        self.is_about_person = true;
+        self
     }
 
     /// Records how it ended; `about` is the id of a key, the name of a user.
@@ -42,17 +56,18 @@ impl Act {
         };
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let taken = now().duration_since(self.began).unwrap_or_default();
+        let is_person = self.is_about_person;
         let row = AuditRow {
             at_us: i64::try_from(began.as_micros()).unwrap_or(i64::MAX),
             call_id: Uuid::now_v7().to_string(),
             principal: BY.to_owned(),
-            credential: BY.to_owned(),
+            credential: format!("{BY}:{}", nix::unistd::geteuid()),
             client: String::new(),
             transport: "cli".into(),
             revision: "-".into(),
             method: self.action.into(),
             upstream: None,
-            entry: Some(about.to_owned()),
+            entry: Some(about.to_owned()).filter(|about| !about.is_empty() && !is_person),
             arguments_digest: None,
             decision: "-".into(),
             rule: None,
@@ -62,6 +77,9 @@ impl Act {
             screened: None,
             trace_id: None,
             arguments: None,
+            address: None,
+            actor: None,
+            subject: Some(about.to_owned()).filter(|about| !about.is_empty() && is_person),
             outcome,
             code: None,
             reason,

@@ -30,6 +30,11 @@ pub(super) fn session(common: &Common, session: Session) -> anyhow::Result<Exit>
             Session::List => list(common, &store),
             Session::Revoke(revoke) => {
                 let act = Act::begin(&store, "admin/revocations.create").await?;
+                let act = if revoke.user.is_some() {
+                    act.of_person()
+                } else {
+                    act
+                };
                 let exit = end(common, &loaded, &store, &revoke).await;
                 act.end(&about(&revoke), &exit).await?;
                 exit

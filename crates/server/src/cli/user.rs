@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::arguments::Unusable;
 use super::key::{local, utc};
+use super::record::Act;
 use super::{Common, Exit, NewUser, User, output};
 use crate::config::Loaded;
 use crate::serve::base;
@@ -56,7 +57,25 @@ pub(super) fn user(common: &Common, user: User) -> anyhow::Result<Exit> {
             accounts: Accounts::new(&parts, settings, members),
             store: store.clone(),
         };
+        let act = match &user {
+            User::Add(new) => Some(("admin/users.create", &new.name)),
+            User::Roles { name, .. }
+            | User::Email { name, .. }
+            | User::Disable { name }
+            | User::Enable { name }
+            | User::TotpOff { name } => Some(("admin/users.change", name)),
+            User::ResetLink { name } => Some(("admin/users.reset", name)),
+            User::Delete { name, .. } => Some(("admin/users.delete", name)),
+            User::List => None,
+        };
+        let act = match act {
+            Some((action, about)) => Some((Act::begin(&store, action).await?, about.clone())),
+            None => None,
+        };
         let exit = bench.run(user).await;
+        if let Some((act, about)) = act {
+            act.end(&about, &exit).await?;
+        }
         drop((bench, parts));
         store.close().await;
         exit

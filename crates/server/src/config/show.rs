@@ -1,5 +1,7 @@
 //! Every effective value with where it came from, for people to read. Secrets never get this far.
 
+use aws_lc_rs::digest;
+use store::audit::text::hex;
 use toml::{Table, Value};
 
 use super::layers::{Layer, Origin};
@@ -22,6 +24,15 @@ pub(super) fn shown(layer: &Layer) -> Vec<Shown> {
     let mut all = Vec::new();
     descend(&layer.table, &mut Vec::new(), layer, &mut all);
     all
+}
+
+/// By which one config is told from another: over what is shown of it, in its order.
+pub(super) fn digest(layer: &Layer) -> String {
+    let mut text = String::new();
+    for Shown { key, value, .. } in shown(layer) {
+        text.extend([&key, " = ", &value, "\n"]);
+    }
+    hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
 fn descend(table: &Table, path: &mut Vec<String>, layer: &Layer, all: &mut Vec<Shown>) {

@@ -41,14 +41,14 @@ pub(super) async fn serve(
         return text(StatusCode::OK, "application/json", metadata);
     }
     if path == "/oauth/callback" {
-        return pages::callback(edge, request).await;
+        return pages::callback(edge, facts, request).await;
     }
     let is_page = path == "/oauth/authorize";
     match path {
         _ if !edge.gate.auth().authority().is_enabled() => off(is_page),
         "/.well-known/oauth-authorization-server" => metadata::of_server(edge),
         "/oauth/jwks" => metadata::keys(edge).await,
-        "/oauth/authorize" => Box::pin(authorize::serve(edge, request)).await,
+        "/oauth/authorize" => Box::pin(authorize::serve(edge, facts, request)).await,
         "/oauth/token" => Box::pin(endpoints::token(edge, facts, settings, request)).await,
         "/oauth/register" => Box::pin(endpoints::register(edge, facts, settings, request)).await,
         "/oauth/revoke" => Box::pin(endpoints::revoke(edge, facts, settings, request)).await,

@@ -44,16 +44,16 @@ pub(super) async fn serve(
     match segments.as_slice() {
         [] | [""] => page::see_other(HOME),
         ["assets", _] => page::asset(&path),
-        ["setup"] => setup::serve(edge, request).await,
+        ["setup"] => setup::serve(edge, facts, request).await,
         ["login"] => login::serve(edge, facts, request).await,
-        ["logout"] => login::leave(edge, request).await,
+        ["logout"] => login::leave(edge, facts, request).await,
         ["reset"] => reset::serve(edge, facts, request).await,
-        ["account"] => account::serve(edge, request).await,
-        ["consents"] => consents::serve(edge, request).await,
+        ["account"] => account::serve(edge, facts, request).await,
+        ["consents"] => consents::serve(edge, facts, request).await,
         ["connect"] => connect::list(edge, request).await,
-        ["connect", upstream] => connect::serve(edge, upstream, request).await,
+        ["connect", upstream] => connect::serve(edge, facts, upstream, request).await,
         ["sign-in", name] => provider::begin(edge, name, &request).await,
-        ["sign-in", name, "callback"] => provider::finish(edge, name, &request).await,
+        ["sign-in", name, "callback"] => provider::finish(edge, facts, name, &request).await,
         // No row of the table leads here.
         _ => error(StatusCode::NOT_FOUND, "Not here", "There is no such page."),
     }
@@ -101,7 +101,7 @@ fn go_on(next: &str) -> Response<Body> {
 }
 
 /// One parameter of the query; empty if it is not there, or there twice.
-fn parameter(uri: &Uri, name: &str) -> String {
+pub(super) fn parameter(uri: &Uri, name: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let mut found = url::form_urlencoded::parse(query.as_bytes())
         .filter(|(key, _)| key == name)
@@ -136,15 +136,21 @@ fn status_of(error: &AccountError) -> StatusCode {
 }
 
 /// A place in the audit log for a step of somebody who is not known yet; without one the step is not taken.
-async fn record(edge: &Edge, action: &'static str) -> Result<AdminRecord, Response<Body>> {
-    edge.gate.record_entry(action).await.map_err(|error| {
+pub(super) async fn record(
+    edge: &Edge,
+    facts: &Facts,
+    action: &'static str,
+) -> Result<AdminRecord, Response<Body>> {
+    let mut record = edge.gate.record_entry(action).await.map_err(|error| {
         tracing::error!(%error, action, "a step cannot be recorded");
         unavailable()
-    })
+    })?;
+    record.from_address(facts.address());
+    Ok(record)
 }
 
 /// Closes the record of a step; without it whoever took the step is not told what came of it.
-async fn close(
+pub(super) async fn close(
     record: AdminRecord,
     status: StatusCode,
     reason: Option<String>,

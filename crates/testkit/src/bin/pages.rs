@@ -11,12 +11,24 @@ use server::cli::Cli;
 #[expect(clippy::print_stdout, reason = "this is what it is for")]
 fn main() -> serde_json::Result<()> {
     let pages = BTreeMap::from([
+        ("alerts.md", observe::alerts::reference()),
+        ("audit.md", observe::audit_reference(methods())),
         ("commands.md", commands()),
         ("errors.md", gateway::rejection::reference()),
+        ("health.md", observe::health::reference()),
+        ("metrics.md", observe::metrics::reference()),
         ("settings.md", server::config::reference()),
+        ("spans.md", observe::trace::reference()),
     ]);
     println!("{}", serde_json::to_string(&pages)?);
     Ok(())
+}
+
+/// The methods of the protocol, as records have them.
+fn methods() -> impl Iterator<Item = &'static str> {
+    let all = wire::method::METHODS.iter();
+    all.chain(std::iter::once(&wire::method::EXTENSION))
+        .map(|method| method.name)
 }
 
 /// Every command with its help, as a terminal of a hundred columns would show it.

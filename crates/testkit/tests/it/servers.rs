@@ -356,6 +356,7 @@ async fn conversations_over_other_transports_are_with_one_server_too() -> Result
     let visit = Visit {
         principal: world.gate().authenticate(&presented).await?,
         server: Some(ServerName::new("desk")?),
+        address: None,
     };
     let (out, mut answers) = mpsc::channel(8);
     let pipe = Pipe::new(Arc::clone(world.gate()), visit, "stdio", out);

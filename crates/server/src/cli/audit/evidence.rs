@@ -11,6 +11,7 @@ use observe::{Checkpoint, CheckpointKey, CheckpointVerifier};
 use serde_json::json;
 use store::{AuditFilter, Store};
 
+use super::super::record::Act;
 use super::super::{Common, Exit, now, output};
 use crate::{audit, vault};
 
@@ -19,11 +20,18 @@ const PROOF_MAX: u64 = 64 * 1024 * 1024;
 
 pub(super) fn export(
     common: &Common,
-    from: u64,
+    from: Option<u64>,
     to: Option<u64>,
     file: Option<&Path>,
 ) -> anyhow::Result<Exit> {
     with_key(common, async |store, key| {
+        // Before it is signed for: the export has it.
+        let act = Act::begin(store, "admin/audit.export").await?;
+        act.end("", &Ok(Exit::Done)).await?;
+        let from = match from {
+            Some(from) => from,
+            None => store.audit_first()?,
+        };
         // The export ends with a checkpoint: nobody has to take our word for its last records.
         audit::sign(store, key, now()).await?;
         let log = key.verifier().name();
@@ -108,9 +116,11 @@ pub(super) fn verify(
     let key: CheckpointVerifier = match key.parse() {
         Ok(key) => key,
         Err(bad) => fs::read_to_string(key)
-            .map_err(|_no_file| bad)?
+            .map_err(|_no_file| bad)
+            .context("`--key` is neither a verifier key nor a file with one")?
             .trim()
-            .parse()?,
+            .parse()
+            .with_context(|| format!("`{key}` is a file, but without a verifier key"))?,
     };
     let known = match checkpoint {
         Some(path) => {
@@ -185,6 +195,12 @@ pub(super) fn verify(
             verified.erased
         ));
     }
+    if known
+        .as_ref()
+        .is_some_and(|known| known.size < verified.from)
+    {
+        output::say("the checkpoint is over records in front of this file, and says nothing of it");
+    }
     if known.is_none() {
         output::say(
             "an end that was cut off shows only against a checkpoint from elsewhere: `--checkpoint FILE`",
@@ -237,10 +253,7 @@ fn with_key(
     let loaded = common.load_settings()?;
     let path = loaded.database();
     if !path.exists() {
-        bail!(
-            "there is no database at `{}` yet; start the gate first",
-            path.display()
-        );
+        bail!("there is no database at `{path}` yet; start the gate first");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

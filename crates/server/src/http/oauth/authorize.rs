@@ -10,14 +10,20 @@ use url::Url;
 
 use super::do_not_store;
 use crate::http::pages::{self, ConsentView};
-use crate::http::{Body, Edge, Inbound, browser, text};
+use crate::http::{Body, Edge, Facts, Inbound, browser, text};
 
 const PATH: &str = "/oauth/authorize";
+/// In records.
+const ACTION: &str = "oauth/authorize";
 /// The field that names the request which is answered.
 const REQUEST: &str = "request";
 
 /// Asks, or takes the answer.
-pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
+pub(super) async fn serve(
+    edge: &Arc<Edge>,
+    facts: &Facts,
+    request: Request<Inbound>,
+) -> Response<Body> {
     let since = edge.gate.auth().parts().clock.wall();
     let Some(session) = browser::current(edge, request.headers()).await else {
         // Before anything is looked up: strangers learn nothing here, and have nothing fetched.
@@ -43,7 +49,28 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Respon
             "deny" => false,
             _ => return gone(),
         };
-        return match authority.answer(form.text(REQUEST), visitor, allows).await {
+        let mut record = match pages::record(edge, facts, ACTION).await {
+            Ok(record) => record,
+            Err(closed) => return closed,
+        };
+        record.by(&session.principal);
+        let request = form.text(REQUEST);
+        if let Some(client) = authority.asking(request) {
+            record.about(&client);
+        }
+        let (word, status) = match allows {
+            true => ("allowed", StatusCode::SEE_OTHER),
+            false => ("denied", StatusCode::FORBIDDEN),
+        };
+        let answered = authority.answer(request, visitor, allows).await;
+        let (status, reason) = match &answered {
+            Ok(_) => (status, word.to_owned()),
+            Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+        };
+        if let Err(closed) = pages::close(record, status, Some(reason)).await {
+            return closed;
+        }
+        return match answered {
             Ok(url) => to_client(&url),
             Err(error) => trouble(&error),
         };
@@ -51,7 +78,27 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Respon
     let query = request.uri().query().unwrap_or_default();
     match authority.ask(query, visitor).await {
         Ok(Asked::Person(question)) => ask(&session, &question),
-        Ok(Asked::Answer(url)) => to_client(&url),
+        Ok(Asked::Answer(url)) => {
+            // Nobody was asked: it was answered before, or cannot be asked.
+            let mut record = match pages::record(edge, facts, ACTION).await {
+                Ok(record) => record,
+                Err(closed) => return closed,
+            };
+            record.by(&session.principal);
+            record.about(&pages::parameter(request.uri(), "client_id"));
+            let is_error = url.query_pairs().any(|(name, _)| name == "error");
+            let (status, reason) = match is_error {
+                true => (
+                    StatusCode::BAD_REQUEST,
+                    "the app was sent back with an error",
+                ),
+                false => (StatusCode::SEE_OTHER, "allowed before"),
+            };
+            if let Err(closed) = pages::close(record, status, Some(reason.to_owned())).await {
+                return closed;
+            }
+            to_client(&url)
+        }
         Err(error) => trouble(&error),
     }
 }

@@ -1,17 +1,21 @@
 //! What clients call by themselves: token, registration and revocation endpoints.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ::http::header::{self, HeaderName};
 use ::http::{HeaderMap, Request, Response, StatusCode};
 use auth::authority::{ClientRequest, OAuthError, REGISTRATION_BYTES_MAX};
 use bytes::Bytes;
-use gateway::Rejection;
+use gateway::{AdminRecord, Rejection};
+use tokio::time::Instant;
 
 use super::{address, do_not_store, error, private};
 use crate::config;
 use crate::http::{Body, Edge, Facts, Inbound, host, read_at_most, text};
 
+/// When an app may ask again if the audit log took no record of it.
+const UNRECORDED_RETRY: Duration = Duration::from_secs(1);
 /// The largest form, in bytes.
 const FORM_BYTES_MAX: usize = 32 * 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -28,7 +32,18 @@ pub(super) async fn token(
         Ok(asked) => asked,
         Err(response) => return response,
     };
-    match edge.gate.auth().authority().token(&asked.by(facts)).await {
+    let mut step = match Step::begin(edge, facts, "oauth/token").await {
+        Ok(step) => step,
+        Err(response) => return response,
+    };
+    let issued = edge.gate.auth().authority().token(&asked.by(facts)).await;
+    if let Ok(issued) = &issued {
+        step.record.by_name(issued.principal(), issued.client());
+    }
+    if let Err(response) = step.end(issued.as_ref().err()).await {
+        return response;
+    }
+    match issued {
         Ok(issued) => private(StatusCode::OK, &issued.to_json()),
         Err(cause) => error(&cause),
     }
@@ -45,8 +60,19 @@ pub(super) async fn revoke(
         Ok(asked) => asked,
         Err(response) => return response,
     };
-    match edge.gate.auth().authority().revoke(&asked.by(facts)).await {
-        Ok(()) => {
+    let mut step = match Step::begin(edge, facts, "oauth/revoke").await {
+        Ok(step) => step,
+        Err(response) => return response,
+    };
+    let revoked = edge.gate.auth().authority().revoke(&asked.by(facts)).await;
+    if let Ok(client) = &revoked {
+        step.record.about(client);
+    }
+    if let Err(response) = step.end(revoked.as_ref().err()).await {
+        return response;
+    }
+    match revoked {
+        Ok(_) => {
             let mut response = text(StatusCode::OK, "text/plain", "");
             do_not_store(response.headers_mut());
             response
@@ -71,9 +97,57 @@ pub(super) async fn register(
         Ok(body) => body,
         Err(rejection) => return unread(&rejection),
     };
-    match edge.gate.auth().authority().register(&body, from).await {
+    let mut step = match Step::begin(edge, facts, "oauth/register").await {
+        Ok(step) => step,
+        Err(response) => return response,
+    };
+    let registered = edge.gate.auth().authority().register(&body, from).await;
+    if let Ok(registered) = &registered {
+        step.record.about(registered.client());
+    }
+    if let Err(response) = step.end(registered.as_ref().err()).await {
+        return response;
+    }
+    match registered {
         Ok(registered) => private(StatusCode::CREATED, &registered.to_json()),
         Err(cause) => error(&cause),
+    }
+}
+
+/// The record of what an app asks for. Strangers do not fill the log: of one address only so many refusals are in it.
+struct Step<'a> {
+    edge: &'a Edge,
+    from: IpAddr,
+    record: AdminRecord,
+}
+
+impl<'a> Step<'a> {
+    async fn begin(
+        edge: &'a Edge,
+        facts: &Facts,
+        action: &'static str,
+    ) -> Result<Self, Response<Body>> {
+        match edge.gate.record_entry(action).await {
+            Ok(mut record) => {
+                let from = facts.address();
+                record.from_address(from);
+                Ok(Self { edge, from, record })
+            }
+            Err(full) => Err(unread(&full)),
+        }
+    }
+
+    /// What was asked for is given once that is recorded.
+    async fn end(self, refused: Option<&OAuthError>) -> Result<(), Response<Body>> {
+        let Self { edge, from, record } = self;
+        let status = refused.map_or(200, OAuthError::status);
+        if refused.is_some() && !edge.strangers.is_recorded(from, Instant::now()) {
+            record.discard();
+            return Ok(());
+        }
+        let reason = refused.map(ToString::to_string);
+        let closed = record.close(status, reason, 0).await;
+        closed.map_err(|full| unread(&full))
     }
 }
 
@@ -136,8 +210,14 @@ fn is_of_kind(headers: &HeaderMap, wanted: &str) -> bool {
     kind.eq_ignore_ascii_case(wanted)
 }
 
-/// A body that is too large, too slow, or broke off.
+/// A body that is too large, too slow, or broke off, or a record that cannot be kept.
 fn unread(rejection: &Rejection) -> Response<Body> {
+    if let Rejection::Unrecordable(full) = rejection {
+        tracing::error!(%full, "an app gets nothing, as that cannot be recorded");
+        let mut response = error(&OAuthError::TooMany(UNRECORDED_RETRY));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     let mut response = error(&OAuthError::Request(
         "The body is too large, too slow, or broke off",
     ));

@@ -16,7 +16,7 @@ use super::consent::Redirect;
 use super::page::{page_apart, see_other};
 use super::{HOME, is_post, notice, sentence, sign_in_first, status_of};
 use crate::http::browser::{self, Form};
-use crate::http::{Body, Edge, Inbound};
+use crate::http::{Body, Edge, Facts, Inbound};
 
 /// What was done, in a closed set of words: the query of the page that says so.
 const DONE: &[(&str, &str)] = &[
@@ -96,20 +96,55 @@ struct RecoveryPage<'a> {
 }
 
 /// `/console/account`.
-pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
+pub(super) async fn serve(
+    edge: &Arc<Edge>,
+    facts: &Facts,
+    request: Request<Inbound>,
+) -> Response<Body> {
     let Some(session) = browser::current(edge, request.headers()).await else {
         return sign_in_first(request.uri());
     };
     if is_post(&request) {
         return match browser::form(edge, Some(&session), request).await {
-            Ok(form) => act(edge, &session, &form).await,
+            Ok(form) => act(edge, facts, &session, &form).await,
             Err(refusal) => refusal,
         };
     }
     show(edge, &session, notice(request.uri(), DONE), None)
 }
 
-async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Body> {
+/// Does what a form asks for, with a record of it.
+async fn act(edge: &Edge, facts: &Facts, session: &BrowserSession, form: &Form) -> Response<Body> {
+    let action = match form.text("act") {
+        "password" => "account/password",
+        "totp" => "account/totp.begin",
+        "totp-confirm" => "account/totp.confirm",
+        "totp-off" => "account/totp.off",
+        "revoke" => "account/apps.end",
+        "sign-out" => "account/sessions.end",
+        _ => return nothing(),
+    };
+    let mut record = match super::record(edge, facts, action).await {
+        Ok(record) => record,
+        Err(closed) => return closed,
+    };
+    record.by(&session.principal);
+    let subject = match action {
+        "account/apps.end" => form.text("grant"),
+        "account/sessions.end" => form.text("session"),
+        _ => "",
+    };
+    if !subject.is_empty() {
+        record.about(subject);
+    }
+    let response = Box::pin(done_by(edge, session, form)).await;
+    match super::close(record, response.status(), None).await {
+        Ok(()) => response,
+        Err(closed) => closed,
+    }
+}
+
+async fn done_by(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Body> {
     let accounts = edge.gate.auth().accounts();
     let who = &session.principal.id;
     match form.text("act") {
@@ -155,12 +190,16 @@ async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Bod
             let other = form.text("session");
             end(edge, session, SessionKind::Browser, other, "browser").await
         }
-        _ => super::error(
-            StatusCode::BAD_REQUEST,
-            "That cannot be done here",
-            "Go back to your account and try again.",
-        ),
+        _ => nothing(),
     }
+}
+
+fn nothing() -> Response<Body> {
+    super::error(
+        StatusCode::BAD_REQUEST,
+        "That cannot be done here",
+        "Go back to your account and try again.",
+    )
 }
 
 /// Ends an app's grant or another browser's session, if it is this person's own.

@@ -6,13 +6,14 @@ use ::http::{Request, Response, StatusCode};
 use askama::Template;
 use auth::accounts::BrowserSession;
 use auth::outbound::{Connection, OutboundError};
+use gateway::AdminRecord;
 use policy::UpstreamId;
 
 use super::account::date;
 use super::page::{page_apart, see_other};
 use super::{is_post, parameter, sign_in_first};
 use crate::http::browser;
-use crate::http::{Body, Edge, Inbound};
+use crate::http::{Body, Edge, Facts, Inbound};
 
 #[derive(Template)]
 #[template(path = "connect.html")]
@@ -54,6 +55,7 @@ pub(super) async fn list(edge: &Arc<Edge>, request: Request<Inbound>) -> Respons
 /// `/console/connect/{upstream}`.
 pub(super) async fn serve(
     edge: &Arc<Edge>,
+    facts: &Facts,
     upstream: &str,
     request: Request<Inbound>,
 ) -> Response<Body> {
@@ -71,23 +73,44 @@ pub(super) async fn serve(
         Err(refusal) => return refusal,
     };
     let outbound = edge.gate.auth().outbound();
-    match form.text("act") {
-        "connect" => match outbound.begin(&upstream, &session.principal).await {
-            // As a step of its own: where its sign-in leads from there is for nobody's `form-action` to say.
-            Ok(url) => super::page::go_on(url.as_str()),
-            Err(error) => refuse(&error),
-        },
-        "disconnect" => match outbound.disconnect(&upstream, &session.principal.id).await {
-            Ok(_) => see_other("/console/connect"),
-            Err(error) => refuse(&error),
-        },
-        _ => unknown(),
+    let action = match form.text("act") {
+        "connect" => "account/connect",
+        "disconnect" => "account/disconnect",
+        _ => return unknown(),
+    };
+    let mut record = match super::record(edge, facts, action).await {
+        Ok(record) => record,
+        Err(closed) => return closed,
+    };
+    record.by(&session.principal);
+    record.about(upstream.as_str());
+    let done = if action == "account/connect" {
+        // As a step of its own: where its sign-in leads from there is for nobody's `form-action` to say.
+        let begun = outbound.begin(&upstream, &session.principal).await;
+        begun.map(|url| super::page::go_on(url.as_str()))
+    } else {
+        let ended = outbound.disconnect(&upstream, &session.principal.id).await;
+        ended.map(|_| see_other("/console/connect"))
+    };
+    told(record, done).await
+}
+
+/// What came of it, once that is recorded.
+async fn told(record: AdminRecord, done: Result<Response<Body>, OutboundError>) -> Response<Body> {
+    let (status, reason) = match &done {
+        Ok(response) => (response.status(), None),
+        Err(error) => (StatusCode::BAD_GATEWAY, Some(error.to_string())),
+    };
+    if let Err(closed) = super::close(record, status, reason).await {
+        return closed;
     }
+    done.unwrap_or_else(|error| refuse(&error))
 }
 
 /// `/oauth/callback`: what an upstream's authorization server says to the principal who began.
 pub(in crate::http) async fn callback(
     edge: &Arc<Edge>,
+    facts: &Facts,
     request: Request<Inbound>,
 ) -> Response<Body> {
     let Some(session) = browser::current(edge, request.headers()).await else {
@@ -96,10 +119,18 @@ pub(in crate::http) async fn callback(
     };
     let query = request.uri().query().unwrap_or_default();
     let outbound = edge.gate.auth().outbound();
-    match outbound.finish(&session.principal, query).await {
-        Ok(upstream) => super::page::go_on(&format!("/console/connect?connected={upstream}")),
-        Err(error) => refuse(&error),
+    let mut record = match super::record(edge, facts, "account/connect").await {
+        Ok(record) => record,
+        Err(closed) => return closed,
+    };
+    record.by(&session.principal);
+    let finished = outbound.finish(&session.principal, query).await;
+    if let Ok(upstream) = &finished {
+        record.about(upstream.as_str());
     }
+    let done = finished
+        .map(|upstream| super::page::go_on(&format!("/console/connect?connected={upstream}")));
+    told(record, done).await
 }
 
 fn show(
@@ -188,6 +219,6 @@ fn refuse(error: &OutboundError) -> Response<Body> {
         ),
     };
     let cause = std::error::Error::source(error).map(ToString::to_string);
-    tracing::info!(%error, cause, "an upstream was not connected");
+    tracing::debug!(%error, cause, "an upstream was not connected");
     super::error(status, title, text)
 }

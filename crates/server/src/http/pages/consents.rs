@@ -13,7 +13,7 @@ use super::account::date;
 use super::page::{page_apart, see_other};
 use super::{is_post, notice, sentence, sign_in_first};
 use crate::http::browser::{self, Form};
-use crate::http::{Body, Edge, Inbound};
+use crate::http::{Body, Edge, Facts, Inbound};
 
 const HERE: &str = "/console/consents";
 /// What is shown at once of what is in force.
@@ -55,20 +55,24 @@ struct Given {
 }
 
 /// `/console/consents`.
-pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
+pub(super) async fn serve(
+    edge: &Arc<Edge>,
+    facts: &Facts,
+    request: Request<Inbound>,
+) -> Response<Body> {
     let Some(session) = browser::current(edge, request.headers()).await else {
         return sign_in_first(request.uri());
     };
     if is_post(&request) {
         return match browser::form(edge, Some(&session), request).await {
-            Ok(form) => act(edge, &session, &form).await,
+            Ok(form) => act(edge, facts, &session, &form).await,
             Err(refusal) => refusal,
         };
     }
     show(edge, &session, notice(request.uri(), DONE), None)
 }
 
-async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Body> {
+async fn act(edge: &Edge, facts: &Facts, session: &BrowserSession, form: &Form) -> Response<Body> {
     let (word, id) = (form.text("act"), form.text("id"));
     let action = match word {
         "approve" | "deny" => "admin/approvals.answer",
@@ -89,6 +93,7 @@ async fn act(edge: &Edge, session: &BrowserSession, form: &Form) -> Response<Bod
             return super::unavailable();
         }
     };
+    record.from_address(facts.address());
     record.about(id);
     let consents = edge.gate.consents();
     let done = match word {

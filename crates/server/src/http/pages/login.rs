@@ -72,7 +72,7 @@ pub(super) async fn serve(
     };
     let code = Some(form.text("code").trim()).filter(|code| !code.is_empty());
     let accounts = edge.gate.auth().accounts();
-    let mut record = match super::record(edge, "account/sign_in").await {
+    let mut record = match super::record(edge, facts, "account/sign_in").await {
         Ok(record) => record,
         Err(closed) => return closed,
     };
@@ -116,13 +116,17 @@ pub(super) async fn serve(
 }
 
 /// `/console/logout`.
-pub(super) async fn leave(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
+pub(super) async fn leave(
+    edge: &Arc<Edge>,
+    facts: &Facts,
+    request: Request<Inbound>,
+) -> Response<Body> {
     let mut response = see_other("/console/login");
     if let Some(session) = browser::current(edge, request.headers()).await {
         if let Err(refusal) = browser::form(edge, Some(&session), request).await {
             return refusal;
         }
-        let mut record = match super::record(edge, "account/sign_out").await {
+        let mut record = match super::record(edge, facts, "account/sign_out").await {
             Ok(record) => record,
             Err(closed) => return closed,
         };

@@ -12,7 +12,7 @@ use auth::sign_in::{ProviderError, TICKET_AGE};
 use super::page::{go_on, see_other};
 use super::{next, parameter};
 use crate::http::browser::{self, Age, Visit};
-use crate::http::{Body, Edge, Inbound, host};
+use crate::http::{Body, Edge, Facts, Inbound, host};
 
 /// The cookie that remembers what was begun.
 const TICKET: &str = "portcullis-sign-in";
@@ -67,11 +67,12 @@ pub(super) async fn begin(
 /// `/console/sign-in/{provider}/callback`.
 pub(super) async fn finish(
     edge: &Arc<Edge>,
+    facts: &Facts,
     name: &str,
     request: &Request<Inbound>,
 ) -> Response<Body> {
     let auth = edge.gate.auth();
-    let mut response = match open(edge, name, request).await {
+    let mut response = match open(edge, facts, name, request).await {
         Ok((new, next)) => {
             // A step of its own: what the provider's pages let their forms lead to is nothing to what follows.
             let mut response = go_on(&next);
@@ -86,6 +87,7 @@ pub(super) async fn finish(
 
 async fn open(
     edge: &Edge,
+    facts: &Facts,
     name: &str,
     request: &Request<Inbound>,
 ) -> Result<(NewSession, String), Response<Body>> {
@@ -94,7 +96,7 @@ async fn open(
     let visit = Visit::known(edge, request.headers()).ok_or_else(stranger)?;
     let ticket = browser::cookie(auth.site(), request.headers(), TICKET).ok_or_else(stranger)?;
     let query = request.uri().query().unwrap_or_default();
-    let mut record = super::record(edge, "account/sign_in").await?;
+    let mut record = super::record(edge, facts, "account/sign_in").await?;
     record.about(name);
     let finished = auth
         .sign_in()
@@ -155,7 +157,7 @@ fn refuse(name: &str, error: &ProviderError) -> Response<Body> {
     };
     if status != StatusCode::NOT_FOUND {
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::info!(provider = name, %error, cause, "nobody was signed in");
+        tracing::debug!(provider = name, %error, cause, "nobody was signed in");
     }
     super::error(status, title, text)
 }

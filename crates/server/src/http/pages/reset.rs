@@ -64,7 +64,7 @@ pub(super) async fn serve(
         };
         return show(edge, &visit, step, None);
     }
-    let mut record = match super::record(edge, "account/reset").await {
+    let mut record = match super::record(edge, facts, "account/reset").await {
         Ok(record) => record,
         Err(closed) => return closed,
     };

@@ -8,7 +8,7 @@ use askama::Template;
 use super::page::{page_apart, see_other};
 use super::{HOME, is_post, parameter, sentence, status_of};
 use crate::http::browser::{self, Visit};
-use crate::http::{Body, Edge, Inbound};
+use crate::http::{Body, Edge, Facts, Inbound};
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -21,7 +21,11 @@ struct Page<'a> {
 }
 
 /// `/console/setup`.
-pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Response<Body> {
+pub(super) async fn serve(
+    edge: &Arc<Edge>,
+    facts: &Facts,
+    request: Request<Inbound>,
+) -> Response<Body> {
     let visit = Visit::of(edge, request.headers());
     let accounts = edge.gate.auth().accounts();
     if accounts.any().unwrap_or(true) {
@@ -42,7 +46,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, request: Request<Inbound>) -> Respon
     let (token, name) = (form.text("token"), form.text("name").trim());
     let email = form.text("email").trim();
     let address = Some(email).filter(|email| !email.is_empty());
-    let mut record = match super::record(edge, "account/set_up").await {
+    let mut record = match super::record(edge, facts, "account/set_up").await {
         Ok(record) => record,
         Err(closed) => return closed,
     };

@@ -1,0 +1,272 @@
+//! `portcullis audit subject|erase|hold`: what the log says of one person, for that person; out of it; and kept for a court.
+//!
+//! Each is recorded. Erasing and writing out name the person by a digest under the gate's own key, so that the record of it
+//! does not undo it.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use observe::sinks::native;
+use serde_json::json;
+use store::Store;
+use store::audit::text::hex;
+use store::audit::{AuditHold, Erasure};
+use uuid::Uuid;
+
+use super::super::arguments::Unusable;
+use super::super::commands::{Hold, NewHold};
+use super::super::key::local;
+use super::super::record::{Act, BY};
+use super::super::{Common, Exit, now, output};
+use super::moment;
+use crate::vault;
+
+/// Records read at once.
+const BATCH: u32 = 1000;
+/// Bytes of a person's digest in records.
+const PSEUDONYM_LEN: usize = 16;
+/// What that digest is for.
+const PSEUDONYM: &str = "audit/pseudonym";
+/// The most characters of a hold's reason.
+const REASON_CHARS_MAX: usize = 1000;
+
+pub(super) fn subject(common: &Common, principal: &str, out: &Path) -> anyhow::Result<Exit> {
+    with_store(
+        common,
+        "admin/audit.subject",
+        Some(principal),
+        async |store| {
+            let mut options = OpenOptions::new();
+            let made = options.write(true).create_new(true).mode(0o600).open(out);
+            let made = made.with_context(|| format!("cannot create `{}`", out.display()))?;
+            let mut file = BufWriter::new(made);
+            let (mut after, mut count) = (0, 0);
+            loop {
+                let records = store.audit_of(principal, after, BATCH)?;
+                let Some(last) = records.last() else { break };
+                after = last.seq;
+                count += records.len();
+                for record in &records {
+                    writeln!(file, "{}", native(record))?;
+                }
+            }
+            file.into_inner()
+                .map_err(io::IntoInnerError::into_error)?
+                .sync_all()?;
+            if common.json {
+                output::json(&json!({ "records": count }))?;
+            }
+            output::say(format!("{count} records of {principal}, and about it"));
+            Ok(Exit::Done)
+        },
+    )
+}
+
+pub(super) fn erase(
+    common: &Common,
+    principal: &str,
+    until: Option<&str>,
+    is_agreed: bool,
+) -> anyhow::Result<Exit> {
+    let until_us = until.map(moment).transpose();
+    let until_us = until_us
+        .context("`--until` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z")?
+        .unwrap_or(i64::MAX);
+    if !is_agreed && !agreed(principal)? {
+        output::say("nothing was erased");
+        return Ok(Exit::Failed);
+    }
+    with_store(
+        common,
+        "admin/audit.erase",
+        Some(principal),
+        async |store| match store.erase_audit(principal, until_us).await? {
+            Erasure::Done(count) => {
+                if common.json {
+                    output::json(&json!({ "erased": count }))?;
+                }
+                output::say(format!(
+                    "the personal part of {count} records is erased; what was exported, sent on or backed up before still has it"
+                ));
+                Ok(Exit::Done)
+            }
+            Erasure::Held(holds) => {
+                if common.json {
+                    output::json(&json!({ "erased": 0, "holds": holds }))?;
+                }
+                output::say(format!(
+                    "nothing was erased: records are under a legal hold ({}); `portcullis audit hold list` shows them",
+                    holds.join(", ")
+                ));
+                Ok(Exit::Refused)
+            }
+        },
+    )
+}
+
+/// Asks on a terminal.
+fn agreed(principal: &str) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        let why = "nobody is here to be asked, and what is erased is gone: say --yes";
+        return Err(Unusable(why.to_owned()).into());
+    }
+    output::say(format!(
+        "erase who, from where, with what and why of all records of {principal}, and about it? [y/N]"
+    ));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+pub(super) fn hold(common: &Common, hold: &Hold) -> anyhow::Result<Exit> {
+    match hold {
+        Hold::Add(new) => add(common, new),
+        Hold::Release { id } => with_store(common, "admin/audit.release", None, async |store| {
+            let was_held = store.release_audit_hold(id, now()).await?;
+            if common.json {
+                output::json(&json!({ "id": id, "released": was_held }))?;
+            }
+            if !was_held {
+                output::say(format!(
+                    "there is no hold {id}; `portcullis audit hold list` shows them all"
+                ));
+                return Ok(Exit::Failed);
+            }
+            output::say(format!("hold {id} is ended"));
+            Ok(Exit::Done)
+        }),
+        Hold::List => list(common),
+    }
+}
+
+fn add(common: &Common, new: &NewHold) -> anyhow::Result<Exit> {
+    let time = |text: &Option<String>, option: &str| {
+        let read = text.as_deref().map(moment).transpose();
+        read.map_err(|_no_time| {
+            Unusable(format!(
+                "`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z"
+            ))
+        })
+    };
+    let hold = AuditHold {
+        id: Uuid::new_v4().simple().to_string(),
+        principal: new.principal.clone(),
+        since_us: time(&new.since, "--since")?,
+        until_us: time(&new.until, "--until")?,
+        reason: new.reason.clone(),
+        by: BY.to_owned(),
+        created_at: now(),
+        released_at: None,
+    };
+    if hold.principal.is_none() && hold.since_us.is_none() && hold.until_us.is_none() {
+        let why = "say what is held: --principal, --since or --until";
+        return Err(Unusable(why.to_owned()).into());
+    }
+    if hold.reason.trim().is_empty() || hold.reason.chars().count() > REASON_CHARS_MAX {
+        let why = format!("say why, in at most {REASON_CHARS_MAX} characters");
+        return Err(Unusable(why).into());
+    }
+    with_store(
+        common,
+        "admin/audit.hold",
+        new.principal.as_deref(),
+        async |store| {
+            let id = hold.id.clone();
+            store.add_audit_hold(hold.clone()).await?;
+            if common.json {
+                output::json(&json!({ "id": id }))?;
+            } else {
+                output::line(&id)?;
+            }
+            output::say(
+                "these records stay, and are not erased, until `portcullis audit hold release`",
+            );
+            Ok(Exit::Done)
+        },
+    )
+}
+
+fn list(common: &Common) -> anyhow::Result<Exit> {
+    let store = Store::open(&common.load_settings()?.database())?;
+    let holds = store.list_audit_holds()?;
+    let time = |us: Option<i64>| us.map(super::time).map(|at| at.to_string());
+    if common.json {
+        let all = holds.iter().map(|hold| {
+            json!({
+                "id": hold.id,
+                "principal": hold.principal,
+                "since": time(hold.since_us),
+                "until": time(hold.until_us),
+                "reason": hold.reason,
+                "by": hold.by,
+                "created_at": super::super::key::utc(hold.created_at),
+                "released_at": hold.released_at.map(super::super::key::utc),
+            })
+        });
+        output::json(&all.collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    if holds.is_empty() {
+        output::say("no records are under a hold");
+        return Ok(Exit::Done);
+    }
+    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let rows: Vec<Vec<String>> = holds
+        .iter()
+        .map(|hold| {
+            vec![
+                hold.id.clone(),
+                dash(hold.principal.clone()),
+                dash(time(hold.since_us)),
+                dash(time(hold.until_us)),
+                local(hold.created_at),
+                dash(hold.released_at.map(local)),
+                output::printable(&hold.reason).replace('\n', " "),
+            ]
+        })
+        .collect();
+    let headings = [
+        "id",
+        "principal",
+        "since",
+        "until",
+        "put on",
+        "ended",
+        "reason",
+    ];
+    output::data(output::table(&headings, &rows).as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// Does something with the log, and records it; `about` is told from all others, but not named.
+fn with_store(
+    common: &Common,
+    action: &'static str,
+    about: Option<&str>,
+    work: impl AsyncFnOnce(&Store) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    let loaded = common.load_settings()?;
+    let path = loaded.database();
+    if !path.exists() {
+        bail!("there is no database at `{path}` yet; start the gate first");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let store = Store::open(&path)?;
+        let vault = vault::open(&store, &loaded.master_key, now())?;
+        let about = about.map_or_else(String::new, |name| {
+            let digest = vault.hash(PSEUDONYM, name.as_bytes());
+            hex(digest.get(..PSEUDONYM_LEN).unwrap_or_default())
+        });
+        let act = Act::begin(&store, action).await?;
+        let exit = work(&store).await;
+        act.end(&about, &exit).await?;
+        store.close().await;
+        exit
+    })
+}

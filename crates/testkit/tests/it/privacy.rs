@@ -1,0 +1,284 @@
+//! A log that forgets: records past their time, and what they say of a person, and still proves the rest; unless a court
+//! wants it kept.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use store::{AuditRow, Outcome, Store};
+use testkit::mcp::{call, modern};
+use testkit::world::{World, until};
+
+use crate::program::Program;
+
+const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// A log of some days, written as a gate would have.
+async fn log(gate: &Program, now_us: i64) -> Result<()> {
+    let store = Store::open(&gate.folder().join("data/portcullis.db"))?;
+    for n in 0..900_i64 {
+        let slot = store.reserve_audit(Duration::from_secs(5)).await?;
+        slot.write(row(n, now_us));
+    }
+    store.flush().await?;
+    store.close().await;
+    Ok(())
+}
+
+/// The first six hundred are three days old.
+fn row(n: i64, now_us: i64) -> AuditRow {
+    let age = if n < 600 { 3 * DAY_US } else { 0 };
+    AuditRow {
+        at_us: now_us - age + n,
+        call_id: format!("call-{n}"),
+        principal: ["alice", "carol"][usize::from(n % 3 == 0)].to_owned(),
+        credential: "api_key:abc".to_owned(),
+        client: "tests 1.0".to_owned(),
+        transport: "http".into(),
+        revision: "2026-07-28".into(),
+        method: "tools/list".into(),
+        upstream: None,
+        entry: None,
+        arguments_digest: None,
+        decision: "allow".into(),
+        rule: None,
+        server: None,
+        definition: None,
+        consent: None,
+        screened: None,
+        trace_id: None,
+        arguments: None,
+        address: Some("192.0.2.1".to_owned()),
+        actor: None,
+        subject: None,
+        outcome: Outcome::Ok,
+        code: None,
+        reason: None,
+        duration_us: 1,
+        bytes_in: 1,
+        bytes_out: 1,
+    }
+}
+
+fn now_us() -> Result<i64> {
+    Ok(jiff::Timestamp::now().as_microsecond())
+}
+
+/// Exports the log and has it verified; what that says, and the file's text.
+async fn verified(gate: &Program, name: &str) -> Result<(Value, String)> {
+    let file = gate.folder().join(name).display().to_string();
+    gate.run(&["audit", "export", "--output", &file]).await?;
+    let key = gate.run(&["audit", "key"]).await?;
+    let told = gate
+        .run(&["audit", "verify", &file, "--key", key.trim(), "--json"])
+        .await?;
+    Ok((serde_json::from_str(&told)?, fs::read_to_string(&file)?))
+}
+
+/// That a text is found to be changed.
+async fn is_found(gate: &Program, name: &str, text: &str) -> Result<()> {
+    let file = gate.folder().join(name);
+    fs::write(&file, text)?;
+    let key = gate.run(&["audit", "key"]).await?;
+    let file = file.display().to_string();
+    let told = gate
+        .run_either(&["audit", "verify", &file, "--key", key.trim(), "--json"])
+        .await?;
+    let told: Value = serde_json::from_str(told.lines().next().unwrap_or_default())?;
+    ensure!(told["ok"] == false, "{told}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_erased_from_the_log_and_the_log_is_verified_as_before() -> Result<()> {
+    let mut gate = Program::prepare(&[])?;
+    fs::write(gate.folder().join("portcullis.toml"), "builtins = []\n")?;
+    gate.serve("info").await?;
+    log(&gate, now_us()?).await?;
+    let (before, text) = verified(&gate, "before.jsonl").await?;
+    ensure!(before["ok"] == true && before["erased"] == 0 && text.contains("carol"));
+
+    let own = gate.folder().join("carol.jsonl").display().to_string();
+    gate.run(&["audit", "subject", "carol", "--out", &own])
+        .await?;
+    let own = fs::read_to_string(&own)?;
+    ensure!(
+        own.lines().count() == 300 && !own.contains("alice"),
+        "{}",
+        own.lines().count()
+    );
+
+    let hold = gate
+        .run(&[
+            "audit",
+            "hold",
+            "add",
+            "--principal",
+            "carol",
+            "--reason",
+            "case 7",
+        ])
+        .await?;
+    let erase = ["audit", "erase", "--principal", "carol", "--yes", "--json"];
+    let refused = gate.run_either(&erase).await?;
+    ensure!(refused.contains(hold.trim()), "{refused}");
+    gate.run(&["audit", "hold", "release", hold.trim()]).await?;
+    let told: Value = serde_json::from_str(&gate.run(&erase).await?)?;
+    ensure!(told["erased"].as_u64() >= Some(300), "{told}");
+
+    let (after, text) = verified(&gate, "after.jsonl").await?;
+    ensure!(
+        after["ok"] == true && after["erased"] == told["erased"],
+        "{after}"
+    );
+    ensure!(!text.contains("carol") && text.contains("alice"));
+    // What is erased cannot be put back as something else, nor more taken away than is said.
+    let line = text.lines().find(|line| line.contains("\"personal\":null"));
+    let line = line.context("nothing is erased")?;
+    let forged = line.replace(
+        "\"personal\":null",
+        "\"personal\":{\"principal\":\"alice\"}",
+    );
+    let forged = forged.replace(
+        "\"salt\":null",
+        &format!("\"salt\":\"{}\"", "00".repeat(16)),
+    );
+    is_found(&gate, "forged.jsonl", &text.replacen(line, &forged, 1)).await?;
+    let other = line.replacen("\"outcome\":\"ok\"", "\"outcome\":\"refused\"", 1);
+    is_found(&gate, "other.jsonl", &text.replacen(line, &other, 1)).await?;
+    let without = text.replacen(&format!("{line}\n"), "", 1);
+    is_found(&gate, "without.jsonl", &without).await?;
+
+    // That it was done is recorded, and does not undo it.
+    let acts = gate
+        .run(&["audit", "search", "--principal", "local", "--json"])
+        .await?;
+    for act in ["subject", "erase", "hold", "release"] {
+        ensure!(
+            acts.contains(&format!("admin/audit.{act}")),
+            "{act}: {acts}"
+        );
+    }
+    ensure!(!acts.contains("carol"), "{acts}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_past_their_time_go_and_what_is_left_is_verified() -> Result<()> {
+    let world = World::of("builtins = [\"time\"]\naudit.retention.keep = \"1d\"\n").await?;
+    for n in 0..90 {
+        world
+            .post("local", &modern(call(n, "time.now", &json!({}))))
+            .await?;
+    }
+    let store = world.gate().auth().parts().store.clone();
+    let now = i64::try_from(
+        policy::Clock::wall(&*world.gate().auth().parts().clock)
+            .duration_since(std::time::UNIX_EPOCH)?
+            .as_micros(),
+    )?;
+    for n in 0..900_i64 {
+        let slot = store.reserve_audit(Duration::from_secs(5)).await?;
+        slot.write(row(n, now));
+    }
+    store.flush().await?;
+    let whole = store.audit_log()?;
+    world.advance(Duration::from_secs(2 * 60 * 60));
+    until("what is old is gone", async || {
+        Ok(store.audit_first()? == 512)
+    })
+    .await?;
+    // The rows of the day before this world's own were recorded after them: those keep their places.
+    let (size, root) = (whole.tree.size(), whole.tree.root());
+    let again = store.audit_log_at(size)?.context("not there any more")?;
+    ensure!(again.tree.root() == root);
+    ensure!(store.audit_log_at(511)?.is_none());
+    until("that is recorded", async || {
+        let happened = world.happened().await?;
+        Ok(happened.iter().any(|one| one.row.method == "audit/pruned"))
+    })
+    .await?;
+    world.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_are_written_to_a_folder_elsewhere_and_an_end_that_was_cut_off_is_found_by_them()
+-> Result<()> {
+    let mut gate = Program::prepare(&[])?;
+    let folder = gate.folder().join("elsewhere");
+    let config = "builtins = []\naudit.checkpoints_to = \"elsewhere\"\n";
+    fs::write(gate.folder().join("portcullis.toml"), config)?;
+    gate.serve("info").await?;
+    log(&gate, now_us()?).await?;
+    // The folder is not there: health says so, and calls go on.
+    gate.run(&["audit", "checkpoint"]).await?;
+    let health = async || -> Result<Value> {
+        let said = ask(&gate, "/health").await?;
+        Ok(serde_json::from_str(&said)?)
+    };
+    let state = |health: &Value| {
+        let all = health["dependencies"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let one = all.into_iter().find(|one| one["name"] == "checkpoints_to");
+        one.map(|one| one["state"].clone()).unwrap_or_default()
+    };
+    until("health says so", async || {
+        Ok(state(&health().await?) == "down")
+    })
+    .await?;
+    fs::create_dir(&folder)?;
+    until("it is written", async || {
+        Ok(state(&health().await?) == "ok" && fs::read_dir(&folder)?.count() > 0)
+    })
+    .await?;
+    let files: Vec<_> = fs::read_dir(&folder)?.collect::<Result<_, _>>()?;
+    let note = files.first().context("none")?.path();
+    ensure!(
+        note.extension().is_some_and(|ending| ending == "txt"),
+        "{note:?}"
+    );
+
+    let (told, text) = verified(&gate, "whole.jsonl").await?;
+    ensure!(told["ok"] == true);
+    // Cut off in front of it, with a first line that says so.
+    let (first, rest) = text.split_once('\n').context("no line")?;
+    let mut head: Value = serde_json::from_str(first)?;
+    head["to"] = 3.into();
+    let short: Vec<&str> = rest
+        .lines()
+        .filter(|line| !line.starts_with("{\"checkpoint\""))
+        .take(3)
+        .collect();
+    let short = format!("{head}\n{}\n", short.join("\n"));
+    let file = gate.folder().join("short.jsonl");
+    fs::write(&file, short)?;
+    let key = gate.run(&["audit", "key"]).await?;
+    let (file, note) = (file.display().to_string(), note.display().to_string());
+    let told = gate
+        .run_either(&[
+            "audit",
+            "verify",
+            &file,
+            "--key",
+            key.trim(),
+            "--checkpoint",
+            &note,
+            "--json",
+        ])
+        .await?;
+    ensure!(told.contains("its end was cut off"), "{told}");
+    Ok(())
+}
+
+async fn ask(gate: &Program, path: &str) -> Result<String> {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        gate.address()
+    );
+    let mut exchange = testkit::world::Exchange::send(gate.address(), head.as_bytes()).await?;
+    Ok(String::from_utf8(exchange.body().await?)?)
+}
