@@ -256,8 +256,8 @@ fn a_page_has_one_stylesheet_which_its_policy_names_and_nothing_from_elsewhere()
                 || html.contains(&format!("style-src 'sha256-{hash}'"))
         );
         for bad in [
-            "http://",
-            "https://",
+            "href=\"http",
+            " src=",
             " style=",
             "javascript:",
             "@import",

@@ -160,7 +160,6 @@ pub(in crate::compliance) static METRICS: Measure = Measure {
     does: "`/metrics` in the form of Prometheus, for whom a rule or role lets in: calls by outcome, waiting times, places, queues, upstreams. Labels come from closed sets, never from clients' words.",
     keys: &[],
     tests: &[
-        "observe/src/metrics/tests.rs::every_metric_is_exported_under_its_name",
         "testkit/tests/it/metrics.rs::every_metric_of_the_list_has_a_number_and_no_label_is_a_clients_word",
         "testkit/tests/it/limits.rs::health_metrics_and_administration_never_wait_behind_calls",
     ],
