@@ -19,10 +19,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::Mutex;
 use policy::Clock;
+use store::audit::text::hex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use self::book::{Book, Changes};
 use self::judge::{Judge, Seen};
 use self::ledger::Ledger;
-use self::message::Message;
+use self::message::{Message, time};
 use crate::Metrics;
 use crate::health::{Dependency, Health};
 use crate::metrics::Metric;
@@ -41,6 +43,8 @@ pub use self::rule::{Rule, RuleRow, RuleSettings, Severity, Threshold, reference
 
 /// An Alertmanager is told so often of what fires.
 const RESEND: Duration = Duration::from_secs(60);
+/// Bytes of a message's id.
+const ID_LEN: usize = 16;
 /// What a test of the receivers is called.
 const TEST: &str = "PortcullisTest";
 /// Which gate it is, among an alert's labels.
@@ -258,8 +262,8 @@ impl Inner {
                 settings.repeat
             };
             let (alerts, number) = kept.due(receiver, &to, repeat, now);
-            if let Some(first) = alerts.first() {
-                let id = format!("{}-{number}-{}", first.fingerprint(), stamp(first));
+            if !alerts.is_empty() {
+                let id = id(&alerts, number);
                 let base = self.base.clone();
                 all.push((receiver.clone(), Message { id, base, alerts }));
             }
@@ -351,10 +355,11 @@ pub async fn test(
         ends_at: None,
         is_firing: true,
     };
+    let alerts = vec![alert];
     let message = Message {
-        id: format!("{}-test-{}", alert.fingerprint(), stamp(&alert)),
+        id: id(&alerts, 0),
         base: base.to_owned(),
-        alerts: vec![alert],
+        alerts,
     };
     let mut all = Vec::new();
     for receiver in receivers {
@@ -369,11 +374,16 @@ fn key(receiver: &Receiver) -> (String, String) {
     (receiver.name.clone(), receiver.place.key())
 }
 
-/// What tells an alert that comes back from what it was, in numbers.
-fn stamp(alert: &Alert) -> u128 {
-    let at = alert.ends_at.unwrap_or(alert.starts_at);
-    let since = at.duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_millis()
+/// By which a message is known that comes twice: another if it says anything else, or says it again.
+fn id(alerts: &[Alert], number: u64) -> String {
+    let mut text = number.to_string();
+    for alert in alerts {
+        let (starts_at, ends_at) = (Some(alert.starts_at), alert.ends_at);
+        let [starts_at, ends_at] = [starts_at, ends_at].map(|at| at.map_or("-".to_owned(), time));
+        text.extend([" ", &alert.fingerprint(), " ", &starts_at, " ", &ends_at]);
+    }
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    hex(digest.as_ref().get(..ID_LEN).unwrap_or_default())
 }
 
 /// What an alert is about, for the log.

@@ -153,7 +153,7 @@ fn source(message: &Message) -> String {
 }
 
 /// RFC 3339, in UTC.
-fn time(at: SystemTime) -> String {
+pub(super) fn time(at: SystemTime) -> String {
     Timestamp::try_from(at)
         .unwrap_or_default()
         .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")

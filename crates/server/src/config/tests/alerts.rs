@@ -33,7 +33,7 @@ latency = { enabled = false }
         &[("CHAT", "kestrel-anvil-0451-marble")],
     );
     let alerts = place.load().unwrap().alerts;
-    let minutes = |minutes| Duration::from_secs(60 * minutes);
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     assert_eq!(
         (alerts.every, alerts.repeat),
         (minutes(5) / 60, minutes(60))
