@@ -219,7 +219,7 @@ async fn a_status_follows_the_config() -> Result<()> {
         ("alerts", "", "off", "nobody is told"),
         (
             "alerts",
-            "alerts.receivers.ops.webhook = \"https://alerts.example.com/hook\"",
+            "alerts.receivers.ops.alertmanager = \"https://alerts.example.com\"",
             "on",
             "`ops`",
         ),
@@ -227,7 +227,7 @@ async fn a_status_follows_the_config() -> Result<()> {
             "traces",
             "telemetry.traces.endpoint = \"http://127.0.0.1:4318\"",
             "on",
-            "4318",
+            "collector",
         ),
         (
             "checkpoints-elsewhere",

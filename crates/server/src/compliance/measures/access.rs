@@ -269,7 +269,7 @@ pub(in crate::compliance) static SECOND_PERSON: Measure = Measure {
     id: "second-person",
     title: "What matters needs a second person",
     does: "A rule can demand that somebody else than the caller agrees before a call is made, and say who may: `other_person`, `approvers`.",
-    keys: &["roles.*.ask", "consent.webhook.url"],
+    keys: &["roles.*.ask"],
     tests: &[
         "gateway/src/consents/tests.rs::only_those_whom_the_rule_lets_may_answer",
         "gateway/src/consents/tests.rs::a_yes_is_void_once_the_rule_names_others",
