@@ -12,6 +12,7 @@ mod webhook;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -67,8 +68,18 @@ pub struct Consents {
     continuing: Mutex<HashMap<[u8; 32], Continuing>>,
     outbox: mpsc::Sender<Announcement>,
     /// Until somebody sends them.
-    announcements: Mutex<Option<mpsc::Receiver<Announcement>>>,
+    /// Held by the one task that sends them, which may be begun anew.
+    announcements: tokio::sync::Mutex<mpsc::Receiver<Announcement>>,
     pruned_at: Mutex<Instant>,
+    tally: Tally,
+}
+
+/// What came of requests, in this process.
+#[derive(Debug, Default)]
+struct Tally {
+    asked: AtomicU64,
+    granted: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// A call on its way whose client was sent for something.
@@ -192,9 +203,26 @@ impl Consents {
             waiting: Mutex::default(),
             continuing: Mutex::default(),
             outbox,
-            announcements: Mutex::new(Some(announcements)),
+            announcements: tokio::sync::Mutex::new(announcements),
             pruned_at,
+            tally: Tally::default(),
         }
+    }
+
+    /// How many calls wait for an answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.lock().values().sum()
+    }
+
+    /// How often somebody was asked by this process, and said yes or no to it.
+    pub(crate) fn tally(&self) -> [(&'static str, u64); 3] {
+        let Tally {
+            asked,
+            granted,
+            refused,
+        } = &self.tally;
+        let all = [("asked", asked), ("granted", granted), ("refused", refused)];
+        all.map(|(word, count)| (word, count.load(Ordering::Relaxed)))
     }
 
     /// A consent that allows this.
@@ -257,6 +285,7 @@ impl Consents {
         };
         Ok(match self.store.request_consent(row, bounds).await? {
             Requested::New => {
+                self.tally.asked.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(
                     request = id,
                     principal = question.subject.principal,
@@ -274,6 +303,7 @@ impl Consents {
                     self.store.refuse_consent(&same, state, by, now).await?;
                     self.tell();
                     if let Requested::New = self.store.request_consent(again, bounds).await? {
+                        self.tally.asked.fetch_add(1, Ordering::Relaxed);
                         return Ok(Asking::Open { id, is_new: true });
                     }
                     return Ok(Asking::TooMany);
@@ -306,10 +336,8 @@ impl Consents {
 
     /// Sends the announcements, until `stop`.
     pub(crate) async fn send_announcements(&self, client: &net::Client, stop: &CancellationToken) {
-        let outbox = self.announcements.lock().take();
-        if let Some(outbox) = outbox {
-            webhook::send_all(outbox, client, &*self.clock, &webhook::PAUSES, stop).await;
-        }
+        let mut outbox = self.announcements.lock().await;
+        webhook::send_all(&mut outbox, client, &*self.clock, &webhook::PAUSES, stop).await;
     }
 
     /// Waits until somebody, in whichever process, has answered a request; `None` if it can no longer be answered.
@@ -369,6 +397,9 @@ impl Consents {
                     (RequestState::Withdrawn, Unagreed::Unanswered)
                 };
                 let is_taken = self.store.refuse_consent(id, state, &by, now).await?;
+                if is_taken && said == Said::No {
+                    self.tally.refused.fetch_add(1, Ordering::Relaxed);
+                }
                 self.tell();
                 return Ok(is_taken.then_some(Err(why)));
             }
@@ -383,6 +414,9 @@ impl Consents {
         let consent = consent(&request, hold, by, now);
         let spends = Spends::of(consent.is_once);
         let is_taken = self.store.approve_consent(consent).await?;
+        if is_taken {
+            self.tally.granted.fetch_add(1, Ordering::Relaxed);
+        }
         self.tell();
         Ok(is_taken.then(|| {
             Ok(Agreed {
@@ -578,6 +612,7 @@ impl Consents {
         if !self.store.approve_consent(consent.clone()).await? {
             return Err(ConsentError::Over(id.to_owned()));
         }
+        self.tally.granted.fetch_add(1, Ordering::Relaxed);
         tracing::info!(request = id, by = %who.id, "approved");
         self.tell();
         Ok(consent)
@@ -598,6 +633,7 @@ impl Consents {
         if !self.store.refuse_consent(id, state, by, now).await? {
             return Err(ConsentError::Over(id.to_owned()));
         }
+        self.tally.refused.fetch_add(1, Ordering::Relaxed);
         tracing::info!(request = id, by, "denied");
         self.tell();
         Ok(())

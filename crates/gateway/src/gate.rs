@@ -7,10 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use auth::{Auth, Presented};
 use bytes::Bytes;
+use observe::health::{Dependency, Order, Task, Tasks as Supervised};
+use observe::trace::Tracer;
 use observe::{AuditLog, AuditMode, Metrics};
 use parking_lot::Mutex;
 use policy::{Clock, Facts, Principal, PrincipalId, ServerName};
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::shared::Shared;
 use store::{Outcome, Store};
 use tokio::sync::{broadcast, watch};
@@ -25,7 +27,10 @@ use crate::consents::Consents;
 use crate::credentials::Obtained;
 use crate::exchange::Desk;
 use crate::flows::Flows;
+use crate::happened::{Happened, Happenings};
+use crate::lifecycle::Lifecycle;
 use crate::limits::{Counters, Place};
+use crate::metrics::{attempted, tell_of_end};
 use crate::pins::{Known, Pins};
 use crate::record::{CallRecord, Opening};
 use crate::rejection::Challenge;
@@ -40,6 +45,8 @@ use crate::{Rejection, Settings, translate};
 const RETIRE_MAX: Duration = Duration::from_secs(60);
 /// How often sessions that nobody uses are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// How long what looks after the gate's state may take to end, once there are no calls.
+const UPKEEP_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// What upstreams told of principals' affairs and a slow listener has not heard yet.
 const TOLD_MAX: usize = 256;
 
@@ -58,6 +65,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Counters and gauges.
     pub metrics: Metrics,
+    /// Makes spans of calls.
+    pub tracer: Tracer,
+    /// What runs beside the calls, and how everything is.
+    pub tasks: Supervised,
     /// Who is known.
     pub auth: Arc<Auth>,
     /// The program that watches over child processes; see [`upstream::SUPERVISE`].
@@ -71,6 +82,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The upstreams, in their order.
     pub upstreams: Vec<Spec>,
+    /// By which the audit log knows this config: SHA-256, hex; `None`: it has none.
+    pub digest: Option<String>,
 }
 
 /// Why a gate cannot start.
@@ -97,7 +110,7 @@ pub struct Gate {
     pub(crate) desk: Desk,
     pub(crate) consents: Consents,
     flows: Flows,
-    schemas: Schemas,
+    pub(crate) schemas: Schemas,
     pub(crate) sessions: Sessions,
     pub(crate) links: Mutex<Vec<Running>>,
     pub(crate) pins: Pins,
@@ -105,7 +118,10 @@ pub struct Gate {
     changes: watch::Sender<u64>,
     /// What upstreams tell of principals' affairs outside of calls.
     told: broadcast::Sender<Told>,
-    tasks: TaskTracker,
+    /// What happens to the gate itself, on its way to the audit log.
+    pub(crate) happenings: Happenings,
+    /// Upstreams that are no longer in the config and end once their calls are answered.
+    retiring: TaskTracker,
     /// Calls whose client went away and which go on all the same.
     pub(crate) lingering: TaskTracker,
     /// Ends open streams.
@@ -185,36 +201,60 @@ impl Gate {
             links: Mutex::default(),
             changes: watch::channel(0).0,
             told: broadcast::channel(TOLD_MAX).0,
-            tasks: TaskTracker::new(),
+            happenings: Happenings::default(),
+            retiring: TaskTracker::new(),
             lingering: TaskTracker::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             parts,
         });
-        gate.set_upstreams(gate.links_of(loaded.upstreams)?);
-        let sweeper = Arc::clone(&gate);
-        gate.tasks.spawn(async move { sweeper.sweep().await });
-        let pinner = Arc::clone(&gate);
-        gate.tasks.spawn(async move { pinner.keep_pins().await });
-        let guard = Arc::clone(&gate);
-        gate.tasks.spawn(async move { guard.sever().await });
-        let herald = Arc::clone(&gate);
-        gate.tasks.spawn(async move {
-            let client = &herald.parts.client;
-            herald
-                .consents
-                .send_announcements(client, &herald.stopping)
-                .await;
+        gate.tell_metrics();
+        let links = gate.links_of(loaded.upstreams)?;
+        gate.note(Happened {
+            about: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            digest: loaded.digest,
+            reason: Some(format!("audit.mode = {}", gate.parts.audit.as_str())),
+            ..Happened::new("gate/started")
         });
-        let keeper = Arc::clone(&gate);
-        gate.tasks
-            .spawn(async move { keeper.parts.auth.upkeep(&keeper.stopping).await });
-        let counting = Arc::clone(&gate);
-        gate.tasks.spawn(async move {
-            let (metrics, stop) = (&counting.parts.metrics, &counting.stopping);
-            counting.counters.keep(metrics, stop).await;
+        gate.set_upstreams(links);
+        gate.supervise(Task::Happenings, |gate, stop| async move {
+            gate.record_happenings(&stop).await;
+        });
+        gate.supervise(
+            Task::Sweep,
+            |gate, stop| async move { gate.sweep(&stop).await },
+        );
+        gate.supervise(Task::Pins, |gate, stop| async move {
+            gate.keep_pins(&stop).await;
+        });
+        gate.supervise(
+            Task::Sever,
+            |gate, stop| async move { gate.sever(&stop).await },
+        );
+        gate.supervise(Task::Announcements, |gate, stop| async move {
+            let client = &gate.parts.client;
+            gate.consents.send_announcements(client, &stop).await;
+        });
+        gate.supervise(Task::Credentials, |gate, stop| async move {
+            gate.parts.auth.upkeep(&stop).await;
+        });
+        gate.supervise(Task::Limits, |gate, stop| async move {
+            gate.counters.keep(&stop).await;
+        });
+        gate.supervise(Task::Probes, |gate, stop| async move {
+            gate.probe(&stop).await;
         });
         Ok(gate)
+    }
+
+    /// Has `run` run beside the calls until the gate stops.
+    fn supervise<R>(self: &Arc<Self>, task: Task, run: fn(Arc<Self>, CancellationToken) -> R)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let gate = Arc::clone(self);
+        let tasks = &self.parts.tasks;
+        tasks.supervise(task, move |stop| run(Arc::clone(&gate), stop));
     }
 
     /// Takes over another config. Calls in flight keep the old one to their end; upstreams that did not change
@@ -281,13 +321,27 @@ impl Gate {
                 }
             }
             for gone in std::mem::replace(&mut *links, next) {
-                metrics.pins_withheld(gone.link.id(), 0);
-                self.tasks.spawn(async move { gone.retire().await });
+                self.note(Happened {
+                    upstream: Some(gone.link.id().clone()),
+                    ..Happened::new("upstream/removed")
+                });
+                self.retiring.spawn(async move { gone.retire().await });
             }
         }
+        {
+            let links = self.links.lock();
+            let names: Vec<&str> = links.iter().map(|one| one.link.id().as_str()).collect();
+            self.components().keep_only(Dependency::Upstream, &names);
+            metrics.upstreams_are(|id| names.contains(&id.as_str()));
+        }
         for (link, stop) in fresh {
-            let gate = Arc::clone(self);
-            self.tasks.spawn(async move { gate.keep(link, stop).await });
+            let (gate, id) = (Arc::clone(self), link.id().clone());
+            let run = move |stop| {
+                let (gate, link) = (Arc::clone(&gate), Arc::clone(&link));
+                async move { gate.keep(link, stop).await }
+            };
+            let tasks = &self.parts.tasks;
+            tasks.supervise_of(Task::Upstream, id.as_str(), stop, run);
         }
         self.merge();
     }
@@ -313,18 +367,38 @@ impl Gate {
     async fn keep(&self, link: Arc<Link>, stop: CancellationToken) {
         let metrics = &self.parts.metrics;
         let mut known = link.watch();
-        let mut restarts = 0;
+        let mut before = link.snapshot();
+        let clock = &self.parts.clock;
+        let mut life = Lifecycle::new(link.id().clone(), clock.now());
         let merge = async {
             loop {
                 let snapshot = known.borrow_and_update().clone();
-                metrics.upstream_up(link.id(), snapshot.state == State::Ready);
-                for _ in restarts..snapshot.restarts {
-                    metrics.upstream_restarted(link.id());
+                if !link.is_in_process()
+                    && let Some(happened) = life.see(&snapshot, clock.now())
+                {
+                    self.note(happened);
                 }
-                restarts = snapshot.restarts;
+                tell_of_end(metrics, &link, &before, &snapshot);
+                before = Arc::clone(&snapshot);
+                self.note_upstream(&link, &snapshot);
                 let has_ended = snapshot.state == State::Stopped;
                 self.see(&link, snapshot);
-                if has_ended || known.changed().await.is_err() {
+                if has_ended {
+                    return;
+                }
+                // What is held back of an upstream that flaps is recorded also if it does so no more.
+                let changed = loop {
+                    let Some(due) = life.due(clock.now()) else {
+                        break known.changed().await;
+                    };
+                    if let Ok(changed) = tokio::time::timeout(due, known.changed()).await {
+                        break changed;
+                    }
+                    life.release(clock.now())
+                        .into_iter()
+                        .for_each(|happened| self.note(happened));
+                };
+                if changed.is_err() {
                     return;
                 }
             }
@@ -337,10 +411,6 @@ impl Gate {
         let links = self.links.lock();
         let known: Vec<Known> = links.iter().map(|running| running.known.clone()).collect();
         let pinned = self.pins.snapshot();
-        for one in &known {
-            let withheld = pinned.withheld(one);
-            self.parts.metrics.pins_withheld(one.link.id(), withheld);
-        }
         let view = self.view();
         let settings = Arc::clone(&view.settings);
         let catalog = Catalog::merge(&known, &settings, &pinned, &view.catalog);
@@ -353,8 +423,8 @@ impl Gate {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    async fn sweep(&self) {
-        while tokio::time::timeout(SWEEP_EVERY, self.stopping.cancelled())
+    async fn sweep(&self, stop: &CancellationToken) {
+        while tokio::time::timeout(SWEEP_EVERY, stop.cancelled())
             .await
             .is_err()
         {
@@ -368,9 +438,9 @@ impl Gate {
     }
 
     /// Ends sessions whose owner's credential was revoked.
-    async fn sever(&self) {
+    async fn sever(&self, stop: &CancellationToken) {
         let mut revoked = self.parts.auth.revocations().changes();
-        while let Some(Ok(())) = self.stopping.run_until_cancelled(revoked.changed()).await {
+        while let Some(Ok(())) = stop.run_until_cancelled(revoked.changed()).await {
             self.sessions
                 .sever(|principal| !self.parts.auth.is_withdrawn(principal));
         }
@@ -387,20 +457,25 @@ impl Gate {
         self.lingering.wait().await;
     }
 
-    /// Ends everything: upstreams and their processes, and all tasks; the audit log is flushed last.
+    /// Ends everything: upstreams and their processes, then what looks after the gate's state; what is still to be written
+    /// is written last. What carries records away goes on ([`Order::Records`]).
     pub async fn stop(&self, within: Duration) {
         self.drain();
         self.stopping.cancel();
-        self.tasks.close();
+        let tasks = &self.parts.tasks;
+        tasks.stop(Order::Calls, within).await;
+        self.retiring.close();
         let end = async {
-            self.tasks.wait().await;
+            self.retiring.wait().await;
             // A token that is on its way may be the only one.
             self.parts.auth.outbound().end().await;
         };
         if tokio::time::timeout(within, end).await.is_err() {
-            tracing::warn!("some tasks did not end in time");
+            tracing::warn!("tokens for upstreams that were on their way are given up");
         }
+        tasks.stop(Order::Upkeep, UPKEEP_STOP_TIMEOUT).await;
         self.counters.flush().await;
+        self.record_happened(Happened::new("gate/stopped")).await;
         if let Err(error) = self.parts.store.flush().await {
             tracing::error!(%error, "the audit log could not be flushed");
         }
@@ -414,11 +489,10 @@ impl Gate {
         &self,
         presented: &Presented<'_>,
     ) -> Result<Arc<Principal>, Rejection> {
-        self.parts
-            .auth
-            .authenticate(presented)
-            .await
-            .map_err(Rejection::Unauthenticated)
+        let tried = self.parts.auth.authenticate(presented).await;
+        let metrics = &self.parts.metrics;
+        metrics.auth_attempt(presented.kind(), attempted(&tried));
+        tried.map_err(Rejection::Unauthenticated)
     }
 
     /// Identity: who is known, and all that goes with it.
@@ -494,6 +568,7 @@ impl Gate {
         let opening = Opening {
             principal: Some(&asked.principal),
             client: asked.client.clone(),
+            address: asked.address,
             transport: asked.transport,
             revision: asked.revision.as_str(),
             method: known_name(&asked.request.method),
@@ -504,6 +579,7 @@ impl Gate {
             Err(rejection) => return unrecorded(id, asked.revision, &rejection),
         };
         record.of_server(asked.server.as_ref());
+        record.of_trace(self.trace_of(&asked.request, asked.carrier.clone()));
         let _in_flight = self.parts.metrics.call_in_flight();
         let yielded = async {
             if is_list(asked) {
@@ -585,7 +661,9 @@ impl Gate {
     }
 
     pub(crate) async fn open_record(&self, opening: Opening<'_>) -> Result<CallRecord, Rejection> {
-        CallRecord::open(&self.audit, &self.parts.metrics, &self.parts.clock, opening).await
+        let keeping = Arc::clone(&self.view().settings.keeping);
+        let Parts { metrics, clock, .. } = &self.parts;
+        CallRecord::open(&self.audit, metrics, clock, &keeping, opening).await
     }
 
     /// Records a rejection and says it in the sender's terms.
@@ -597,6 +675,7 @@ impl Gate {
         rejection: &Rejection,
     ) -> Reply {
         let response = rejection.response(revision);
+        self.parts.metrics.rejected(rejection.reason());
         if let Rejection::TooMany { limit, .. } = rejection {
             self.parts.metrics.limit_hit(limit.as_str());
         }
@@ -616,74 +695,10 @@ impl Gate {
         }
     }
 
-    /// The state of everything, as far as `principal` may know it: why an upstream is down names programs and
-    /// addresses, which are the owner's business.
+    /// Makes spans of calls.
     #[must_use]
-    pub fn health(&self, principal: &Principal) -> Value {
-        let mut status = self.status();
-        let upstreams = status.get_mut("upstreams").and_then(Value::as_array_mut);
-        if !principal.is_owner() {
-            for upstream in upstreams
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_object_mut)
-            {
-                upstream.remove("last_error");
-            }
-            if let Some(catalog) = status["catalog"].as_object_mut() {
-                catalog.remove("look_alikes");
-            }
-            if let Some(shared) = status["calls"]["shared"].as_object_mut() {
-                shared.remove("last_error");
-            }
-        }
-        status
-    }
-
-    /// The state of everything, for the owner.
-    #[must_use]
-    pub fn status(&self) -> Value {
-        let now = self.parts.clock.now();
-        let links = self.links.lock();
-        let pinned = self.pins.snapshot();
-        let upstreams: Vec<Value> = links
-            .iter()
-            .map(|running| {
-                let snapshot = running.link.snapshot();
-                json!({
-                    "name": running.link.id().as_str(),
-                    "state": snapshot.state.as_str(),
-                    "since_seconds": now.since(snapshot.since).as_secs(),
-                    "server": snapshot.listing.server,
-                    "revision": snapshot.revision.map(Revision::as_str),
-                    "tools": snapshot.listing.tools.len(),
-                    "prompts": snapshot.listing.prompts.len(),
-                    "resources": snapshot.listing.resources.len(),
-                    "resource_templates": snapshot.listing.templates.len(),
-                    "withheld": pinned.withheld(&running.known),
-                    "restarts": snapshot.restarts,
-                    "last_error": snapshot.last_error,
-                })
-            })
-            .collect();
-        let view = self.view();
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": now.0.as_secs(),
-            "ready": self.is_ready(),
-            "audit_log": if self.parts.store.is_writable() { "ok" } else { "not writable" },
-            "audit_mode": self.parts.audit.as_str(),
-            "sessions": self.sessions.len(),
-            "calls": self.counters.status(),
-            "catalog": {
-                "tools": view.catalog.tools.len(),
-                "prompts": view.catalog.prompts.len(),
-                "resources": view.catalog.resources.len(),
-                "resource_templates": view.catalog.templates.len(),
-                "look_alikes": look_alikes(&view),
-            },
-            "upstreams": upstreams,
-        })
+    pub fn tracer(&self) -> &Tracer {
+        &self.parts.tracer
     }
 
     /// Counters and gauges.
@@ -691,31 +706,6 @@ impl Gate {
     pub fn metrics(&self) -> &Metrics {
         &self.parts.metrics
     }
-
-    /// Whether calls can be taken and recorded.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        !self.draining.is_cancelled() && self.parts.store.is_writable()
-    }
-}
-
-/// What is withheld, or has its upstream's alias in front, because its name looks like another's.
-fn look_alikes(view: &View) -> Vec<Value> {
-    let catalog = &view.catalog;
-    let all = catalog
-        .tools
-        .look_alikes
-        .iter()
-        .chain(&catalog.prompts.look_alikes);
-    all.map(|one| {
-        json!({
-            "upstream": one.entry.link.id().as_str(),
-            "name": if one.is_shown { &one.entry.item.key } else { &one.entry.key },
-            "looks_like": one.like,
-            "shown_as": one.is_shown.then_some(&one.entry.key),
-        })
-    })
-    .collect()
 }
 
 /// Whether a request is for one of the merged lists.

@@ -12,7 +12,7 @@ mod watching;
 
 use std::sync::Arc;
 
-use observe::Metrics;
+use observe::{Metric, Samples};
 use policy::{Bucket, Clock, Counted, Instant, PrincipalId, UpstreamId};
 use serde_json::{Value, json};
 use store::Store;
@@ -141,10 +141,9 @@ impl Counters {
     }
 
     /// What has to be done beside calls, until `stop`.
-    pub(crate) async fn keep(&self, metrics: &Metrics, stop: &CancellationToken) {
+    pub(crate) async fn keep(&self, stop: &CancellationToken) {
         let write = async {
             while !stop.is_cancelled() {
-                metrics.shared_up(self.shared.status().is_up);
                 let _stopped = tokio::time::timeout(FLUSH_EVERY, stop.cancelled()).await;
                 self.flush().await;
             }
@@ -155,6 +154,23 @@ impl Counters {
     /// Writes what was used of quotas.
     pub(crate) async fn flush(&self) {
         self.ledger.flush(self.clock.wall()).await;
+    }
+
+    /// What there is to count, for metrics.
+    pub(crate) fn sample(&self, samples: &mut Samples) {
+        let shared = self.shared.status();
+        samples.flag(Metric::SharedUp, &[], shared.is_up);
+        let without = usize::try_from(shared.without).unwrap_or(usize::MAX);
+        samples.count(Metric::SharedWithout, &[], without);
+        samples.count(Metric::LimiterKeys, &[], shared.keys);
+        samples.count(Metric::QuotaKeys, &[], self.ledger.len());
+        samples.count(Metric::CallsWaiting, &[], self.places.waiting());
+        samples.count(Metric::Subscriptions, &[], self.watching.len());
+    }
+
+    /// How the store that gates share is doing.
+    pub(crate) fn shared_status(&self) -> store::shared::Status {
+        self.shared.status()
     }
 
     /// How counting is doing, for health.

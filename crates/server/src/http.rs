@@ -18,7 +18,7 @@ mod v1;
 mod websocket;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ use gateway::{Gate, HttpBody, HttpReply, Refused, Rejection, Visit};
 use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use observe::alerts::Alerts;
+use observe::logs::Logs;
 use policy::{Principal, Scope, ServerName};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
@@ -72,6 +74,9 @@ pub(crate) struct Edge {
     pub(crate) tls: watch::Sender<Option<Tls>>,
     streams: sse::Streams,
     strangers: strangers::Strangers,
+    /// `None`: what this gate logs is somebody else's.
+    logs: Option<Logs>,
+    alerts: Alerts,
     /// How long a conversation may go on with the calls it is at when the gate drains.
     drain: Duration,
 }
@@ -89,6 +94,14 @@ struct Facts {
     tasks: TaskTracker,
     /// The connection's place among all; a WebSocket keeps it.
     _place: OwnedSemaphorePermit,
+    _counted: observe::Counted,
+}
+
+impl Facts {
+    /// Where the connection comes from, for the record.
+    fn address(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
 }
 
 impl Edge {
@@ -98,6 +111,8 @@ impl Edge {
         settings: config::Http,
         tls: Option<Tls>,
         drain: Duration,
+        logs: Option<Logs>,
+        alerts: Alerts,
     ) -> Self {
         Self {
             gate,
@@ -105,6 +120,8 @@ impl Edge {
             tls: watch::Sender::new(tls),
             streams: sse::Streams::default(),
             strangers: strangers::Strangers::default(),
+            logs,
+            alerts,
             drain: drain.saturating_sub(LAST_WORDS),
         }
     }
@@ -188,6 +205,7 @@ impl Edge {
                     rejection,
                     method: v1::recorded(route, request.method()),
                     principal: principal.as_deref(),
+                    address: Some(facts.address()),
                     bytes_in: 0,
                 };
                 let refused = self.turn_away(facts, refused, spoken);
@@ -198,7 +216,7 @@ impl Edge {
             let refused = self.refuse_method(facts, Some(&principal), spoken, route);
             return in_words_of(route, refused.await, "See the header `Allow`");
         }
-        let Some(visit) = self.visit(&principal, path).await else {
+        let Some(visit) = self.visit(facts, &principal, path).await else {
             return self.refuse(facts, NO_PATH, Some(&principal), spoken).await;
         };
         match route.target {
@@ -230,12 +248,14 @@ impl Edge {
                 "application/json",
                 format!("{}\n", self.gate.health(&principal)),
             ),
-            Target::Metrics => text(
-                StatusCode::OK,
-                observe::CONTENT_TYPE,
-                self.gate.metrics().encode(),
-            ),
-            Target::Admin => v1::serve(self, &principal, settings, route, request).await,
+            Target::Metrics => {
+                let accept = request.headers().get_all(header::ACCEPT).iter();
+                let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
+                let format = observe::Format::wanted(&accept.join(","));
+                let body = self.gate.metrics().encode(format);
+                text(StatusCode::OK, format.content_type(), body)
+            }
+            Target::Admin => v1::serve(self, facts, &principal, settings, route, request).await,
             Target::Live
             | Target::Ready
             | Target::ResourceMetadata
@@ -301,8 +321,14 @@ impl Edge {
     }
 
     /// Where the request leads; `None`: to a virtual server that there is not, or not for this principal.
-    async fn visit(&self, principal: &Arc<Principal>, path: &str) -> Option<Visit> {
+    async fn visit(
+        &self,
+        facts: &Facts,
+        principal: &Arc<Principal>,
+        path: &str,
+    ) -> Option<Visit> {
         let mut visit = Visit::from(Arc::clone(principal));
+        visit.address = Some(facts.address());
         if let Some(name) = routes::server(path) {
             visit.server = Some(ServerName::new(name).ok()?);
         }
@@ -451,6 +477,7 @@ impl Edge {
             rejection,
             method: None,
             principal,
+            address: Some(facts.address()),
             bytes_in: 0,
         };
         self.turn_away(facts, refused, spoken).await

@@ -4,23 +4,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use auth::{Auth, Revocations, Site};
-use gateway::Gate;
+use gateway::{Gate, Happened};
 use observe::Metrics;
+use observe::alerts::Alerts;
+use observe::health::{Health, Order, Task, Tasks};
+use observe::logs::Logs;
+use observe::trace::Tracer;
+use parking_lot::Mutex;
 use policy::Clock;
-use store::Store;
+use store::{Outcome, Store};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::Keeper;
+use crate::audit::{self, Upkeep};
 use crate::config::Loaded;
+use crate::expiry;
 use crate::http::{Edge, Threads, listen};
-use crate::vault;
+use crate::sinks::Sinks;
+use crate::{telemetry, vault};
 
 /// How long upstreams and streams get to end once calls are done.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long what carries records away gets to end after that.
+const RECORDS_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a gate could not be brought into service.
 #[expect(
@@ -30,10 +40,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database.
-    #[error("the database `{path}` cannot be used")]
+    #[error("the database `{place}` cannot be used")]
     Store {
         /// Where it is.
-        path: std::path::PathBuf,
+        place: String,
         /// Why not.
         #[source]
         cause: store::Error,
@@ -71,7 +81,10 @@ pub enum Error {
 pub struct Core {
     gate: Arc<Gate>,
     store: Store,
-    keeper: Keeper,
+    tasks: Tasks,
+    /// How the audit log is looked after.
+    upkeep: Arc<ArcSwap<Upkeep>>,
+    sinks: Sinks,
     secrets_seen: Option<i64>,
 }
 
@@ -89,12 +102,12 @@ impl Core {
         if !loaded.is_whole() {
             return Err(Error::WithoutSecrets);
         }
-        let path = loaded.database();
+        let place = loaded.database();
         let unusable = |cause| Error::Store {
-            path: path.clone(),
+            place: place.to_string(),
             cause,
         };
-        let store = Store::open(&path).map_err(unusable)?;
+        let store = Store::open(&place).map_err(unusable)?;
         let secrets_seen = store.secrets_version().ok();
         let vault = vault::open(&store, &loaded.master_key, clock.wall())?;
         let revocations = Revocations::open(store.clone(), Arc::clone(&clock)).map_err(unusable)?;
@@ -110,23 +123,43 @@ impl Core {
             },
             loaded.auth.clone(),
         );
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+        let tasks = Tasks::new(Health::new(Arc::clone(&clock)), metrics.clone());
+        let tracer = Tracer::new(
+            loaded.tracing.clone(),
+            env!("CARGO_PKG_VERSION"),
+            &metrics,
+        );
+        telemetry::start(&tracer, &client, &tasks);
         let parts = gateway::Parts {
+            tracer,
             shared: crate::shared::open(loaded.shared.as_ref(), &client),
             client,
             store: store.clone(),
             audit: loaded.audit,
             clock: Arc::clone(&clock),
             auth,
-            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            metrics,
+            tasks: tasks.clone(),
             supervisor: crate::supervise::program(),
         };
         let gate = Gate::start(parts, for_gate(loaded))?;
+        let upkeep = Arc::new(ArcSwap::from_pointee(loaded.upkeep.clone()));
+        audit::start(&tasks, &gate, &vault, &upkeep);
         Ok(Self {
-            keeper: Keeper::start(store.clone(), vault, clock),
+            sinks: Sinks::new(&tasks, &gate),
             gate,
             store,
+            tasks,
+            upkeep,
             secrets_seen,
         })
+    }
+
+    /// Sends the audit log on to where the config says. Not for a gate that ends with one command: what it records is
+    /// sent on by the next that stays. Needs a runtime.
+    pub fn send_on(&self, loaded: &Loaded) {
+        self.sinks.set(&loaded.sinks);
     }
 
     /// The gate.
@@ -145,7 +178,7 @@ impl Core {
     pub async fn stop(self) {
         self.gate.stop(STOP_TIMEOUT).await;
         self.gate.auth().accounts().stop().await;
-        self.keeper.stop().await;
+        self.tasks.stop(Order::Records, RECORDS_STOP_TIMEOUT).await;
         self.store.close().await;
     }
 }
@@ -160,12 +193,37 @@ pub struct Serving {
     threads: Arc<Threads>,
     closing: CancellationToken,
     drain: Duration,
+    logs: Option<Logs>,
+    alerts: Alerts,
+    /// Of the config that holds.
+    digest: Mutex<String>,
+}
+
+/// Why a config is taken over, or would have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// SIGHUP.
+    Signal,
+    /// A file or a secret changed.
+    Change,
+}
+
+impl Cause {
+    /// The word in records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "SIGHUP",
+            Self::Change => "a change",
+        }
+    }
 }
 
 fn for_gate(loaded: &Loaded) -> gateway::Loaded {
     gateway::Loaded {
         settings: loaded.gateway.clone(),
         upstreams: loaded.upstreams.clone(),
+        digest: Some(loaded.digest.clone()),
     }
 }
 
@@ -197,11 +255,31 @@ pub(crate) fn origin(loaded: &Loaded, address: SocketAddr) -> String {
     format!("{scheme}://{address}")
 }
 
-/// Brings a gate into service.
+/// Brings a gate into service whose log is somebody else's.
 ///
 /// # Errors
 /// If the database, an address or a built-in upstream cannot be used.
 pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Error> {
+    serve(loaded, clock, None).await
+}
+
+/// Brings a gate into service that shows its log, and takes over what its config says of it.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_logged(
+    loaded: Loaded,
+    clock: Arc<dyn Clock>,
+    logs: Logs,
+) -> Result<Serving, Error> {
+    serve(loaded, clock, Some(logs)).await
+}
+
+async fn serve(
+    loaded: Loaded,
+    clock: Arc<dyn Clock>,
+    logs: Option<Logs>,
+) -> Result<Serving, Error> {
     // Addresses first: nothing else is begun if another gate has them.
     let mut bound = Vec::with_capacity(loaded.listen.len());
     for address in &loaded.listen {
@@ -213,22 +291,50 @@ pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Err
         bound.push((listener.local_addr().map_err(failed)?, listener));
     }
     let addresses: Vec<SocketAddr> = bound.iter().map(|(address, _)| *address).collect();
-    let core = Core::start(&loaded, &addresses, clock)?;
+    let core = Core::start(&loaded, &addresses, Arc::clone(&clock))?;
+    core.send_on(&loaded);
     let gate = Arc::clone(core.gate());
+    let alerts = Alerts::new(
+        loaded.alerts.clone(),
+        base(&loaded, &addresses),
+        (gate.metrics(), core.tasks.health()),
+        gate.auth().parts().client.clone(),
+        Arc::clone(&clock),
+    );
     let edge = Arc::new(Edge::new(
         gate,
         loaded.http.clone(),
         loaded.tls.clone(),
         loaded.drain,
+        logs.clone(),
+        alerts.clone(),
     ));
+    crate::alerts::start(&alerts, &core.tasks);
+    expiry::start(&core.tasks, &edge, &clock);
+    if let Some(logs) = &logs {
+        let logs = logs.clone();
+        core.tasks.supervise(Task::Logs, move |stop| {
+            let logs = logs.clone();
+            async move { logs.keep(&stop).await }
+        });
+    }
     let places = Arc::new(Semaphore::new(loaded.http.connections_max));
     let threads = Arc::new(Threads::start(&edge).map_err(Error::Threads)?);
+    let looked = crate::metrics::Looked {
+        edge: Arc::downgrade(&edge),
+        connections_max: loaded.http.connections_max,
+        data_dir: loaded.data_dir.clone(),
+        main: tokio::runtime::Handle::current(),
+        http: threads.runtimes().to_vec(),
+    };
+    crate::metrics::tell(core.gate().metrics(), looked);
     let (listeners, closing) = (TaskTracker::new(), CancellationToken::new());
     for (_, listener) in bound {
         listeners.spawn(listen(
             listener,
             Arc::clone(&places),
             Arc::clone(&threads),
+            core.gate().metrics().clone(),
             closing.clone(),
         ));
     }
@@ -241,6 +347,9 @@ pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Err
         threads,
         closing,
         drain: loaded.drain,
+        logs,
+        alerts,
+        digest: Mutex::new(loaded.digest),
     })
 }
 
@@ -275,16 +384,43 @@ impl Serving {
     ///
     /// # Errors
     /// If a built-in upstream cannot be set up.
-    pub fn reload(&self, loaded: &Loaded) -> Result<(), Error> {
-        self.core.gate().reload(for_gate(loaded))?;
+    pub fn reload(&self, loaded: &Loaded, cause: Cause) -> Result<(), Error> {
+        if let Err(error) = self.core.gate().reload(for_gate(loaded)) {
+            self.refused(cause, upstream::chain(&error));
+            return Err(error.into());
+        }
+        let before = std::mem::replace(&mut *self.digest.lock(), loaded.digest.clone());
+        self.gate().note(Happened {
+            about: Some(cause.as_str().to_owned()),
+            digest: Some(loaded.digest.clone()),
+            reason: Some(format!("before: {before}")),
+            ..Happened::new("config/reload")
+        });
+        self.core.upkeep.store(Arc::new(loaded.upkeep.clone()));
+        self.core.send_on(loaded);
+        self.gate().tracer().reload(loaded.tracing.clone());
         self.core.gate().auth().reload(loaded.auth.clone());
         self.edge.settings.store(Arc::new(loaded.http.clone()));
+        self.alerts.reload(loaded.alerts.clone());
+        if let Some(logs) = &self.logs {
+            logs.configure(&loaded.log.filter);
+        }
         // Whether there is TLS decides what the gate is called from outside, which stays.
         let is_on = self.edge.tls.borrow().is_some();
         if let Some(tls) = loaded.tls.clone().filter(|_| is_on) {
             self.edge.tls.send_replace(Some(tls));
         }
         Ok(())
+    }
+
+    /// Records that a config was not taken over. `why` has keys and no values.
+    pub fn refused(&self, cause: Cause, why: String) {
+        self.gate().note(Happened {
+            about: Some(cause.as_str().to_owned()),
+            outcome: Outcome::Refused,
+            reason: Some(why),
+            ..Happened::new("config/reload")
+        });
     }
 
     /// Takes no more connections, lets calls in flight finish, then ends everything.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use auth::ClientCertificate;
 use rustls::crypto::aws_lc_rs::cipher_suite as suite;
@@ -144,6 +145,7 @@ struct Inner {
     acceptor: TlsAcceptor,
     clients: Option<Arc<dyn ClientCertVerifier>>,
     loopback_plaintext: bool,
+    expires_at: Option<SystemTime>,
 }
 
 /// What a client proved in the handshake.
@@ -166,7 +168,9 @@ impl Tls {
     /// # Errors
     /// See [`Error`].
     pub fn new(settings: &Settings<'_>) -> Result<Self, Error> {
-        let chain = all(settings.chain).map_err(Error::Chain)?;
+        let chain: Vec<CertificateDer<'static>> = all(settings.chain).map_err(Error::Chain)?;
+        // What this cannot read, others may all the same.
+        let own = chain.first().and_then(|own| ClientCertificate::read(own).ok());
         let key = PrivateKeyDer::from_pem_slice(settings.key).map_err(Error::Key)?;
         let provider = Arc::new(CryptoProvider {
             cipher_suites: CIPHER_SUITES.to_vec(),
@@ -194,7 +198,14 @@ impl Tls {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             clients,
             loopback_plaintext: settings.loopback_plaintext,
+            expires_at: own.map(|own| own.expires_at),
         })))
+    }
+
+    /// When the gate's own certificate ends, if that can be read.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.0.expires_at
     }
 
     /// Whether who connects to this address has to speak TLS.

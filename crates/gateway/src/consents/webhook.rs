@@ -66,7 +66,7 @@ impl Announcement {
 
 /// Sends what comes, one after another, until `stop`. What its receiver does not take is tried again after each pause.
 pub(super) async fn send_all(
-    mut outbox: mpsc::Receiver<Announcement>,
+    outbox: &mut mpsc::Receiver<Announcement>,
     client: &net::Client,
     clock: &dyn Clock,
     pauses: &[Duration],

@@ -107,6 +107,7 @@ pub const ACTS: &[Act] = &[
     // The admin API, the console and the command line.
     act("admin/me", "`GET /v1/me`"),
     act("admin/openapi", "`GET /v1/openapi.json`"),
+    act("admin/alerts.list", "alerts were listed"),
     act("admin/keys.list", "API keys were listed"),
     act("admin/keys.create", "an API key was made"),
     act("admin/keys.rotate", "an API key was replaced"),
@@ -134,6 +135,10 @@ pub const ACTS: &[Act] = &[
     act("admin/pins.withheld", "withheld definitions were listed"),
     act("admin/pins.approve", "a definition was approved"),
     act("admin/pins.forget", "an upstream's pins were forgotten"),
+    act("admin/logs.list", "log lines were read"),
+    act("admin/logs.level.show", "it was looked up what is logged"),
+    act("admin/logs.level.set", "what is logged was changed"),
+    act("admin/logs.level.reset", "what is logged went back to the config"),
     act("admin/users.list", "accounts were listed"),
     of_person("admin/users.create", "an account was made"),
     of_person("admin/users.show", "an account was looked at"),

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use observe::logs::{BadFilter, Filter, LEVELS};
 use policy::RoleName;
 use policy::config::{Complaints, duration, size};
 use policy::screen::{Screen, Settings as Screening};
 use toml::Table;
-use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::layers::Origins;
@@ -25,7 +25,7 @@ use super::secrets::Lookup;
 use super::servers::{Whole, servers};
 use super::shape::nearest;
 use super::tls::RawTls;
-use super::{DATABASE, Environment, Http, Loaded, Log, LogFormat, Trouble};
+use super::{Environment, Http, Loaded, Log, LogFormat, Trouble};
 use crate::tls::Spoken;
 use crate::vault;
 
@@ -35,7 +35,7 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 /// Smallest result that may be replaced by a link to it.
 const RESULT_BYTES_MIN: u64 = 4 * 1024;
 /// What is written where something can be switched off.
-const OFF: &str = "off";
+pub(super) const OFF: &str = "off";
 
 /// What a check may look at besides the value.
 pub(super) struct Checker<'a> {
@@ -73,10 +73,13 @@ impl Checker<'_> {
         });
         let own = data_dir.clone().unwrap_or_default().join(vault::FILE);
         let master_key = self.master_key(&raw.secrets, own, complaints);
+        let postgres = self.store(&raw.store, complaints);
         // Everything below may follow a reference into the database.
-        if let (Some(data_dir), Some(master_key)) = (&data_dir, &master_key) {
-            self.secrets
-                .settle(data_dir.join(DATABASE), master_key.clone());
+        if let (Some(data_dir), Some(postgres), Some(master_key)) =
+            (&data_dir, &postgres, &master_key)
+        {
+            let database = super::database(data_dir, postgres.as_ref());
+            self.secrets.settle(database, master_key.clone());
         }
         let log = complaints.at("log", |complaints| log(&raw.log, complaints));
         let http = complaints.at("http", |complaints| http(&raw.http, complaints));
@@ -99,6 +102,12 @@ impl Checker<'_> {
         let (upstreams, prefix_of) = self.upstreams(&raw.upstreams, &raw.builtins, complaints);
         let limits = complaints.at("limits", |complaints| limits(&raw, complaints));
         let shared = self.shared(&raw.shared, complaints);
+        let tracing = self.tracing(&raw.telemetry, complaints);
+        let mailer = auth.as_ref().and_then(|auth| auth.accounts.mailer.as_ref());
+        let alerts = self.alerts(&raw, mailer, complaints);
+        let keeping = super::audit::keeping(&raw.audit, complaints);
+        let upkeep = self.upkeep(&raw.audit, complaints);
+        let sinks = self.sinks(&raw.audit.sinks, complaints);
         let list_deadline = complaints.at("catalog", |complaints| {
             span(&raw.catalog.list_deadline, "list_deadline", complaints)
         });
@@ -156,6 +165,7 @@ impl Checker<'_> {
         Some(Loaded {
             listen: listen?,
             data_dir: data_dir?,
+            postgres: postgres?,
             master_key: master_key?,
             log: log?,
             http: http?,
@@ -169,7 +179,12 @@ impl Checker<'_> {
                 .filter_map(|name| RoleName::new(name).ok())
                 .collect(),
             audit: raw.audit.mode(),
+            upkeep: upkeep?,
+            sinks: sinks?,
+            digest: String::new(),
             shared: shared?,
+            tracing: tracing?,
+            alerts: alerts?,
             gateway: gateway::Settings {
                 rules: rules?,
                 limits: limits?,
@@ -186,6 +201,7 @@ impl Checker<'_> {
                     idle: idle?,
                 },
                 calls: calls?,
+                keeping: Arc::new(keeping?),
             },
             upstreams: upstreams?,
             files,
@@ -366,26 +382,21 @@ fn address(text: &str, complaints: &mut Complaints) -> Option<SocketAddr> {
 }
 
 fn log(raw: &RawLog, complaints: &mut Complaints) -> Option<Log> {
-    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-    let filter = complaints.at("level", |complaints| {
-        for word in raw.level.split(',').map(str::trim) {
-            // A lone word that is no level would silently be taken as the name of a part, and silence the rest.
-            let level = match word.rsplit_once('=') {
-                Some((_, level)) => level,
-                None if word.contains('[') => continue,
-                None => word,
-            };
-            if !LEVELS.contains(&level.to_lowercase().as_str()) {
-                let hint = match nearest(level, &LEVELS) {
+    let filter = complaints.at("level", |complaints| match Filter::parse(&raw.level) {
+        Ok(filter) => Some(filter),
+        Err(bad) => {
+            let hint = match &bad {
+                BadFilter::Level(word) => match nearest(word, &LEVELS) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => "use error, warn, info, debug or trace; or a filter such as \"info,upstream=debug\"".to_owned(),
-                };
-                complaints.add(format!("`{level}` is not a level"), hint);
-                return None;
-            }
+                },
+                BadFilter::Form(_) | BadFilter::Long => {
+                    "write for example \"info,upstream=debug\"".to_owned()
+                }
+            };
+            complaints.add(bad.to_string(), hint);
+            None
         }
-        complaints.keep(EnvFilter::builder().parse(&raw.level), "write for example \"info,upstream=debug\"")?;
-        Some(raw.level.clone())
     });
     let format = match raw.format {
         RawLogFormat::Auto => LogFormat::Auto,

@@ -5,6 +5,7 @@
 //! Start at [`load`].
 
 mod accounts;
+mod alerts;
 mod audit;
 mod authority;
 mod check;
@@ -29,7 +30,10 @@ mod shape;
 mod shared;
 mod show;
 mod sign_in;
+mod sinks;
 mod source;
+mod store;
+mod telemetry;
 mod tls;
 mod upstreams;
 mod validation;
@@ -37,11 +41,12 @@ mod validation;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use policy::RoleName;
 use policy::config::{Complaint, Complaints};
+use ::store::Location;
 
 pub use environment::Environment;
 pub use layers::{Origin, Origins};
@@ -59,6 +64,14 @@ use crate::vault;
 /// The database in the data folder.
 const DATABASE: &str = "portcullis.db";
 
+/// The database of a gate with these settings.
+fn database(data_dir: &Path, postgres: Option<&crate::database::Settings>) -> Location {
+    match postgres {
+        Some(postgres) => Location::Postgres(postgres.clone().into()),
+        None => Location::File(data_dir.join(DATABASE)),
+    }
+}
+
 /// Which sources to read, as the command line says.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -75,8 +88,10 @@ pub struct Sources {
 pub struct Loaded {
     /// Where to listen; never empty.
     pub listen: Vec<SocketAddr>,
-    /// The folder of the database.
+    /// The folder of the database, if that is a file.
     pub data_dir: PathBuf,
+    /// The PostgreSQL that is the database; `None`: it is a file.
+    pub postgres: Option<crate::database::Settings>,
     /// Where the key is that the database's secrets are sealed under.
     pub master_key: vault::Source,
     /// What is logged, and how.
@@ -95,8 +110,19 @@ pub struct Loaded {
     pub roles: BTreeSet<RoleName>,
     /// When a record of the audit log counts as written.
     pub audit: observe::AuditMode,
+    /// How the audit log is looked after.
+    pub upkeep: crate::audit::Upkeep,
+    /// Where the audit log is sent on to, in order of name.
+    pub sinks: Vec<observe::sinks::SinkSettings>,
+    /// By which the audit log knows this config: SHA-256 over what [`show`] tells of it, hex. What is hidden there is not
+    /// in it.
+    pub digest: String,
     /// The Redis that other gates may share; `None`: this one counts alone.
     pub shared: Option<crate::shared::Settings>,
+    /// When somebody is told that the gate is not as it should be, and who.
+    pub alerts: observe::alerts::Settings,
+    /// Where traces go, and what of them is passed on.
+    pub tracing: observe::trace::Tracing,
     /// What the stages read.
     pub gateway: gateway::Settings,
     /// What stands behind the gate, in order of alias; those that are switched off are left out.
@@ -114,8 +140,8 @@ pub struct Loaded {
 impl Loaded {
     /// The database: audit log, keys, notes.
     #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.data_dir.join(DATABASE)
+    pub fn database(&self) -> Location {
+        database(&self.data_dir, self.postgres.as_ref())
     }
 
     /// Whether it has all its secrets: no gate starts with another. It has not if it was read with
@@ -135,8 +161,8 @@ impl Loaded {
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// A filter that `tracing_subscriber::EnvFilter` has accepted.
-    pub filter: String,
+    /// Which events.
+    pub filter: observe::logs::Filter,
     /// The form of a line.
     pub format: LogFormat,
 }
@@ -305,6 +331,7 @@ fn check(
     let misfits = misfits.into_list();
     let written = layer.origins.clone();
     layer.fill(&schema::DEFAULTS);
+    let digest = show::digest(&layer);
 
     let mut complaints = Complaints::new();
     let checker = check::Checker {
@@ -333,7 +360,7 @@ fn check(
         })
         .collect();
     match loaded {
-        Some(loaded) if troubles.is_empty() => Ok(loaded),
+        Some(loaded) if troubles.is_empty() => Ok(Loaded { digest, ..loaded }),
         _ => Err(Invalid::all(troubles)),
     }
 }

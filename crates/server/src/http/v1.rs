@@ -4,8 +4,10 @@
 //! document come. Who may come in at all was decided before, by the table of routes; here the rules have their word over
 //! what will be done. Every request leaves one record, opened before anything is done.
 
+mod alerts;
 mod consents;
 mod keys;
+mod logs;
 mod me;
 mod openapi;
 mod pins;
@@ -29,7 +31,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::routes::{Access, Route};
-use super::{Body, Edge, Inbound, check_media, read, text};
+use super::{Body, Edge, Facts, Inbound, check_media, read, text};
 use crate::config;
 use problem::Problem;
 
@@ -43,6 +45,7 @@ const BODY_MAX: usize = 64 * 1024;
 enum Action {
     Me,
     OpenApi,
+    AlertsList,
     KeysList,
     KeysCreate,
     KeysRotate,
@@ -61,6 +64,10 @@ enum Action {
     PinsWithheld,
     PinsApprove,
     PinsForget,
+    LogsList,
+    LogsLevelShow,
+    LogsLevelSet,
+    LogsLevelReset,
     UsersList,
     UsersCreate,
     UsersShow,
@@ -112,6 +119,15 @@ const OPERATIONS: &[Operation] = &[
         summary: "This document",
         input: Input::None,
         output: Some(SchemaGenerator::subschema_for::<Value>),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/alerts",
+        action: Action::AlertsList,
+        record: "admin/alerts.list",
+        summary: "What is wrong with the gate now, or might be, and what to do about it",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<shape::Page<alerts::Alert>>),
     },
     Operation {
         method: Method::GET,
@@ -277,6 +293,42 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: Method::GET,
+        path: "/v1/logs",
+        action: Action::LogsList,
+        record: "admin/logs.list",
+        summary: "Log lines of the last while, newest first; `level`, `target`, `contains` and `since` choose among them",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<logs::LogPage>),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/v1/logs/level",
+        action: Action::LogsLevelShow,
+        record: "admin/logs.level.show",
+        summary: "What is logged",
+        input: Input::None,
+        output: Some(SchemaGenerator::subschema_for::<logs::LogFilter>),
+    },
+    Operation {
+        method: Method::PUT,
+        path: "/v1/logs/level",
+        action: Action::LogsLevelSet,
+        record: "admin/logs.level.set",
+        summary: "Have more or less logged, for a while or until the gate ends",
+        input: Input::Needed(SchemaGenerator::subschema_for::<logs::SetFilter>),
+        output: Some(SchemaGenerator::subschema_for::<logs::LogFilter>),
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/v1/logs/level",
+        action: Action::LogsLevelReset,
+        record: "admin/logs.level.reset",
+        summary: "Have logged again what the config says",
+        input: Input::None,
+        output: None,
+    },
+    Operation {
+        method: Method::GET,
         path: "/v1/users",
         action: Action::UsersList,
         record: "admin/users.list",
@@ -406,6 +458,7 @@ impl Answer {
 /// Answers a request for one of its paths.
 pub(super) async fn serve(
     edge: &Arc<Edge>,
+    facts: &Facts,
     principal: &Arc<Principal>,
     settings: &config::Http,
     route: &Route,
@@ -430,6 +483,7 @@ pub(super) async fn serve(
         Ok(record) => record,
         Err(rejection) => return Problem::of(&rejection).response(),
     };
+    record.from_address(facts.address());
     let done = match (id, body) {
         (None, _) => Err(Problem::bad("the path is not UTF-8".to_owned())),
         (_, Err(problem)) => Err(problem),
@@ -518,6 +572,7 @@ async fn run(action: Action, asked: &mut Asked<'_>) -> Result<Answer, Problem> {
     match action {
         Action::Me => me::show(asked),
         Action::OpenApi => Answer::ok(&openapi::document()),
+        Action::AlertsList => alerts::list(asked),
         Action::KeysList => keys::list(asked),
         Action::KeysCreate => keys::create(asked).await,
         Action::KeysRotate => keys::rotate(asked).await,
@@ -536,6 +591,10 @@ async fn run(action: Action, asked: &mut Asked<'_>) -> Result<Answer, Problem> {
         Action::PinsWithheld => pins::withheld(asked),
         Action::PinsApprove => pins::approve(asked).await,
         Action::PinsForget => pins::forget(asked).await,
+        Action::LogsList => logs::list(asked),
+        Action::LogsLevelShow => logs::show_filter(asked),
+        Action::LogsLevelSet => logs::set_filter(asked),
+        Action::LogsLevelReset => logs::reset_filter(asked),
         Action::UsersList => users::list(asked),
         Action::UsersCreate => users::create(asked).await,
         Action::UsersShow => users::show(asked),

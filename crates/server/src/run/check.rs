@@ -1,13 +1,20 @@
-//! `portcullis check`: config, database, addresses and every upstream, tried for real.
+//! `portcullis check`: config, addresses, database, and everything that the gate connects to, tried for real.
+//!
+//! What is tried, and how, is [`attempts`]: a function for each kind of thing. Here they are run, some at a time and
+//! each for so long, and told: one line each, what, why, and what to do.
 
-use std::net::SocketAddr;
+mod attempts;
+
+use std::io::{IsTerminal as _, stderr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use policy::Clock;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use upstream::Kind;
-use url::Url;
+use tokio::time::timeout;
 
 use super::{logging, runtime_of_one};
 use crate::SystemClock;
@@ -15,14 +22,42 @@ use crate::cli::output::{self, say};
 use crate::cli::{Common, Exit};
 use crate::config::Loaded;
 use crate::serve::Core;
-use crate::tls;
 
-/// One thing that was tried.
+/// Most attempts at once.
+const AT_ONCE: usize = 8;
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(120);
+
+/// What came of an attempt: a sentence fragment each.
+enum Said {
+    Good(String),
+    Bad(String),
+    /// It cannot be known without people, or without doing something.
+    Untried(String),
+}
+
+/// Something to try.
+struct Attempt<'a> {
+    what: String,
+    /// What to do if it fails.
+    hint: &'static str,
+    /// How long it may take.
+    within: Duration,
+    run: Pin<Box<dyn Future<Output = Said> + 'a>>,
+}
+
+/// What was tried.
 struct Finding {
     what: String,
-    is_good: bool,
-    why: String,
     hint: &'static str,
+    said: Said,
+    took: Duration,
+}
+
+impl Finding {
+    fn is_bad(&self) -> bool {
+        matches!(self.said, Said::Bad(_))
+    }
 }
 
 /// `portcullis check`.
@@ -32,22 +67,23 @@ struct Finding {
 pub fn check(common: &Common) -> anyhow::Result<Exit> {
     // A bad config is told whole, one complaint a line, by the error itself.
     let loaded = common.load()?;
-    logging::quiet(&loaded.log);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    logging::quiet(&loaded.log, &clock);
     let mut findings = vec![Finding {
         what: "config".to_owned(),
-        is_good: true,
-        why: match loaded.files.as_slice() {
+        hint: "",
+        said: Said::Good(match loaded.files.as_slice() {
             [] => "embedded defaults".to_owned(),
             files => files
                 .iter()
                 .map(|file| file.display().to_string())
                 .collect::<Vec<_>>()
                 .join(", "),
-        },
-        hint: "",
+        }),
+        took: Duration::ZERO,
     }];
-    runtime_of_one()?.block_on(try_all(&loaded, &mut findings));
-    let is_good = findings.iter().all(|finding| finding.is_good);
+    findings.extend(runtime_of_one()?.block_on(try_all(&loaded, &clock)));
+    let is_good = !findings.iter().any(Finding::is_bad);
     print(common, &findings)?;
     for doubt in &loaded.doubts {
         say(format!("note: {doubt}"));
@@ -55,185 +91,112 @@ pub fn check(common: &Common) -> anyhow::Result<Exit> {
     Ok(if is_good { Exit::Done } else { Exit::Failed })
 }
 
-async fn try_all(loaded: &Loaded, findings: &mut Vec<Finding>) {
-    for address in &loaded.listen {
-        findings.push(of_address(*address).await);
-    }
-    let core = match Core::start(loaded, &[], Arc::new(SystemClock::start())) {
+async fn try_all(loaded: &Loaded, clock: &Arc<dyn Clock>) -> Vec<Finding> {
+    let started = clock.now();
+    let core = Core::start(loaded, &[], Arc::clone(clock));
+    let took = clock.now().since(started);
+    let core = match core {
         Ok(core) => core,
+        // Nothing that goes through a gate can be tried; the rest can.
         Err(error) => {
             let error = anyhow::Error::new(error);
-            findings.push(Finding {
-                what: "database and built-in tools".to_owned(),
-                is_good: false,
-                why: format!("{error:#}"),
-                hint: "see `data_dir` and the upstream's settings",
-            });
-            return;
+            let mut findings = run(attempts::without_gate(loaded, clock), clock).await;
+            findings.insert(
+                0,
+                Finding {
+                    what: "database and built-in tools".to_owned(),
+                    hint: "see `data_dir` and the upstream's settings",
+                    said: Said::Bad(format!("{error:#}")),
+                    took,
+                },
+            );
+            return findings;
         }
     };
-    findings.push(Finding {
-        what: "database".to_owned(),
-        is_good: core.store().is_writable(),
-        why: loaded.database().display().to_string(),
-        hint: "is the disk full, or the file somebody else's?",
-    });
-    let longest = loaded
-        .upstreams
-        .iter()
-        .map(|spec| spec.timeout_connect)
-        .max()
-        .unwrap_or_default();
-    let settled = async {
-        while states(core.gate().status())
-            .iter()
-            .any(|state| state == "starting")
-        {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    // Who is not there by then says so below.
-    drop(tokio::time::timeout(longest, settled).await);
-    for upstream in upstreams(core.gate().status()) {
-        findings.push(of_upstream(&upstream, loaded));
-    }
+    let mut all = attempts::without_gate(loaded, clock);
+    all.extend(attempts::with_gate(loaded, &core));
+    let findings = run(all, clock).await;
     core.stop().await;
+    findings
 }
 
-/// Free, or taken by a gate that answers.
-async fn of_address(address: SocketAddr) -> Finding {
-    let bound = TcpListener::bind(address).await;
-    let (is_good, why) = match bound {
-        Ok(_) => (true, "free".to_owned()),
-        Err(_) if is_gate(address).await => (true, "a gate is serving there".to_owned()),
-        Err(error) => (false, error.to_string()),
+/// Runs them, some at a time, and gives what came of them in their order.
+async fn run(attempts: Vec<Attempt<'_>>, clock: &Arc<dyn Clock>) -> Vec<Finding> {
+    let bar = stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new(attempts.len() as u64);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} of {len} {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(TICK);
+        bar
+    });
+    let one = async |(at, attempt): (usize, Attempt<'_>)| {
+        let started = clock.now();
+        let Attempt {
+            what, hint, within, ..
+        } = attempt;
+        let said = match timeout(within, attempt.run).await {
+            Ok(said) => said,
+            Err(_late) => Said::Bad(format!("no answer within {within:?}")),
+        };
+        if let Some(bar) = &bar {
+            bar.set_message(output::printable(&what));
+            bar.inc(1);
+        }
+        let took = clock.now().since(started);
+        let finding = Finding {
+            what,
+            hint,
+            said,
+            took,
+        };
+        (at, finding)
     };
-    let hint = "end the program that has it, or choose another address with `listen`";
-    Finding {
-        what: format!("listen {address}"),
-        is_good,
-        why,
-        hint,
-    }
-}
-
-async fn is_gate(address: SocketAddr) -> bool {
-    let Ok(url) = Url::parse(&format!("http://{address}/readyz")) else {
-        return false;
-    };
-    let request = net::Request {
-        method: http::Method::GET,
-        url,
-        headers: http::HeaderMap::new(),
-        body: bytes::Bytes::new(),
-        reach: net::Reach::Operator,
-        timeout: Duration::from_secs(2),
-    };
-    let Ok(mut response) = net::Client::new(net::Settings::default())
-        .send(request)
-        .await
-    else {
-        return false;
-    };
-    let body = response.body.read_to_end(64, Duration::from_secs(2)).await;
-    // A gate that speaks TLS there says so to whoever does not.
-    body.is_ok_and(|body| body.ends_with(b"ready\n") || body == tls::NOT_PLAIN)
-}
-
-fn upstreams(status: Value) -> Vec<Value> {
-    match status {
-        Value::Object(mut status) => match status.remove("upstreams") {
-            Some(Value::Array(upstreams)) => upstreams,
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
-}
-
-fn states(status: Value) -> Vec<String> {
-    upstreams(status)
-        .iter()
-        .map(|upstream| text(upstream, "state").to_owned())
+    let mut findings: Vec<(usize, Finding)> = stream::iter(attempts.into_iter().enumerate())
+        .map(one)
+        .buffer_unordered(AT_ONCE)
         .collect()
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn of_upstream(upstream: &Value, loaded: &Loaded) -> Finding {
-    let count = |name: &str| {
-        upstream
-            .get(name)
-            .and_then(Value::as_u64)
-            .unwrap_or_default()
-    };
-    let is_good = text(upstream, "state") == "ready";
-    let why = if is_good {
-        format!(
-            "{}, revision {}, {} tools, {} prompts, {} resources",
-            text(upstream, "server"),
-            text(upstream, "revision"),
-            count("tools"),
-            count("prompts"),
-            count("resources"),
-        )
-    } else {
-        match text(upstream, "last_error") {
-            "" => "does not answer".to_owned(),
-            error => error.to_owned(),
-        }
-    };
-    Finding {
-        what: format!("upstream {}", text(upstream, "name")),
-        is_good,
-        why,
-        hint: hint(loaded, text(upstream, "name")),
+        .await;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
     }
-}
-
-/// What to try when an upstream is not ready, by how it is reached.
-fn hint(loaded: &Loaded, name: &str) -> &'static str {
-    let spec = loaded
-        .upstreams
-        .iter()
-        .find(|spec| spec.id.as_str() == name);
-    match spec.map(|spec| &spec.kind) {
-        Some(Kind::Stdio(_)) => {
-            "run its command by hand to see what it says; `connect_timeout` gives it longer"
-        }
-        Some(Kind::Http(_)) => {
-            "look at its `url`, and if it refuses the gate, at its `credential` or `headers`; `connect_timeout` gives it longer"
-        }
-        Some(Kind::Native(_) | Kind::Provider(_)) | None => "look at its settings",
-    }
+    findings.sort_by_key(|(at, _)| *at);
+    findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
 fn print(common: &Common, findings: &[Finding]) -> anyhow::Result<()> {
     if common.json {
-        let all: Vec<Value> = findings
-            .iter()
-            .map(|finding| json!({ "what": finding.what, "ok": finding.is_good, "why": finding.why }))
-            .collect();
+        let all: Vec<Value> = findings.iter().map(entry).collect();
         output::json(&all)?;
         return Ok(());
     }
-    for Finding {
-        what,
-        is_good,
-        why,
-        hint,
-    } in findings
-    {
-        let mark = if *is_good { "ok  " } else { "FAIL" };
+    for finding in findings {
+        let (mark, why) = match &finding.said {
+            Said::Good(why) => ("ok  ", why),
+            Said::Untried(why) => ("--  ", why),
+            Said::Bad(why) => ("FAIL", why),
+        };
+        let what = &finding.what;
         output::line(output::printable(&format!("{mark} {what}: {why}")))?;
-        if !is_good {
-            output::line(format!("     {hint}"))?;
+        if finding.is_bad() {
+            output::line(format!("     {}", finding.hint))?;
         }
     }
-    let bad = findings.iter().filter(|finding| !finding.is_good).count();
+    let bad = findings.iter().filter(|finding| finding.is_bad()).count();
     if bad > 0 {
         say(format!("{bad} of {} need attention", findings.len()));
     }
     Ok(())
+}
+
+/// `ok` is null for what was not tried.
+fn entry(finding: &Finding) -> Value {
+    let (ok, why) = match &finding.said {
+        Said::Good(why) => (Some(true), why),
+        Said::Untried(why) => (None, why),
+        Said::Bad(why) => (Some(false), why),
+    };
+    let hint = finding.is_bad().then_some(finding.hint);
+    let took = u64::try_from(finding.took.as_millis()).unwrap_or(u64::MAX);
+    json!({ "what": finding.what, "ok": ok, "why": why, "hint": hint, "took_ms": took })
 }

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gateway::{AskError, Gate};
 use indicatif::{ProgressBar, ProgressStyle};
-use policy::Principal;
+use policy::{Clock, Principal};
 use serde_json::{Map, Value, json};
 
 use super::{logging, runtime_of_one};
@@ -61,10 +61,11 @@ pub enum Ask {
 /// Why there is no answer.
 pub fn entries(common: &Common, ask: &Ask) -> anyhow::Result<Exit> {
     let loaded = common.load()?;
-    logging::quiet(&loaded.log);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    logging::quiet(&loaded.log, &clock);
     let runtime = runtime_of_one()?;
     runtime.block_on(async {
-        let core = Core::start(&loaded, &[], Arc::new(SystemClock::start()))?;
+        let core = Core::start(&loaded, &[], clock)?;
         let shell = Shell::new(core.gate(), common.json).await?;
         let answered = Box::pin(shell.answer(ask)).await;
         core.stop().await;

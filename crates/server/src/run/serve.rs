@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use observe::logs::Logs;
+use policy::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
@@ -12,11 +14,13 @@ use super::{logging, runtime};
 use crate::SystemClock;
 use crate::cli::output::{self, say};
 use crate::cli::{Common, Exit, Serve};
-use crate::config::{self, Environment, Fetch, Loaded, Sources, load, load_with};
-use crate::serve::{Serving, origin, start};
+use crate::config::{self, Environment, Fetch, Invalid, Loaded, Sources, load, load_with};
+use crate::serve::{Cause, Serving, origin, start_logged};
 
 /// How often config files and secrets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most keys of a bad config that a record names.
+const WRONG_MAX: usize = 10;
 
 /// `portcullis serve`.
 ///
@@ -29,15 +33,16 @@ pub fn serve(common: &Common, serve: &Serve) -> anyhow::Result<Exit> {
     };
     let environment = Environment::of_process();
     let loaded = load(&sources, &environment)?;
-    logging::start(&loaded.log);
-    runtime()?.block_on(run(common, loaded, &sources, &environment))
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let logs = logging::start(&loaded.log, &clock);
+    runtime()?.block_on(run(common, loaded, (&sources, &environment), (clock, logs)))
 }
 
 async fn run(
     common: &Common,
     loaded: Loaded,
-    sources: &Sources,
-    environment: &Environment,
+    (sources, environment): (&Sources, &Environment),
+    (clock, logs): (Arc<dyn Clock>, Logs),
 ) -> anyhow::Result<Exit> {
     // Signals before anything else: a stop that comes early must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -46,7 +51,7 @@ async fn run(
     let mut current = loaded.clone();
     // Before anything takes time: what changes while the gate starts is taken over when it has.
     let files = fingerprint(sources, environment, &current);
-    let serving = start(loaded, Arc::new(SystemClock::start())).await?;
+    let serving = start_logged(loaded, clock, logs).await?;
     let console = console(&serving).await;
     announce(common, &serving, &current, &console)?;
     tell_doubts(&current);
@@ -59,7 +64,7 @@ async fn run(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&serving, &mut current, sources, environment),
+            _ = hang_up.recv() => reload(&serving, &mut current, sources, environment, Cause::Signal),
             _ = look.tick() => {
                 let now = Seen::now(&serving, &current, sources, environment);
                 if now.secrets != seen.secrets {
@@ -67,7 +72,7 @@ async fn run(
                 }
                 if now != seen {
                     seen = now;
-                    reload(&serving, &mut current, sources, environment);
+                    reload(&serving, &mut current, sources, environment, Cause::Change);
                 }
             }
         }
@@ -88,7 +93,13 @@ fn tell_doubts(loaded: &Loaded) {
 }
 
 /// Takes over the config as it is now; a bad one changes nothing and says why.
-fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environment: &Environment) {
+fn reload(
+    serving: &Serving,
+    current: &mut Loaded,
+    sources: &Sources,
+    environment: &Environment,
+    cause: Cause,
+) {
     let auth = serving.gate().auth();
     let fetch = Fetch::From(serving.store(), &auth.parts().vault);
     let loaded = match load_with(sources, environment, fetch) {
@@ -97,6 +108,7 @@ fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environmen
             for trouble in &invalid.0 {
                 tracing::error!("config not taken over: {trouble}");
             }
+            serving.refused(cause, wrong(&invalid));
             return;
         }
     };
@@ -111,7 +123,7 @@ fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environmen
     if loaded.tls.is_some() != current.tls.is_some() {
         tracing::warn!("`tls` is switched on and off at the next start");
     }
-    match serving.reload(&loaded) {
+    match serving.reload(&loaded, cause) {
         Ok(()) => {
             tracing::info!(upstreams = loaded.upstreams.len(), "config taken over");
             tell_doubts(&loaded);
@@ -123,6 +135,13 @@ fn reload(serving: &Serving, current: &mut Loaded, sources: &Sources, environmen
             tracing::error!(cause, "config not taken over: {error}");
         }
     }
+}
+
+/// Which keys are wrong, for the audit log: values may be anybody's business.
+fn wrong(invalid: &Invalid) -> String {
+    let keys = invalid.0.iter().map(|trouble| trouble.complaint.key.as_str());
+    let named: Vec<&str> = keys.filter(|key| !key.is_empty()).take(WRONG_MAX).collect();
+    format!("{} complaints: {}", invalid.0.len(), named.join(", "))
 }
 
 /// From now on the vault seals with the newest data key, whoever made it.

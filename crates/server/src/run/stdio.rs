@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use auth::{Peer, Presented};
 use bytes::Bytes;
 use gateway::{Pipe, Visit};
-use policy::ServerName;
+use policy::{Clock, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -35,14 +35,16 @@ pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
         Some(_) => common.load_settings()?,
         None => common.load()?,
     };
-    logging::start(&loaded.log);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    logging::start(&loaded.log, &clock);
     let runtime = runtime_of_one()?;
     let ended = runtime.block_on(async {
         if let Some(url) = &stdio.connect {
             return bridge::run(url, &loaded).await;
         }
         let server = server(stdio.server.as_deref(), &loaded)?;
-        let core = Core::start(&loaded, &[], Arc::new(SystemClock::start()))?;
+        let core = Core::start(&loaded, &[], clock)?;
+        core.send_on(&loaded);
         let served = serve(&core, server, loaded.http.body_max, loaded.drain).await;
         core.stop().await;
         served
@@ -74,7 +76,11 @@ async fn serve(
         .await
         .context("the local user is not let in")?;
     let (out, waiting) = mpsc::channel(OUT_MAX);
-    let visit = Visit { principal, server };
+    let visit = Visit {
+        principal,
+        server,
+        address: None,
+    };
     let pipe = Pipe::new(Arc::clone(core.gate()), visit, "stdio", out);
     let writer = write(waiting);
     tokio::pin!(writer);

@@ -67,7 +67,7 @@ fn announcement(id: &str, at: SocketAddr) -> Announcement {
 async fn what_nobody_takes_is_given_up_after_the_last_pause_and_holds_up_the_next_no_longer() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let at = listener.local_addr().unwrap();
-    let (outbox, announcements) = mpsc::channel(OUTBOX_MAX);
+    let (outbox, mut announcements) = mpsc::channel(OUTBOX_MAX);
     for id in ["lost", "taken", "last"] {
         outbox.try_send(announcement(id, at)).unwrap();
     }
@@ -85,7 +85,7 @@ async fn what_nobody_takes_is_given_up_after_the_last_pause_and_holds_up_the_nex
         }
     };
     tokio::select! {
-        () = send_all(announcements, &client, &Stopped, &pauses, &stop) => {}
+        () = send_all(&mut announcements, &client, &Stopped, &pauses, &stop) => {}
         () = receive => {}
     }
     let tries = |id| std::iter::repeat_n(id, 1 + pauses.len());

@@ -10,8 +10,8 @@ use url::form_urlencoded;
 use super::problem::Problem;
 
 /// Entries of a page, unless asked otherwise; and at most.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
+pub(super) const PAGE: usize = 100;
+pub(super) const PAGE_MAX: usize = 1000;
 
 /// One page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -62,4 +62,9 @@ pub(super) fn time(at: SystemTime) -> String {
         .unwrap_or_default()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string()
+}
+
+/// From RFC 3339, with any offset.
+pub(super) fn instant(text: &str) -> Option<SystemTime> {
+    text.parse::<Timestamp>().ok().map(SystemTime::from)
 }
