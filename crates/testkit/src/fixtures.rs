@@ -3,8 +3,15 @@
 //! `cargo xtask setup` puts them under `target/peers/`; nothing here installs anything. What is not there is an
 //! error that says so, never a skipped test. Clients are [`crate::clients`].
 
+mod alertmanager;
+mod hook;
+mod mail;
+mod postgres;
 mod process;
+mod prometheus;
 mod redis;
+mod rotel;
+mod syslog;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +23,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+pub use self::alertmanager::Alertmanager;
+pub use self::hook::{Announced, Hook};
+pub use self::mail::{MailServer, Protection};
+pub use self::postgres::{DATABASE, Encrypted, Postgres, USER};
 pub use self::process::Process;
+pub use self::prometheus::Prometheus;
 pub use self::redis::Redis;
+pub use self::rotel::{Rotel, Signal, Span};
+pub use self::syslog::SyslogNg;
 
 /// A command line with what it wants in its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use observe::Format;
 use serde_json::{Value, json};
 use store::{AuditFilter, Recorded, SinkHold, SinkStart, Store};
 use testkit::certificates::Authority;
-use testkit::fixtures::{Peers, Rotel, SyslogNg};
+use testkit::fixtures::{Peers, Rotel, Signal, SyslogNg};
 use testkit::mcp::call;
 use testkit::world::{World, program, until};
 
@@ -61,7 +61,7 @@ fn numbers(log: &[Recorded]) -> Vec<i64> {
 
 /// The value of a sink's metric; `None` if there is none.
 fn metric(world: &World, name: &str, sink: &str) -> Option<f64> {
-    let text = world.gate().metrics().encode(Format::Prometheus);
+    let text = world.gate().metrics().encode(Format::Text);
     let series = format!("{name}{{sink=\"{sink}\"}} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&series));
     line.and_then(|value| value.trim().parse().ok())
@@ -270,10 +270,10 @@ fn printed(output: &str) -> Result<Vec<i64>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_collector_understands_every_log_record() -> Result<()> {
-    let mut rotel = Rotel::start(&Peers::locate()?, "logs").await?;
+    let mut rotel = Rotel::start(Signal::Logs).await?;
     let sinks = format!(
         "[audit.sinks.otel]\nkind = \"otlp\"\nurl = \"{}\"\nfrom = \"start\"\n",
-        rotel.url()
+        rotel.endpoint()
     );
     let world = World::of(&gate(&sinks)).await?;
     calls(&world, 4).await?;
