@@ -1,0 +1,141 @@
+//! Spans as OTLP has them: one protobuf message for a batch (OTLP 1.x, "OTLP/HTTP", binary encoding).
+
+use std::sync::LazyLock;
+
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::{
+    ResourceSpans, ScopeSpans, Span as Sent, Status, status,
+};
+use prost::Message as _;
+use wire::trace::Parent;
+
+use super::span::{Attribute, Span, Value};
+
+/// What these spans are named by.
+const SCOPE: &str = "portcullis";
+/// OTLP, `SpanFlags`: bits of the W3C flags, and whether the span above is in another process.
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+
+/// Tells gates of the same name apart; another one after each start.
+static INSTANCE: LazyLock<String> = LazyLock::new(|| {
+    let ids = super::Ids::new();
+    ids.trace().to_string()
+});
+
+/// The body of a request to the collector.
+pub(super) fn request(spans: &[Span], resource: &[(String, String)], version: &str) -> Vec<u8> {
+    let own = [
+        ("service.name", SCOPE),
+        ("service.version", version),
+        ("service.instance.id", INSTANCE.as_str()),
+    ];
+    let is_said = |name: &str| resource.iter().any(|(said, _)| said == name);
+    let own = own.into_iter().filter(|(name, _)| !is_said(name));
+    let said = resource.iter().map(|(name, value)| (&**name, &**value));
+    let message = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(Resource {
+                attributes: own
+                    .chain(said)
+                    .map(|(name, value)| pair(name, any_value::Value::StringValue(value.into())))
+                    .collect(),
+                ..Resource::default()
+            }),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(InstrumentationScope {
+                    name: SCOPE.to_owned(),
+                    version: version.to_owned(),
+                    ..InstrumentationScope::default()
+                }),
+                spans: spans.iter().map(sent).collect(),
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    };
+    message.encode_to_vec()
+}
+
+/// How many spans the collector did not take, and why, if its answer says so.
+pub(super) fn rejected(answer: &[u8]) -> Option<(u64, String)> {
+    let answer = ExportTraceServiceResponse::decode(answer).ok()?;
+    let partial = answer.partial_success?;
+    let rejected = u64::try_from(partial.rejected_spans).unwrap_or_default();
+    (rejected > 0).then_some((rejected, partial.error_message))
+}
+
+fn sent(span: &Span) -> Sent {
+    let code = if span.is_error {
+        status::StatusCode::Error
+    } else {
+        status::StatusCode::Unset
+    };
+    let remote = if span.above.is_some() { IS_REMOTE } else { 0 };
+    Sent {
+        trace_id: span.here.trace.bytes().to_vec(),
+        span_id: span.here.span.bytes().to_vec(),
+        trace_state: span.state.clone().unwrap_or_default(),
+        parent_span_id: span
+            .above
+            .map_or_else(Vec::new, |above| above.bytes().to_vec()),
+        flags: flags(span.here) | HAS_IS_REMOTE | remote,
+        name: span.name.clone(),
+        kind: SpanKind::Server.into(),
+        start_time_unix_nano: span.began_ns,
+        end_time_unix_nano: span.ended_ns,
+        attributes: span.attributes.iter().map(said).collect(),
+        events: span
+            .stages
+            .iter()
+            .map(|(stage, at_ns, spent_us)| Event {
+                time_unix_nano: *at_ns,
+                name: stage.as_str().to_owned(),
+                attributes: vec![said(&(Attribute::StageDuration, Value::Count(*spent_us)))],
+                dropped_attributes_count: 0,
+            })
+            .collect(),
+        links: span
+            .link
+            .iter()
+            .map(|link| Link {
+                trace_id: link.trace.bytes().to_vec(),
+                span_id: link.span.bytes().to_vec(),
+                flags: flags(*link) | HAS_IS_REMOTE | IS_REMOTE,
+                ..Link::default()
+            })
+            .collect(),
+        status: Some(Status {
+            message: String::new(),
+            code: code.into(),
+        }),
+        ..Sent::default()
+    }
+}
+
+fn flags(parent: Parent) -> u32 {
+    u32::from(parent.is_sampled) | u32::from(parent.is_random) << 1
+}
+
+fn said((attribute, value): &(Attribute, Value)) -> KeyValue {
+    let value = match value {
+        Value::Text(text) => any_value::Value::StringValue(text.clone()),
+        Value::Count(count) => {
+            any_value::Value::IntValue(i64::try_from(*count).unwrap_or(i64::MAX))
+        }
+    };
+    pair(attribute.about().name, value)
+}
+
+fn pair(name: &str, value: any_value::Value) -> KeyValue {
+    KeyValue {
+        key: name.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
+}

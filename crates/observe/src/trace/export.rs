@@ -1,0 +1,239 @@
+//! The way to the collector: spans wait in a bounded queue and leave in batches. A call never waits for it; what does
+//! not fit, or is not taken in time, is dropped and counted.
+//!
+//! Sources: OTLP 1.x, "OTLP/HTTP": what is tried again, and when.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::span::Span;
+use super::{Collector, Tracer, encode};
+use crate::health::{Dependency, Health};
+
+/// Spans that wait.
+const QUEUE_MAX: usize = 4096;
+/// Spans that leave together.
+const BATCH_MAX: usize = 512;
+/// How long the first of a batch waits for others.
+const BATCH_WAIT: Duration = Duration::from_secs(2);
+/// How long the collector may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer that is read.
+const ANSWER_MAX: usize = 64 * 1024;
+/// How long a batch is tried; then it is dropped.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pauses between tries, doubled from one to the other.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long the last spans may take when the gate stops.
+const LAST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Spans that wait.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    spans: Mutex<VecDeque<Span>>,
+    /// A batch is full, or the settings changed.
+    woken: Notify,
+}
+
+impl Queue {
+    /// Whether there was a place.
+    pub(super) fn put(&self, span: Span) -> bool {
+        let count = {
+            let mut spans = self.spans.lock();
+            if spans.len() >= QUEUE_MAX {
+                return false;
+            }
+            spans.push_back(span);
+            spans.len()
+        };
+        if count == 1 || count == BATCH_MAX {
+            self.woken.notify_one();
+        }
+        true
+    }
+
+    pub(super) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    fn len(&self) -> usize {
+        self.spans.lock().len()
+    }
+
+    pub(super) fn take(&self) -> Vec<Span> {
+        let mut spans = self.spans.lock();
+        let count = spans.len().min(BATCH_MAX);
+        spans.drain(..count).collect()
+    }
+
+    /// Waits until there is a batch: a full one, or one whose first span has waited long enough.
+    async fn ready(&self) {
+        while self.len() == 0 {
+            self.woken.notified().await;
+        }
+        let full = async {
+            while self.len() < BATCH_MAX {
+                self.woken.notified().await;
+            }
+        };
+        // Not full is fine.
+        drop(timeout(BATCH_WAIT, full).await);
+    }
+}
+
+/// What became of one try.
+enum Tried {
+    Taken,
+    /// So many are lost.
+    Partly(u64, String),
+    Later(String, Option<Duration>),
+    Never(String),
+}
+
+impl Tracer {
+    /// Takes spans to the collector until `stop`; then the last of them, if that does not take long. Says in `health` how
+    /// it goes.
+    pub async fn export(&self, client: &net::Client, health: &Health, stop: &CancellationToken) {
+        while stop
+            .run_until_cancelled(self.inner.queue.ready())
+            .await
+            .is_some()
+        {
+            let deadline = Instant::now() + BATCH_TIMEOUT;
+            let batch = self.inner.queue.take();
+            self.carry(client, health, stop, batch, deadline).await;
+        }
+        let deadline = Instant::now() + LAST_TIMEOUT;
+        loop {
+            let batch = self.inner.queue.take();
+            if batch.is_empty() {
+                return;
+            }
+            self.carry(client, health, stop, batch, deadline).await;
+        }
+    }
+
+    /// Takes one batch there, or drops it. Once the gate stops, it is tried once.
+    async fn carry(
+        &self,
+        client: &net::Client,
+        health: &Health,
+        stop: &CancellationToken,
+        batch: Vec<Span>,
+        deadline: Instant,
+    ) {
+        let inner = &self.inner;
+        let component = health.dependency(Dependency::Traces);
+        let count = batch.len() as u64;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let settings = inner.settings.load_full();
+            let Some(collector) = &settings.collector else {
+                // Switched off while they waited.
+                inner.counts.dropped(count);
+                return component.forget();
+            };
+            let body = encode::request(&batch, &collector.resource, inner.version);
+            let began = Instant::now();
+            let tried = timeout_at(deadline, post(client, collector, body.into())).await;
+            let (why, wait) = match tried {
+                Ok(Tried::Taken) => {
+                    inner.counts.sent(count);
+                    return component.ok(Some(began.elapsed()));
+                }
+                Ok(Tried::Partly(lost, why)) => {
+                    inner.counts.sent(count.saturating_sub(lost));
+                    inner.counts.dropped(lost);
+                    return component
+                        .degraded(&format_args!("it did not take {lost} spans: {why}"));
+                }
+                Ok(Tried::Never(why)) => {
+                    inner.counts.dropped(count);
+                    return component.down(&why);
+                }
+                Ok(Tried::Later(why, wait)) => (why, wait),
+                Err(_) => ("it does not answer".to_owned(), None),
+            };
+            component.down(&why);
+            // Half of it is left to chance, so that gates which lost a collector together do not come back together.
+            let half = u64::try_from(pause.as_millis()).unwrap_or_default() / 2;
+            let chance = Duration::from_millis(half + inner.ids.below(half.max(1)));
+            let again = Instant::now() + wait.unwrap_or(chance);
+            pause = (pause * 2).min(PAUSE_MAX);
+            if stop.is_cancelled() || again >= deadline {
+                inner.counts.dropped(count);
+                return;
+            }
+            drop(timeout_at(again, stop.cancelled()).await);
+        }
+    }
+}
+
+impl Collector {
+    /// Tries it, with a batch of nothing.
+    ///
+    /// # Errors
+    /// Why it takes no spans.
+    pub async fn probe(&self, client: &net::Client) -> Result<(), String> {
+        let body = encode::request(&[], &self.resource, env!("CARGO_PKG_VERSION"));
+        match post(client, self, body.into()).await {
+            Tried::Taken | Tried::Partly(..) => Ok(()),
+            Tried::Later(why, _) | Tried::Never(why) => Err(why),
+        }
+    }
+}
+
+async fn post(client: &net::Client, collector: &Collector, body: bytes::Bytes) -> Tried {
+    let request = net::Request {
+        method: Method::POST,
+        url: collector.url.clone(),
+        headers: headers(collector),
+        body,
+        reach: net::Reach::Operator,
+        timeout: ANSWER_TIMEOUT,
+    };
+    let mut response = match client.send(request).await {
+        Ok(response) => response,
+        Err(error) => return Tried::Later(error.to_string(), None),
+    };
+    let status = response.status;
+    let answer = response.body.read_to_end(ANSWER_MAX, ANSWER_TIMEOUT).await;
+    if status.is_success() {
+        let said = answer.ok().and_then(|answer| encode::rejected(&answer));
+        return said.map_or(Tried::Taken, |(lost, why)| Tried::Partly(lost, why));
+    }
+    let why = format!("it answers with status {}", status.as_u16());
+    match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Tried::Later(why, retry_after(&response.headers)),
+        _ => Tried::Never(why),
+    }
+}
+
+fn headers(collector: &Collector) -> HeaderMap {
+    let mut headers = collector.headers.clone();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-protobuf"),
+    );
+    headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))),
+    );
+    headers
+}
+
+/// `Retry-After` in seconds; a date is taken for "some time".
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}

@@ -1,0 +1,67 @@
+//! Ids of traces and spans: random to whoever sees them, and cheap. They are names, not secrets.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wire::trace::{SpanId, TraceId};
+
+/// The golden ratio, in 64 bits: its multiples are spread evenly (Steele, Lea, Flood 2014, "SplitMix").
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Counts up from where the system's randomness put it.
+#[derive(Debug)]
+pub(super) struct Ids {
+    seeds: [u64; 3],
+    count: AtomicU64,
+}
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        // Keyed by the system's randomness, anew for each.
+        let seed = |n: u64| RandomState::new().hash_one(n);
+        Self {
+            seeds: [seed(0), seed(1), seed(2)],
+            count: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn trace(&self) -> TraceId {
+        loop {
+            let [high, low, _] = self.next();
+            let id = u128::from(high) << 64 | u128::from(low);
+            if let Some(id) = TraceId::new(id.to_be_bytes()) {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn span(&self) -> SpanId {
+        loop {
+            let [.., id] = self.next();
+            if let Some(id) = SpanId::new(id.to_be_bytes()) {
+                return id;
+            }
+        }
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub(super) fn below(&self, bound: u64) -> u64 {
+        let [number, ..] = self.next();
+        number % bound
+    }
+
+    fn next(&self) -> [u64; 3] {
+        let at = self
+            .count
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_mul(STEP);
+        self.seeds.map(|seed| mix(seed.wrapping_add(at)))
+    }
+}
+
+/// One number to one other, without a pattern (SplitMix64).
+fn mix(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}

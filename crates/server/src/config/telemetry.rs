@@ -1,0 +1,221 @@
+//! `[telemetry]`: where traces go and what of them is passed on, from what people write to [`observe::trace::Tracing`].
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use observe::trace::{Collector, Ratio, Tracing};
+use policy::config::Complaints;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+use super::check::Checker;
+use super::raw::Secret;
+use super::service::{is_here, service};
+
+const EXAMPLE: &str = "write for example \"http://127.0.0.1:4318\"";
+/// Where OTLP/HTTP takes spans, below what the config names.
+const PATH: &str = "v1/traces";
+/// Attributes of the resource, and the bytes of a name or value.
+const RESOURCE_MAX: usize = 64;
+const RESOURCE_TEXT_MAX: usize = 256;
+
+/// What is told of calls to those who watch.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTelemetry {
+    /// What becomes of `baggage` (W3C) that a client sends with a call: `drop`, it ends here; `pass`, the upstream gets it. A client, or whoever is behind it, puts into it what they like, user ids for example, and upstreams may act on it: pass it on only where you know both. `traceparent` and `tracestate` are always passed on.
+    #[serde(default)]
+    pub baggage: RawBaggage,
+    /// Attributes of this gate in all that it sends, as `"deployment.environment.name" = "production"`; they stand beside `service.name`, `service.version` and `service.instance.id`, or in their place.
+    #[serde(default)]
+    pub resource: BTreeMap<String, String>,
+    /// Where spans go, one for each call. Without it none are made, and a caller's trace is passed on as it came.
+    pub traces: Option<RawTraces>,
+}
+
+/// What becomes of baggage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawBaggage {
+    #[default]
+    Drop,
+    Pass,
+}
+
+/// Where spans go, and which.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTraces {
+    /// The base URL of an OTLP/HTTP collector, as `http://127.0.0.1:4318`; spans are posted to `/v1/traces` below it, in protobuf.
+    pub endpoint: String,
+    /// Headers sent with every batch.
+    pub headers: Option<BTreeMap<String, Secret>>,
+    /// How many of the traces that begin here are kept, from 0 to 1; 1 unless said. Goes by the trace's id, so that all who keep as many keep the same.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub ratio: Option<f64>,
+    /// Whether a caller that belongs to a trace decides whether the span of its call is kept, by the flag in `traceparent`; otherwise `ratio` does. True unless said; say false where callers are strangers.
+    pub parent: Option<bool>,
+    /// Whether the span of a call that fails or is refused is kept in any case. True unless said.
+    pub errors: Option<bool>,
+    /// Whether spans say whose call it was: `none`, or `id`, which puts principals' ids and addresses where the collector's users can read them.
+    #[serde(default)]
+    pub principal: RawPrincipal,
+    /// Speaks to a collector on another machine in the clear, headers included. With an `http` `endpoint`.
+    #[serde(default)]
+    pub danger_plaintext: bool,
+}
+
+/// What spans say of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawPrincipal {
+    #[default]
+    None,
+    Id,
+}
+
+impl Checker<'_> {
+    /// What `[telemetry]` says of traces.
+    pub(super) fn tracing(
+        &self,
+        raw: &RawTelemetry,
+        complaints: &mut Complaints,
+    ) -> Option<Tracing> {
+        complaints.at("telemetry", |complaints| {
+            let resource =
+                complaints.at("resource", |complaints| resource(&raw.resource, complaints));
+            let collector = match &raw.traces {
+                None => Some(None),
+                Some(traces) => complaints.at("traces", |complaints| {
+                    let collector = self.collector(traces, complaints)?;
+                    Some(Some(Collector {
+                        resource: resource.clone()?,
+                        ..collector
+                    }))
+                }),
+            };
+            resource?;
+            Some(Tracing {
+                passes_baggage: raw.baggage == RawBaggage::Pass,
+                collector: collector?,
+            })
+        })
+    }
+
+    fn collector(&self, raw: &RawTraces, complaints: &mut Complaints) -> Option<Collector> {
+        let url = complaints.at("endpoint", |complaints| endpoint(raw, complaints));
+        let headers = complaints.at("headers", |complaints| {
+            self.values(
+                raw.headers.as_ref(),
+                true,
+                "telemetry.traces.headers",
+                complaints,
+                header,
+            )
+        });
+        let ratio = complaints.at("ratio", |complaints| {
+            let ratio = Ratio::new(raw.ratio.unwrap_or(1.0));
+            if ratio.is_none() {
+                complaints.add("is not between 0 and 1", "write for example 0.01");
+            }
+            ratio
+        });
+        Some(Collector {
+            url: url?,
+            headers: headers?.into_iter().collect::<HeaderMap>(),
+            ratio: ratio?,
+            follows_parent: raw.parent.unwrap_or(true),
+            keeps_errors: raw.errors.unwrap_or(true),
+            names_principal: raw.principal == RawPrincipal::Id,
+            resource: Vec::new(),
+        })
+    }
+}
+
+fn endpoint(raw: &RawTraces, complaints: &mut Complaints) -> Option<Url> {
+    let (mut url, host) = service(&raw.endpoint, "collector", EXAMPLE, complaints)?;
+    match url.scheme() {
+        "https" if raw.danger_plaintext => {
+            complaints.add(
+                "is `https`, which goes ill with `danger_plaintext`",
+                "leave one of them out",
+            );
+            return None;
+        }
+        "https" => {}
+        "http" if is_here(&host) || raw.danger_plaintext => {}
+        "http" => {
+            complaints.add(
+                "would speak to another machine in the clear",
+                "write \"https://…\", or set danger_plaintext = true",
+            );
+            return None;
+        }
+        _ => {
+            complaints.add("is neither `https` nor `http`", EXAMPLE);
+            return None;
+        }
+    }
+    if !url.username().is_empty() || url.query().is_some() || url.fragment().is_some() {
+        complaints.add("has more than host, port and path", EXAMPLE);
+        return None;
+    }
+    // What people paste from elsewhere may have the path already.
+    let path = url.path().trim_end_matches('/');
+    let base = path.strip_suffix(PATH).unwrap_or(path);
+    let path = format!("{}/{PATH}", base.trim_end_matches('/'));
+    url.set_path(&path);
+    Some(url)
+}
+
+fn header(
+    name: &str,
+    value: String,
+    complaints: &mut Complaints,
+) -> Option<(HeaderName, HeaderValue)> {
+    let header = complaints.keep(HeaderName::try_from(name), "")?;
+    if matches!(
+        header.as_str(),
+        "host"
+            | "content-type"
+            | "content-length"
+            | "content-encoding"
+            | "transfer-encoding"
+            | "connection"
+    ) {
+        complaints.add("is set by the gate itself", "leave it out");
+        return None;
+    }
+    // The error would be fine; the value must not be.
+    let Ok(mut value) = HeaderValue::try_from(value) else {
+        complaints.add("holds a character that no header can carry", "");
+        return None;
+    };
+    value.set_sensitive(true);
+    Some((header, value))
+}
+
+fn resource(
+    raw: &BTreeMap<String, String>,
+    complaints: &mut Complaints,
+) -> Option<Vec<(String, String)>> {
+    if raw.len() > RESOURCE_MAX {
+        complaints.add(format!("has more than {RESOURCE_MAX} attributes"), "");
+        return None;
+    }
+    let is_long = |text: &str| text.is_empty() || text.len() > RESOURCE_TEXT_MAX;
+    if let Some((name, _)) = raw
+        .iter()
+        .find(|(name, value)| is_long(name) || is_long(value))
+    {
+        complaints.at(name, |complaints| {
+            complaints.add(
+                format!("must have between 1 and {RESOURCE_TEXT_MAX} bytes, name and value"),
+                "",
+            );
+        });
+        return None;
+    }
+    Some(raw.clone().into_iter().collect())
+}
