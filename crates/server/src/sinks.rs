@@ -86,8 +86,7 @@ impl Sinks {
             }
         };
         let name = &settings.name;
-        self.tasks
-            .supervise_of(Task::Sink, name, stop.clone(), run);
+        self.tasks.supervise_of(Task::Sink, name, stop.clone(), run);
         Running {
             settings: sender,
             stop,
@@ -96,11 +95,7 @@ impl Sinks {
 }
 
 /// Runs one sink until it is told to stop, each time with the settings that hold.
-async fn keep(
-    gate: &Gate,
-    mut settings: watch::Receiver<SinkSettings>,
-    stop: &CancellationToken,
-) {
+async fn keep(gate: &Gate, mut settings: watch::Receiver<SinkSettings>, stop: &CancellationToken) {
     let name = settings.borrow().name.clone();
     let component = gate.components().dependency_of(Dependency::Sink, &name);
     if let Some(around) = around(gate, &component, stop).await {

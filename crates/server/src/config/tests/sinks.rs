@@ -1,7 +1,7 @@
 //! `[audit.sinks]`: what a short entry comes to, and what cannot work.
 
-use observe::sinks::{Format, HttpProtocol, SinkKind};
 use ::store::SinkStart;
+use observe::sinks::{Format, HttpProtocol, SinkKind};
 
 use super::*;
 
