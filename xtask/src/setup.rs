@@ -85,6 +85,30 @@ const TOOLS: &[Tool] = &[
         ),
         package: "postgresql",
     },
+    // Of the package only the programs are used: no service of the system's is started, for there is none in a container.
+    Tool {
+        name: "prometheus 2.42 or later, with promtool",
+        probe: (
+            "sh",
+            &["-c", "prometheus --version && promtool --version"],
+        ),
+        package: "prometheus",
+    },
+    Tool {
+        name: "syslog-ng 3.35 or later",
+        probe: ("/usr/sbin/syslog-ng", &["--version"]),
+        package: "syslog-ng-core",
+    },
+    Tool {
+        name: "prometheus-alertmanager",
+        probe: ("prometheus-alertmanager", &["--version"]),
+        package: "prometheus-alertmanager",
+    },
+    Tool {
+        name: "aiosmtpd for the system's python",
+        probe: ("/usr/bin/python3", &["-c", "import aiosmtpd.smtp"]),
+        package: "python3-aiosmtpd",
+    },
 ];
 
 /// Installs what is missing; does nothing, quickly, when all is there.

@@ -128,6 +128,11 @@ impl Desk {
         }
     }
 
+    /// How many calls wait for their client to come back.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.lock().len()
+    }
+
     /// Gives up what no client came back for.
     pub(crate) fn sweep(&self, now: Instant) {
         self.results.sweep(now);

@@ -95,7 +95,8 @@ impl Gate {
 /// A connection to an upstream that ended between two snapshots, for metrics.
 pub(crate) fn tell_of_end(metrics: &Metrics, link: &Link, before: &Snapshot, now: &Snapshot) {
     let was_up = before.state == State::Ready && !link.is_in_process();
-    if was_up && before.since != now.since {
+    let is_another = now.state != State::Ready || before.restarts != now.restarts;
+    if was_up && is_another {
         let lasted = now.since.since(before.since);
         metrics.upstream_ended(before.revision, link.transport_word(), lasted);
     }

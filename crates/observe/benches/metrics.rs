@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use observe::{
-    Call, Decided, Format, Metrics, Stage, Stages, UpstreamOutcome, UpstreamRequest,
-};
+use observe::{Call, Decided, Format, Metrics, Stage, Stages, UpstreamOutcome, UpstreamRequest};
 use policy::{Instant, UpstreamId};
 use store::Outcome;
 use wire::Revision;

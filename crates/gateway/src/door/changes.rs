@@ -45,6 +45,7 @@ pub(crate) struct Listener {
     is_over: bool,
     /// What it watches, among all that is watched.
     watched: Vec<Watched>,
+    _counted: observe::Counted,
 }
 
 /// Whose ear it is.
@@ -64,6 +65,7 @@ impl Gate {
         let opening = Opening {
             principal: Some(&asked.principal),
             client: asked.client.clone(),
+            address: asked.address,
             transport: asked.transport,
             revision: asked.revision.as_str(),
             method: method::LISTEN.name,
@@ -74,6 +76,7 @@ impl Gate {
             Err(full) => return Err(unrecorded(id, asked.revision, &full)),
         };
         record.of_server(asked.server.as_ref());
+        record.of_trace(self.trace_of(&asked.request, asked.carrier.clone()));
         match Listener::of_request(self, asked).await {
             Ok(listener) => {
                 let bytes = listener.waiting.iter().map(Bytes::len).sum();
@@ -167,6 +170,7 @@ impl Listener {
             waiting: VecDeque::new(),
             is_over: false,
             watched: Vec::new(),
+            _counted: gate.parts.metrics.stream(),
         }
     }
 

@@ -50,7 +50,7 @@ impl Gate {
             pipe: Pipe::new(Arc::clone(self), visit, transport, out),
             principal,
             gate: Arc::clone(self),
-            _counted: self.parts.metrics.session(),
+            _counted: self.parts.metrics.session(transport, &self.parts.clock),
         })
     }
 }

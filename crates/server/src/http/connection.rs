@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use observe::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -44,6 +45,7 @@ pub(crate) async fn listen(
     listener: TcpListener,
     places: Arc<Semaphore>,
     threads: Arc<Threads>,
+    metrics: Metrics,
     stop: CancellationToken,
 ) {
     loop {
@@ -74,6 +76,7 @@ pub(crate) async fn listen(
                 }
             }
             Err(error) => {
+                metrics.connection_failed();
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -123,6 +126,8 @@ impl Entrance {
             peer,
             place,
         } = accepted;
+        let metrics = self.edge.gate.metrics();
+        let counted = metrics.connection();
         let stream = TcpStream::from_std(stream)?;
         let local = stream.local_addr()?;
         let tls = self.edge.tls.borrow().clone();
@@ -136,7 +141,8 @@ impl Entrance {
                     () = closing.cancelled() => return Ok(()),
                 };
                 let slow = |_late| io::Error::new(io::ErrorKind::TimedOut, "no handshake in time");
-                let (session, proof) = shaken.map_err(slow)??;
+                let shaken = shaken.map_err(slow).flatten();
+                let (session, proof) = shaken.inspect_err(|_| metrics.handshake_failed())?;
                 (Wire::Tls(Box::new(session)), proof)
             }
         };
@@ -149,6 +155,7 @@ impl Entrance {
             activity,
             tasks: self.tasks.clone(),
             _place: place,
+            _counted: counted,
         });
         self.converse(wire, &facts).await
     }

@@ -27,6 +27,7 @@ pub(crate) struct Threads {
     queues: Mutex<Vec<mpsc::Sender<Accepted>>>,
     next: AtomicUsize,
     running: Mutex<Vec<Running>>,
+    runtimes: Vec<runtime::Handle>,
     abort: CancellationToken,
 }
 
@@ -42,12 +43,14 @@ impl Threads {
         let count = thread::available_parallelism().map_or(1, usize::from);
         let abort = CancellationToken::new();
         let (mut queues, mut running) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut runtimes = Vec::with_capacity(count);
         for number in 0..count {
             let (queue, waiting) = mpsc::channel(QUEUE_MAX);
             let (alive, ended) = oneshot::channel::<()>();
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
+            runtimes.push(runtime.handle().clone());
             let (edge, abort) = (Arc::clone(edge), abort.clone());
             let handle = thread::Builder::new()
                 .name(format!("http-{number}"))
@@ -70,8 +73,14 @@ impl Threads {
             queues: Mutex::new(queues),
             next: AtomicUsize::new(0),
             running: Mutex::new(running),
+            runtimes,
             abort,
         })
+    }
+
+    /// Their runtimes.
+    pub(crate) fn runtimes(&self) -> &[runtime::Handle] {
+        &self.runtimes
     }
 
     /// Gives a connection to the thread whose turn it is.

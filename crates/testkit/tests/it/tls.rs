@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use server::config::{Environment, Loaded, Sources};
-use server::serve::Serving;
+use server::serve::{Cause, Serving};
 use tempfile::TempDir;
 use testkit::certificates::{Authority, Holder};
 use testkit::clock::ManualClock;
@@ -83,7 +83,7 @@ impl Gate {
 
     fn reload(&self, config: &str) -> Result<()> {
         let loaded = load(&self.folder, config)?;
-        Ok(self.serving.reload(&loaded)?)
+        Ok(self.serving.reload(&loaded, Cause::Change)?)
     }
 
     /// A client that trusts it and has no certificate.
