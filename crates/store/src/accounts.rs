@@ -235,7 +235,11 @@ impl Store {
         self.change(move |connection| {
             let sql = "DELETE FROM account_links WHERE hash = ?1 AND account IS NOT NULL AND expires_at > ?2
                 RETURNING account";
-            let account: Option<String> = connection.one(sql, values![link, to_micros(now)], |row| row.get(0))?;
+            let account: Option<String> = connection.one(
+                sql,
+                values![link, to_micros(now)],
+                |row| row.get(0),
+            )?;
             let Some(account) = account else {
                 return Ok(None);
             };
@@ -365,7 +369,10 @@ impl Store {
     pub async fn clear_totp(&self, name: &str) -> Result<bool, Error> {
         let name = folded(name);
         self.change(move |connection| {
-            connection.execute("DELETE FROM recovery_codes WHERE lower(account) = ?1", values![name])?;
+            connection.execute(
+                "DELETE FROM recovery_codes WHERE lower(account) = ?1",
+                values![name],
+            )?;
             let sql = "UPDATE accounts SET totp = NULL, totp_draft = NULL, totp_step = NULL WHERE lower(name) = ?1";
             Ok(connection.execute(sql, values![name])? > 0)
         })

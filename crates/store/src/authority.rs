@@ -110,21 +110,28 @@ impl Store {
     /// If it cannot be written.
     pub async fn put_oauth_client(&self, client: ClientRow, max: u32) -> Result<bool, Error> {
         self.change(move |connection| {
-            let others: u32 = connection.only("SELECT count(*) FROM oauth_clients WHERE id <> ?1", values![client.id], |row| row.get(0))?;
+            let others: u32 = connection.only(
+                "SELECT count(*) FROM oauth_clients WHERE id <> ?1",
+                values![client.id],
+                |row| row.get(0),
+            )?;
             if others >= max {
                 return Ok(false);
             }
-            connection.execute("INSERT INTO oauth_clients (id, metadata, secret_hash, created_at, fresh_until, used_at)
+            connection.execute(
+                "INSERT INTO oauth_clients (id, metadata, secret_hash, created_at, fresh_until, used_at)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                 ON CONFLICT (id) DO UPDATE
-                SET metadata = excluded.metadata, fresh_until = excluded.fresh_until, used_at = excluded.used_at", values![
+                SET metadata = excluded.metadata, fresh_until = excluded.fresh_until, used_at = excluded.used_at",
+                values![
                 client.id,
                 client.metadata,
                 client.secret_hash,
                 to_micros(client.created_at),
                 client.fresh_until.map(to_micros),
                 to_micros(client.used_at),
-            ])?;
+            ],
+            )?;
             Ok(true)
         })
         .await

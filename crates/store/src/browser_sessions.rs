@@ -51,9 +51,14 @@ impl Store {
         idle_since: SystemTime,
     ) -> Result<(), Error> {
         self.change(move |connection| {
-            connection.execute("DELETE FROM browser_sessions WHERE expires_at <= ?1 OR seen_at <= ?2", values![to_micros(session.created_at), to_micros(idle_since)])?;
-            connection.execute("INSERT INTO browser_sessions (id, hash, principal, account, roles, created_at, seen_at, expires_at)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", values![
+            connection.execute(
+                "DELETE FROM browser_sessions WHERE expires_at <= ?1 OR seen_at <= ?2",
+                values![to_micros(session.created_at), to_micros(idle_since)],
+            )?;
+            connection.execute(
+                "INSERT INTO browser_sessions (id, hash, principal, account, roles, created_at, seen_at, expires_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                values![
                     session.id,
                     session.hash,
                     session.principal,
@@ -62,10 +67,14 @@ impl Store {
                     to_micros(session.created_at),
                     to_micros(session.seen_at),
                     to_micros(session.expires_at),
-                ])?;
-            connection.execute("DELETE FROM browser_sessions WHERE lower(principal) = ?1 AND id <> ?2 AND id NOT IN (
+                ],
+            )?;
+            connection.execute(
+                "DELETE FROM browser_sessions WHERE lower(principal) = ?1 AND id <> ?2 AND id NOT IN (
                     SELECT id FROM browser_sessions WHERE lower(principal) = ?1 AND id <> ?2
-                    ORDER BY created_at DESC, id LIMIT ?3)", values![folded(&session.principal), session.id, max.saturating_sub(1)])?;
+                    ORDER BY created_at DESC, id LIMIT ?3)",
+                values![folded(&session.principal), session.id, max.saturating_sub(1)],
+            )?;
             Ok(())
         })
         .await

@@ -355,12 +355,16 @@ impl Store {
         now: SystemTime,
     ) -> Result<Vec<ConsentRow>, Error> {
         self.read(|connection| {
-            connection.all(consents!(
+            connection.all(
+                consents!(
                     "WHERE ",
                     is_same!(),
                     " AND (digest IS NULL OR digest = ?8) AND (conversation IS NULL OR conversation = ?9) \
                      AND expires_at > ?10 AND used_at IS NULL AND ended_at IS NULL ORDER BY is_once, given_at"
-                ), about!(subject, digest, conversation, to_micros(now)), consent_row)
+                ),
+                about!(subject, digest, conversation, to_micros(now)),
+                consent_row,
+            )
         })
     }
 
@@ -426,7 +430,10 @@ fn request(
 ) -> db::Result<Requested> {
     let (subject, now) = (&row.subject, to_micros(row.created_at));
     // One that is over makes room for the same question.
-    connection.execute("UPDATE consent_requests SET state = 'withdrawn' WHERE principal = ?1 AND state = 'open' AND expires_at <= ?2", values![subject.principal, now])?;
+    connection.execute(
+        "UPDATE consent_requests SET state = 'withdrawn' WHERE principal = ?1 AND state = 'open' AND expires_at <= ?2",
+        values![subject.principal, now],
+    )?;
     let same: Option<String> = connection.one(
         concat!(
             "SELECT id FROM consent_requests WHERE ",
@@ -448,12 +455,14 @@ fn request(
     if open >= bounds.open_max || recent >= bounds.recent_max {
         return Ok(Requested::Full);
     }
-    connection.execute(concat!(
+    connection.execute(
+        concat!(
             "INSERT INTO consent_requests (",
             subject!(),
             ", id, digest, shown, client, conversation, longest, approvers, other_person, created_at, expires_at, state)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'open')",
-        ), about!(
+        ),
+        about!(
             subject,
             row.id,
             row.digest,
@@ -465,7 +474,8 @@ fn request(
             row.other_person,
             now,
             to_micros(row.expires_at),
-        ))?;
+        ),
+    )?;
     Ok(Requested::New)
 }
 

@@ -213,11 +213,12 @@ impl Connection {
         durability: Durability,
         run: impl FnOnce(&Self) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        match self {
-            Self::Sqlite(connection) => sqlite::begin(connection, access, durability)?,
-            Self::Postgres(session) => session.begin(access, durability)?,
-        }
-        let done = run(self).and_then(|done| {
+        let begun = match self {
+            Self::Sqlite(connection) => sqlite::begin(connection, access, durability),
+            Self::Postgres(session) => session.begin(access, durability),
+        };
+        let done = begun.map_err(E::from).and_then(|()| run(self));
+        let done = done.and_then(|done| {
             match self {
                 Self::Sqlite(connection) => sqlite::commit(connection)?,
                 Self::Postgres(session) => session.commit()?,

@@ -156,7 +156,6 @@ impl Store {
         self.change(move |connection| {
             let sql =
                 "UPDATE keys SET last_used_at = CASE WHEN last_used_at > ?2 THEN last_used_at ELSE ?2 END WHERE id = ?1";
-            let sql = sql;
             for (id, at) in &uses {
                 connection.send(sql, values![id, to_micros(*at)])?;
             }
@@ -190,9 +189,11 @@ impl Store {
 }
 
 fn insert(connection: &Connection, key: &KeyRow) -> db::Result<()> {
-    connection.execute("INSERT INTO keys (id, principal, roles, scopes, hash, hash_kind, created_at, expires_at, revoked_at,
+    connection.execute(
+        "INSERT INTO keys (id, principal, roles, scopes, hash, hash_kind, created_at, expires_at, revoked_at,
             last_used_at, rotated_from, note)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)", values![
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        values![
         key.id,
         key.principal,
         list::to_text(&key.roles),
@@ -205,7 +206,8 @@ fn insert(connection: &Connection, key: &KeyRow) -> db::Result<()> {
         key.last_used_at.map(to_micros),
         key.rotated_from,
         key.note,
-    ])?;
+    ],
+    )?;
     Ok(())
 }
 

@@ -145,8 +145,12 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_pins(&self) -> Result<Vec<PinRow>, Error> {
         self.read(|connection| {
-            connection.all("SELECT upstream, kind, name, digest, NULL, bytes, state, seen_at, decided_at, by FROM pins
-                    ORDER BY upstream, kind, name, seen_at, digest", &[], pin)
+            connection.all(
+                "SELECT upstream, kind, name, digest, NULL, bytes, state, seen_at, decided_at, by FROM pins
+                    ORDER BY upstream, kind, name, seen_at, digest",
+                &[],
+                pin,
+            )
         })
     }
 
@@ -156,8 +160,12 @@ impl Store {
     /// If the database cannot be read.
     pub fn list_pins_of(&self, of: &PinName) -> Result<Vec<PinRow>, Error> {
         self.read(|connection| {
-            connection.all("SELECT upstream, kind, name, digest, definition, bytes, state, seen_at, decided_at, by FROM pins
-                    WHERE upstream = ?1 AND kind = ?2 AND name = ?3 ORDER BY seen_at, digest", values![of.upstream, of.kind, of.name], pin)
+            connection.all(
+                "SELECT upstream, kind, name, digest, definition, bytes, state, seen_at, decided_at, by FROM pins
+                    WHERE upstream = ?1 AND kind = ?2 AND name = ?3 ORDER BY seen_at, digest",
+                values![of.upstream, of.kind, of.name],
+                pin,
+            )
         })
     }
 
@@ -226,8 +234,12 @@ struct Room {
 
 impl Room {
     fn of(connection: &Connection, upstream: &str) -> db::Result<Self> {
-        let (rows, bytes): (i64, i64) = connection.only("SELECT count(*), CAST(coalesce(sum(bytes) FILTER (WHERE definition IS NOT NULL), 0) AS BIGINT) FROM pins
-                WHERE upstream = ?1", values![upstream], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (rows, bytes): (i64, i64) = connection.only(
+            "SELECT count(*), CAST(coalesce(sum(bytes) FILTER (WHERE definition IS NOT NULL), 0) AS BIGINT) FROM pins
+                WHERE upstream = ?1",
+            values![upstream],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         Ok(Self {
             rows: PINS_PER_UPSTREAM_MAX.saturating_sub(count(rows)),
             bytes: TEXTS_BYTES_MAX.saturating_sub(count(bytes)),
@@ -315,14 +327,21 @@ impl<'a> Key<'a> {
     }
 
     fn state(&self, connection: &Connection, digest: &str) -> db::Result<Option<PinState>> {
-        connection.one("SELECT state FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest = ?4", values![self.upstream, self.kind, self.name, digest], |row| {
+        connection.one(
+            "SELECT state FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest = ?4",
+            values![self.upstream, self.kind, self.name, digest],
+            |row| {
                 Ok(PinState::parse(&row.get::<String>(0)?))
-            })
+            },
+        )
     }
 
     /// Whether any definition of it was ever approved.
     fn was_decided(&self, connection: &Connection) -> db::Result<bool> {
-        connection.exists("SELECT 1 FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND decided_at IS NOT NULL", values![self.upstream, self.kind, self.name])
+        connection.exists(
+            "SELECT 1 FROM pins WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND decided_at IS NOT NULL",
+            values![self.upstream, self.kind, self.name],
+        )
     }
 
     /// Whether anything is known of it.
@@ -423,8 +442,11 @@ fn withdraw_others(connection: &Connection, key: &Key<'_>, but: &str) -> db::Res
             AND state = 'waiting' AND decided_at IS NULL",
         those,
     )?;
-    connection.execute("UPDATE pins SET state = 'superseded' WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest <> ?4
-            AND state = 'waiting'", those)?;
+    connection.execute(
+        "UPDATE pins SET state = 'superseded' WHERE upstream = ?1 AND kind = ?2 AND name = ?3 AND digest <> ?4
+            AND state = 'waiting'",
+        those,
+    )?;
     Ok(())
 }
 

@@ -84,7 +84,8 @@ impl Store {
 }
 
 fn put(connection: &Connection, row: &RevocationRow) -> db::Result<()> {
-    connection.execute("INSERT INTO revocations (kind, issuer, id, revoked_at, until, by, reason)
+    connection.execute(
+        "INSERT INTO revocations (kind, issuer, id, revoked_at, until, by, reason)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
         ON CONFLICT (kind, issuer, id) DO UPDATE SET
             revoked_at = CASE WHEN revocations.revoked_at > excluded.revoked_at THEN revocations.revoked_at
@@ -92,7 +93,8 @@ fn put(connection: &Connection, row: &RevocationRow) -> db::Result<()> {
             until = CASE WHEN revocations.until IS NULL OR excluded.until IS NULL THEN NULL
                 WHEN revocations.until > excluded.until THEN revocations.until ELSE excluded.until END,
             by = excluded.by,
-            reason = excluded.reason", values![
+            reason = excluded.reason",
+        values![
         row.kind,
         row.issuer,
         row.id,
@@ -100,7 +102,8 @@ fn put(connection: &Connection, row: &RevocationRow) -> db::Result<()> {
         row.until.map(to_micros),
         row.by,
         row.reason,
-    ])?;
+    ],
+    )?;
     Ok(())
 }
 

@@ -106,13 +106,16 @@ impl Store {
     /// If it cannot be written.
     pub async fn move_audit_sink(&self, hold: SinkHold, position: i64) -> Result<bool, Error> {
         self.change(move |connection| {
-            let moved = connection.execute("UPDATE audit_sinks SET position = ?1, held_until = ?2, error = NULL, failing_since = NULL \
-                     WHERE name = ?3 AND holder = ?4 AND position <= ?1", values![
+            let moved = connection.execute(
+                "UPDATE audit_sinks SET position = ?1, held_until = ?2, error = NULL, failing_since = NULL \
+                     WHERE name = ?3 AND holder = ?4 AND position <= ?1",
+                values![
                     position,
                     to_micros(hold.until),
                     hold.name,
                     hold.holder
-                ])?;
+                ],
+            )?;
             Ok(moved > 0)
         })
         .await
@@ -129,7 +132,10 @@ impl Store {
         since: SystemTime,
     ) -> Result<(), Error> {
         self.change(move |connection| {
-            connection.execute("UPDATE audit_sinks SET error = ?1, failing_since = ?2 WHERE name = ?3 AND holder = ?4", values![error, to_micros(since), hold.name, hold.holder])
+            connection.execute(
+                "UPDATE audit_sinks SET error = ?1, failing_since = ?2 WHERE name = ?3 AND holder = ?4",
+                values![error, to_micros(since), hold.name, hold.holder],
+            )
                 .map(drop)
         })
         .await
@@ -141,7 +147,10 @@ impl Store {
     /// If it cannot be written.
     pub async fn release_audit_sink(&self, name: String, holder: String) -> Result<(), Error> {
         self.change(move |connection| {
-            connection.execute("UPDATE audit_sinks SET holder = NULL, held_until = 0 WHERE name = ?1 AND holder = ?2", values![name, holder])
+            connection.execute(
+                "UPDATE audit_sinks SET holder = NULL, held_until = 0 WHERE name = ?1 AND holder = ?2",
+                values![name, holder],
+            )
                 .map(drop)
         })
         .await
@@ -149,16 +158,20 @@ impl Store {
 }
 
 fn take(connection: &Connection, hold: &SinkHold, begin: i64) -> db::Result<Option<i64>> {
-    connection.one("INSERT INTO audit_sinks (name, position, holder, held_until) VALUES (?1, ?2, ?3, ?4) \
+    connection.one(
+        "INSERT INTO audit_sinks (name, position, holder, held_until) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (name) DO UPDATE SET holder = ?3, held_until = ?4 \
              WHERE audit_sinks.holder IS NULL OR audit_sinks.holder = ?3 OR audit_sinks.held_until < ?5 \
-             RETURNING position", values![
+             RETURNING position",
+        values![
                 hold.name,
                 begin,
                 hold.holder,
                 to_micros(hold.until),
                 to_micros(hold.now)
-            ], |row| row.get(0),)
+            ],
+        |row| row.get(0),
+    )
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Home {
 
     /// A store over it, as another process would have one.
     pub(crate) fn open(&self) -> Store {
-        Store::open(&self.location()).unwrap()
+        Store::open(self.location()).unwrap()
     }
 
     /// Says something to the database past the store.

@@ -3,9 +3,9 @@
 //! A key is 32 random bytes, as they are or in base64. Whatever else is found is refused and never repeated.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -312,6 +312,10 @@ pub(crate) fn put(path: &Path, key: &[u8]) -> Result<(), SourceError> {
 fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
     if path.exists() {
         return Ok(());
+    }
+    // With a PostgreSQL for a database nobody has made it yet.
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let draft = path.with_extension(format!("key.{}", std::process::id()));
     let mut options = OpenOptions::new();

@@ -277,9 +277,12 @@ impl Store {
     pub async fn put_consent(&self, grant: &GrantRow) -> Result<(), Error> {
         let grant = grant.clone();
         self.change(move |connection| {
-            connection.execute("INSERT INTO oauth_consents (principal, client_id, redirect_uri, scopes, granted_at)
+            connection.execute(
+                "INSERT INTO oauth_consents (principal, client_id, redirect_uri, scopes, granted_at)
                     VALUES (?1, ?2, ?3, ?4, ?5)
-                    ON CONFLICT (principal, client_id, redirect_uri) DO UPDATE SET scopes = excluded.scopes, granted_at = excluded.granted_at", values![grant.principal, grant.client_id, grant.redirect_uri, grant.scopes, to_micros(grant.created_at)])?;
+                    ON CONFLICT (principal, client_id, redirect_uri) DO UPDATE SET scopes = excluded.scopes, granted_at = excluded.granted_at",
+                values![grant.principal, grant.client_id, grant.redirect_uri, grant.scopes, to_micros(grant.created_at)],
+            )?;
             Ok(())
         })
         .await
@@ -297,8 +300,12 @@ impl Store {
         since: SystemTime,
     ) -> Result<Option<String>, Error> {
         self.read(|connection| {
-            connection.one("SELECT scopes FROM oauth_consents
-                    WHERE principal = ?1 AND client_id = ?2 AND redirect_uri = ?3 AND granted_at >= ?4", values![principal, client_id, redirect_uri, to_micros(since)], |row| row.get(0),)
+            connection.one(
+                "SELECT scopes FROM oauth_consents
+                    WHERE principal = ?1 AND client_id = ?2 AND redirect_uri = ?3 AND granted_at >= ?4",
+                values![principal, client_id, redirect_uri, to_micros(since)],
+                |row| row.get(0),
+            )
         })
     }
 
@@ -360,9 +367,11 @@ fn revoke(connection: &Connection, id: &str, now: SystemTime) -> db::Result<bool
 }
 
 fn insert(connection: &Connection, grant: &GrantRow) -> db::Result<()> {
-    connection.execute("INSERT INTO oauth_grants (id, principal, roles, client_id, client_name, redirect_uri, scopes, resource,
+    connection.execute(
+        "INSERT INTO oauth_grants (id, principal, roles, client_id, client_name, redirect_uri, scopes, resource,
             jkt, certificate, created_at, used_at, expires_at, revoked_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)", values![
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        values![
         grant.id,
         grant.principal,
         list::to_text(&grant.roles),
@@ -377,7 +386,8 @@ fn insert(connection: &Connection, grant: &GrantRow) -> db::Result<()> {
         to_micros(grant.used_at),
         to_micros(grant.expires_at),
         grant.revoked_at.map(to_micros),
-    ])?;
+    ],
+    )?;
     Ok(())
 }
 

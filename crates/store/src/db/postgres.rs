@@ -35,6 +35,7 @@ const STATEMENTS_MAX: usize = 256;
 /// Whoever writes holds this until its transaction ends: one at a time, whichever gate it is in. Of our choosing, and the
 /// same in all versions.
 const WRITER_LOCK: i64 = 0x706f_7274_6375_6c01;
+/// Each statement sees what was committed before it: what was, before the lock was had, above all.
 const OPEN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 type Sent = (&'static str, Vec<Owned>);
@@ -124,14 +125,15 @@ impl Session {
     }
 
     pub(super) fn begin(&self, access: Access, durability: Durability) -> Result<()> {
-        let mut sql = OPEN.to_owned();
-        if access == Access::Write {
-            sql.push_str(&format!("; SELECT pg_advisory_xact_lock({WRITER_LOCK})"));
-        }
-        if durability == Durability::Soon {
-            sql.push_str("; SET LOCAL synchronous_commit = off");
-        }
-        self.batch(&sql)
+        let lock = match access {
+            Access::Read => String::new(),
+            Access::Write => format!("; SELECT pg_advisory_xact_lock({WRITER_LOCK})"),
+        };
+        let soon = match durability {
+            Durability::Now => "",
+            Durability::Soon => "; SET LOCAL synchronous_commit = off",
+        };
+        self.batch(&format!("{OPEN}{lock}{soon}"))
     }
 
     pub(super) fn commit(&self) -> Result<()> {
@@ -261,7 +263,7 @@ fn ends(error: &tokio_postgres::Error) -> bool {
                 || code.code().starts_with("57P")
                 || *code == SqlState::READ_ONLY_SQL_TRANSACTION
         }
-        None => error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>()),
+        None => error.is_closed() || error.source().is_some_and(<dyn std::error::Error>::is::<io::Error>),
     }
 }
 

@@ -82,7 +82,7 @@ async fn a_newer_or_altered_database_is_refused() {
     for home in Home::both() {
         drop(home.open());
         home.sql("INSERT INTO migrations VALUES (99, '')");
-        let error = Store::open(&home.location()).unwrap_err();
+        let error = Store::open(home.location()).unwrap_err();
         assert!(
             matches!(error, Error::Newer { found: 99, known } if known < 99),
             "{error}"
@@ -94,7 +94,7 @@ async fn a_newer_or_altered_database_is_refused() {
             Home::File(_) => 1,
             Home::Server(_) => 15,
         };
-        let error = Store::open(&home.location()).unwrap_err();
+        let error = Store::open(home.location()).unwrap_err();
         assert!(
             matches!(error, Error::Altered { version } if version == first),
             "{error}"
