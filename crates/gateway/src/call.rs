@@ -14,6 +14,7 @@ mod screen;
 mod validate;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,7 +26,7 @@ use policy::{Ask, Decision, Facts, Principal, ServerName, Verb};
 use serde_json::{Map, Value};
 use upstream::{Caller, Events};
 use wire::method::Subject;
-use wire::{Method, Params, Request, Revision};
+use wire::{Method, Params, Request, Revision, trace};
 
 use crate::catalog::{Catalog, Entry};
 use crate::connecting::ask_to_connect;
@@ -52,12 +53,16 @@ pub(crate) use consent::is_asked_about;
 pub(crate) struct Asked {
     pub(crate) request: Request,
     pub(crate) principal: Arc<Principal>,
+    /// Where the connection comes from.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) revision: Revision,
     /// Name and version of the client, for the record.
     pub(crate) client: String,
     pub(crate) caller: Caller,
     /// What its headers say of its arguments; `None` where there are no headers.
     pub(crate) mirrored: Option<SaidOfArguments>,
+    /// What its HTTP request says of traces.
+    pub(crate) carrier: trace::Context,
     /// The legacy conversation that it belongs to.
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) transport: &'static str,
@@ -274,14 +279,23 @@ pub(crate) async fn run(
     }
     record.enter(Stage::Dispatch);
     let now = record.opened();
-    let answer = dispatch::dispatch(&authorized, permit, desk, events, view, now);
+    let trace = record.trace().and_then(|trace| match &authorized.agreed {
+        None => Some(trace.told()),
+        Some(_) => trace.told_of_agreed(),
+    });
+    let begun = dispatch::Begun { at: now, trace };
+    let answer = dispatch::dispatch(&authorized, permit, desk, events, view, begun);
+    let (link, asked_for) = (&authorized.call.entry.link, authorized.call.method);
+    let mut asking = record.asking(link, asked_for);
     let answer = Box::pin(answer).await;
+    asking.end(&answer);
     record.enter(Stage::Screen);
     record.note_found(&authorized.call.heard.lock());
     consent::note_next(&authorized, &answer, means);
     let answer = answer.or_else(|rejection| ask_to_connect(asked, method, rejection))?;
     validate::result(&authorized.call, &answer, view, means).await?;
     let screened = screen::screen(&authorized, answer, view, record)?;
+    asking.came_to(&screened);
     Ok(screen::shorten(screened, &authorized, view, desk, now))
 }
 

@@ -1,19 +1,27 @@
 //! The one record of a call: opened before anything is spent on it, closed by its reply, whatever happens between.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
-use observe::{AuditLog, Metrics, OpenRecord, Stage, Stages};
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use observe::trace::{Ending, Trace};
+use observe::{AuditLog, Call, Decided, Keeping, Metrics, OpenRecord, Stage, Stages, is_act};
 use policy::screen::Found;
-use policy::{Clock, Credential, Instant, Principal, ServerName};
+use policy::{Clock, Credential, Instant, Principal, ServerName, UpstreamId};
 use store::{AuditRow, Outcome};
+use upstream::Link;
 use uuid::Uuid;
-use wire::Revision;
+use wire::{Method, Revision};
 
 use crate::Rejection;
+use crate::call::hex;
+use crate::catalog::Entry;
 use crate::flows::Taint;
+use crate::metrics::Asking;
 
 /// The status by which metrics know a call that its client gave up (nginx's word for it; no client sees it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -27,12 +35,29 @@ pub(crate) struct CallRecord {
     call_id: String,
     opened: Instant,
     stages: Stages,
+    /// The trace that it belongs to, if there is one.
+    trace: Option<Box<Trace>>,
+    arguments: Option<Arguments>,
+    keeping: Arc<Keeping>,
     /// What screening found in what was sent and what came back.
     found: Found,
     taint: Taint,
+    transport: &'static str,
+    revision: &'static str,
     method: &'static str,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+}
+
+/// A call's arguments, for as long as something of them may be kept.
+#[derive(Debug)]
+struct Arguments {
+    upstream: UpstreamId,
+    /// As the upstream calls it.
+    entry: String,
+    text: Bytes,
+    /// What is kept of them: it costs something, and stands in two rows.
+    kept: OnceLock<Option<String>>,
 }
 
 /// A record on its way to the disk.
@@ -43,6 +68,8 @@ pub(crate) type Written = Pin<Box<dyn Future<Output = Result<(), Rejection>> + S
 pub(crate) struct Opening<'a> {
     pub(crate) principal: Option<&'a Principal>,
     pub(crate) client: String,
+    /// Where the connection comes from.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) transport: &'static str,
     pub(crate) revision: &'static str,
     pub(crate) method: &'static str,
@@ -55,8 +82,14 @@ impl CallRecord {
         audit: &AuditLog,
         metrics: &Metrics,
         clock: &Arc<dyn Clock>,
+        keeping: &Arc<Keeping>,
         opening: Opening<'_>,
     ) -> Result<Self, Rejection> {
+        debug_assert!(
+            is_act(opening.method) || is_method(opening.method),
+            "`{}` is no row of `observe::ACTS`",
+            opening.method
+        );
         let opened = clock.now();
         let place = match audit.open().await {
             Ok(place) => place,
@@ -94,6 +127,9 @@ impl CallRecord {
             screened: None,
             trace_id: None,
             arguments: None,
+            address: opening.address.map(|address| address.to_string()),
+            actor: opening.principal.and_then(actor),
+            subject: None,
             outcome: Outcome::Cancelled,
             code: None,
             reason: None,
@@ -107,8 +143,13 @@ impl CallRecord {
             call_id,
             opened,
             stages: Stages::begin(opened),
+            trace: None,
+            arguments: None,
+            keeping: Arc::clone(keeping),
             found: Found::default(),
             taint: Taint::default(),
+            transport: opening.transport,
+            revision: opening.revision,
             method: opening.method,
             metrics: metrics.clone(),
             clock: Arc::clone(clock),
@@ -125,6 +166,23 @@ impl CallRecord {
     /// The id under which the audit log has the call.
     pub(crate) fn id(&self) -> &str {
         &self.call_id
+    }
+
+    /// Notes to which trace it belongs.
+    pub(crate) fn of_trace(&mut self, trace: Option<Box<Trace>>) {
+        let id = trace.as_ref().and_then(|trace| trace.id());
+        self.note(|row| row.trace_id = id.map(|id| id.to_string()));
+        self.trace = trace;
+    }
+
+    /// What an upstream is told of the trace.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
+    }
+
+    /// What was asked for.
+    pub(crate) fn method(&self) -> &'static str {
+        self.method
     }
 
     /// When it came in.
@@ -144,6 +202,18 @@ impl CallRecord {
         }
     }
 
+    /// Notes the arguments as they are so far: what is sent in the end, or what was refused.
+    pub(crate) fn note_arguments(&mut self, entry: &Entry, arguments: Bytes) {
+        let digest = hex(digest(&SHA256, &arguments).as_ref());
+        self.note(|row| row.arguments_digest = Some(digest));
+        self.arguments = self.keeping.keeps_any().then(|| Arguments {
+            upstream: entry.link.id().clone(),
+            entry: entry.item.key.clone(),
+            text: arguments,
+            kept: OnceLock::new(),
+        });
+    }
+
     /// Notes what screening found.
     pub(crate) fn note_found(&mut self, found: &Found) {
         self.metrics.screened(found);
@@ -158,6 +228,11 @@ impl CallRecord {
     /// Notes what the principal has seen before this call.
     pub(crate) fn note_taint(&mut self, taint: Taint) {
         self.taint = taint;
+    }
+
+    /// The call leaves for this upstream.
+    pub(crate) fn asking(&self, link: &Arc<Link>, method: &'static Method) -> Asking {
+        Asking::begin(link, method, &self.metrics, &self.clock)
     }
 
     /// The call is about to have an effect: it is in the log before that.
@@ -183,10 +258,10 @@ impl CallRecord {
         let Some((place, row)) = self.finish() else {
             return Box::pin(async { Ok(()) });
         };
-        let mut ended = self.ended(status);
+        let mut ended = self.ended(status, &row);
         Box::pin(async move {
             let _waiting = ended.metrics.audit_waiting();
-            let written = place.close(row).await.map_err(Rejection::Unrecordable);
+            let written = place.close(row).await.map_err(Rejection::Unconfirmed);
             if let Err(rejection) = &written {
                 ended.refuse(rejection);
             }
@@ -194,13 +269,25 @@ impl CallRecord {
         })
     }
 
-    /// What metrics are told once it is over.
-    fn ended(&self, status: u16) -> Ended {
+    /// Gives the place back. It is counted as a refusal that is not recorded.
+    pub(crate) fn discard(mut self) {
+        self.open = None;
+        self.metrics.refusal_unrecorded();
+    }
+
+    /// What metrics and traces are told once it is over.
+    fn ended(&self, status: u16, row: &AuditRow) -> Ended {
         Ended {
+            ending: self.trace.as_ref().and_then(|trace| trace.end(row)),
             opened: self.opened,
             stages: self.stages.clone(),
             status,
+            transport: self.transport,
+            revision: self.revision,
             method: self.method,
+            outcome: row.outcome,
+            code: row.code,
+            decided: Decided::of(&row.decision),
             metrics: self.metrics.clone(),
             clock: Arc::clone(&self.clock),
         }
@@ -209,6 +296,19 @@ impl CallRecord {
     fn complete(&self, row: &mut AuditRow) {
         let taken = self.clock.now().since(self.opened);
         row.screened = screened(&self.found, self.taint);
+        row.arguments = self.arguments.as_ref().and_then(|arguments| {
+            let Arguments {
+                upstream,
+                entry,
+                text,
+                kept,
+            } = arguments;
+            let kept = kept.get_or_init(|| {
+                self.keeping
+                    .kept(Some((upstream, entry)), &self.call_id, text)
+            });
+            kept.clone()
+        });
         row.duration_us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
     }
 
@@ -223,18 +323,26 @@ impl Drop for CallRecord {
     fn drop(&mut self) {
         self.note(|row| row.reason = Some("abandoned by the client".to_owned()));
         if let Some((place, row)) = self.finish() {
+            let ended = self.ended(CLIENT_CLOSED_REQUEST, &row);
             place.abandon(row);
-            drop(self.ended(CLIENT_CLOSED_REQUEST));
+            drop(ended);
         }
     }
 }
 
-/// A call that is over, but for its place on the disk. Metrics are told when it is dropped, waited for or not.
+/// A call that is over, but for its place on the disk. Metrics and traces are told when it is dropped, waited for or not.
 struct Ended {
+    /// Its span, if it is kept.
+    ending: Option<Ending>,
     opened: Instant,
     stages: Stages,
     status: u16,
+    transport: &'static str,
+    revision: &'static str,
     method: &'static str,
+    outcome: Outcome,
+    code: Option<i64>,
+    decided: Decided,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
 }
@@ -243,7 +351,13 @@ impl Ended {
     /// The answer cannot be given.
     fn refuse(&mut self, rejection: &Rejection) {
         self.metrics.audit_refused();
-        self.status = rejection.response(Revision::LATEST).status;
+        self.metrics.rejected(rejection.reason());
+        let response = rejection.response(Revision::LATEST);
+        self.status = response.status;
+        (self.outcome, self.code) = (Outcome::Failed, Some(i64::from(response.code)));
+        if let Some(ending) = &mut self.ending {
+            ending.failed(i64::from(response.code));
+        }
     }
 }
 
@@ -251,9 +365,21 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let now = self.clock.now();
         self.stages.leave(now);
-        self.metrics.stages(&self.stages);
         let taken = now.since(self.opened);
-        self.metrics.request(self.method, self.status, taken);
+        if let Some(ending) = self.ending.take() {
+            ending.end(&self.stages, taken);
+        }
+        self.metrics.call(&Call {
+            method: self.method,
+            transport: self.transport,
+            revision: self.revision,
+            status: self.status,
+            outcome: self.outcome,
+            code: self.code,
+            decided: self.decided,
+            stages: &self.stages,
+            took: taken,
+        });
     }
 }
 
@@ -265,6 +391,16 @@ fn screened(found: &Found, taint: Taint) -> Option<String> {
         .chain(taint.words().map(str::to_owned))
         .collect();
     (!words.is_empty()).then(|| words.join(","))
+}
+
+/// Whether the protocol has it, or it stands for what the config routes to upstreams.
+fn is_method(name: &str) -> bool {
+    wire::method::find(name).is_some() || name == wire::method::EXTENSION.name
+}
+
+/// The app that acts for a principal, in records.
+pub(crate) fn actor(principal: &Principal) -> Option<String> {
+    principal.client.as_deref().map(str::to_owned)
 }
 
 /// A credential in records: its kind and its public id.

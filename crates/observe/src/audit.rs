@@ -163,6 +163,7 @@ fn tell(row: &AuditRow) {
         code = row.code,
         reason = row.reason.as_deref(),
         duration_us = row.duration_us,
+        trace_id = row.trace_id.as_deref(),
         "call"
     );
 }

@@ -177,7 +177,8 @@ impl Tracer {
         request_id: Option<&str>,
     ) -> Option<Box<Trace>> {
         let settings = self.inner.settings.load();
-        let mut said = message.clone().or(carrier.clone());
+        let (of_message, of_carrier) = (message.parent(), carrier.parent());
+        let mut said = message.or(carrier);
         if !settings.passes_baggage {
             said = said.without_baggage();
         }
@@ -205,7 +206,7 @@ impl Tracer {
             is_random,
         };
         // What carried the message belongs to a trace as well, and not always to the same.
-        let link = message.parent().and(carrier.parent());
+        let link = of_message.and(of_carrier);
         let own = Own {
             tracer: self.clone(),
             settings: Arc::clone(&settings),
@@ -279,10 +280,8 @@ impl Trace {
             Outcome::ToolError | Outcome::Refused | Outcome::Failed => true,
             Outcome::Ok | Outcome::Cancelled | Outcome::Pending | Outcome::Unknown => false,
         };
-        if !own.here.is_sampled && !(is_error && collector.keeps_errors) {
-            return None;
-        }
-        Some(Ending {
+        let is_kept = own.here.is_sampled || (is_error && collector.keeps_errors);
+        is_kept.then(|| Ending {
             span: Span::of(own, collector, row),
             tracer: own.tracer.clone(),
         })

@@ -19,6 +19,7 @@ use store::RequestState;
 use tokio::time::{Instant, sleep, timeout};
 use upstream::{Event, Events, Notice};
 use wire::method::{self, Subject, notification};
+use wire::trace::{self, Context};
 use wire::{Era, Outcome, Params, json};
 
 use super::authorize::{SAMPLING, is_asked, note_ask, sampling, subject_name, verb};
@@ -42,9 +43,6 @@ const PULSE: Duration = Duration::from_secs(5);
 const BY_HAND: &str = "local";
 /// What is not part of the question: what belongs to a round of input, whose state binds it to the call.
 const AROUND: [&str; 2] = ["requestState", "inputResponses"];
-/// What differs each time and says nothing to the upstream that it needs. It is not sent with what a person is asked
-/// about, as nobody could agree to it.
-const TRACES: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
 /// What came of asking.
 #[expect(
@@ -367,7 +365,8 @@ fn leave_out(call: &mut Call<'_>) -> Result<(), Rejection> {
     let bad = |error: serde_json::Error| Rejection::BadParams(error.to_string());
     if let Some(meta) = json::member(params.text(), "_meta").map_err(bad)? {
         let mut kept = meta.get().as_bytes().to_vec();
-        for name in TRACES {
+        // They differ each time, and nobody could agree to one: what is sent of them is our own.
+        for name in trace::NAMES {
             kept = json::without(&kept, name);
         }
         if kept != meta.get().as_bytes() {
@@ -394,7 +393,7 @@ fn question(call: &Call<'_>, ask: &Ask, view: &View) -> Result<Question, Rejecti
         }
     }
     let meta = call.params.meta().map_err(unfit)?;
-    if let Some(meta) = meta.rewrite(None, &[]) {
+    if let Some(meta) = meta.rewrite(None, &[], &Context::default()) {
         text = json::with_members(&text, &format!("\"_meta\":{meta}"));
     }
     let sent: Value = json::strict_value(&text).map_err(|error| unfit(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! The upstream does it: nothing that is not [`Authorized`] gets here.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -8,6 +9,7 @@ use policy::Instant;
 use policy::screen::Place;
 use upstream::{Caller, Events};
 use wire::method::Subject;
+use wire::trace::Context;
 use wire::{Era, Outcome, Params, Reference, json};
 
 use super::{Authorized, Call, View};
@@ -17,6 +19,14 @@ use crate::limits::Permit;
 use crate::screening::Sieve;
 use crate::{Rejection, heartbeat};
 
+/// What is known of a call since it began.
+pub(super) struct Begun {
+    /// When that was.
+    pub(super) at: Instant,
+    /// What its upstream is told of its trace.
+    pub(super) trace: Option<Arc<Context>>,
+}
+
 /// Has the upstream do it. The permit is held until the answer is here, and told of it.
 pub(super) async fn dispatch(
     authorized: &Authorized<'_>,
@@ -24,10 +34,10 @@ pub(super) async fn dispatch(
     desk: &Desk,
     events: Option<&Events>,
     view: &View,
-    now: Instant,
+    begun: Begun,
 ) -> Result<upstream::Reply, Rejection> {
     permit.depart();
-    let answer = Box::pin(ask(authorized, desk, events, view, now)).await;
+    let answer = Box::pin(ask(authorized, desk, events, view, begun)).await;
     permit.arrive(&answer);
     answer
 }
@@ -38,7 +48,7 @@ async fn ask(
     desk: &Desk,
     events: Option<&Events>,
     view: &View,
-    now: Instant,
+    begun: Begun,
 ) -> Result<upstream::Reply, Rejection> {
     let Call {
         asked,
@@ -87,6 +97,7 @@ async fn ask(
         task_id: task.as_ref().map(|task| task.id.clone()),
         input: None,
         mirrored: mirrored(entry, params),
+        trace: begun.trace,
         caller: asked.caller.clone(),
     };
     if let Some(task) = task {
@@ -107,7 +118,7 @@ async fn ask(
         key: &entry.key,
         events: events.as_ref(),
         carrier: None,
-        now,
+        now: begun.at,
     };
     let may_be_task = view.catalog.tasks
         && method.name == wire::method::TOOLS_CALL.name

@@ -16,13 +16,14 @@ pub use local::AskError;
 pub(crate) use local::LOCAL;
 pub use pipe::Pipe;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use policy::{Principal, ServerName};
 use upstream::{Caller, Logs};
-use wire::{Abilities, Era, Level, Meta, Params, Request, Revision, json, meta};
+use wire::{Abilities, Era, Level, Meta, Params, Request, Revision, json, meta, trace};
 
 use crate::call::{Asked, may_see};
 use crate::catalog::Entry;
@@ -37,12 +38,17 @@ pub struct Visit {
     pub principal: Arc<Principal>,
     /// The virtual server; `None`: the whole catalog.
     pub server: Option<ServerName>,
+    /// The address that the connection comes from; `None`: it is none over a network.
+    pub address: Option<IpAddr>,
 }
 
 impl From<Arc<Principal>> for Visit {
     fn from(principal: Arc<Principal>) -> Self {
-        let server = None;
-        Self { principal, server }
+        Self {
+            principal,
+            server: None,
+            address: None,
+        }
     }
 }
 
@@ -55,13 +61,15 @@ const CLIENT_INFO_MAX: usize = 16 * 1024;
 fn legacy(
     request: Request,
     session: &Arc<Session>,
-    principal: &Arc<Principal>,
+    visit: &Visit,
     transport: &'static str,
     at: SystemTime,
 ) -> Asked {
+    let principal = &visit.principal;
     Asked {
         request,
         principal: Arc::clone(principal),
+        address: visit.address,
         revision: session.revision,
         client: session.client.clone(),
         caller: Caller {
@@ -73,6 +81,7 @@ fn legacy(
             era: Era::Legacy,
         },
         mirrored: None,
+        carrier: trace::Context::default(),
         session: Some(Arc::clone(session)),
         transport,
         server: session.server.clone(),
@@ -117,10 +126,12 @@ fn modern(
         Ok((revision, caller, client)) => Ok(Asked {
             request,
             principal: Arc::clone(&visit.principal),
+            address: visit.address,
             revision,
             client,
             caller,
             mirrored: None,
+            carrier: trace::Context::default(),
             session: None,
             transport,
             server: visit.server.clone(),

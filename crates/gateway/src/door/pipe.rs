@@ -11,6 +11,7 @@ use store::Outcome;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wire::trace::Context;
 use wire::{
     Body, Fault, Frame, MethodName, Notification, Request, Response, Revision, encode, method,
 };
@@ -166,7 +167,7 @@ impl Pipe {
             Some(session) => Ok(legacy(
                 request,
                 &session,
-                &self.visit.principal,
+                &self.visit,
                 self.transport,
                 self.gate.parts.clock.wall(),
             )),
@@ -179,7 +180,7 @@ impl Pipe {
                 Ok(legacy(
                     request,
                     &Arc::new(session),
-                    &self.visit.principal,
+                    &self.visit,
                     self.transport,
                     self.gate.parts.clock.wall(),
                 ))
@@ -214,6 +215,7 @@ impl Pipe {
             Err(full) => return unrecorded(Some(request.id()), session.revision, &full).body,
         };
         record.of_server(session.server.as_ref());
+        record.of_trace(self.gate.trace_of(request, Context::default()));
         let listener = Listener::of_session(&self.gate, &session, &self.visit.principal);
         let result = match self
             .gate
@@ -406,6 +408,7 @@ impl Pipe {
             rejection,
             method: None,
             principal: Some(&self.visit.principal),
+            address: self.visit.address,
             bytes_in,
         };
         // Without a handshake it is a modern client, or one that has said nothing yet.
@@ -426,7 +429,8 @@ impl Pipe {
             .open_record(self.opening(request, revision, String::new()))
             .await
         {
-            Ok(record) => {
+            Ok(mut record) => {
+                record.of_trace(self.gate.trace_of(request, Context::default()));
                 self.gate
                     .reject(record, Some(request.id()), revision, rejection)
                     .await
@@ -440,6 +444,7 @@ impl Pipe {
         Opening {
             principal: Some(&self.visit.principal),
             client,
+            address: self.visit.address,
             transport: self.transport,
             revision: revision.as_str(),
             method: known_name(&request.method),

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wire::trace::{SpanId, TraceId};
 
-/// The golden ratio, in 64 bits: its multiples are spread evenly (Steele, Lea, Flood 2014, "SplitMix").
+/// The golden ratio, in 64 bits: its multiples are spread evenly (Steele, Lea, Flood 2014, "Fast splittable
+/// pseudorandom number generators").
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Counts up from where the system's randomness put it.
@@ -59,7 +60,7 @@ impl Ids {
     }
 }
 
-/// One number to one other, without a pattern (SplitMix64).
+/// One number to one other, without a pattern (the same; its variant of 64 bits).
 fn mix(mut number: u64) -> u64 {
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,7 +1,7 @@
 //! What is in the span of a call, and what is not: arguments, results, credentials, resource URIs, and names that a
 //! client made up.
 //!
-//! The names are OpenTelemetry's where it has one ("Semantic conventions for Model Context Protocol", of the GenAI
+//! The names are OpenTelemetry's where it has one ("Semantic conventions for Model Context Protocol", of the `GenAI`
 //! conventions, and the general ones); the others begin with `portcullis.`. [`Attribute`] lists all.
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::accounts::{RawAccounts, RawMail};
+use super::alerts::RawAlerts;
 use super::audit::RawAudit;
 use super::authority::RawServer;
 use super::consent::RawConsent;
@@ -25,6 +26,8 @@ use super::secrets::RawSecrets;
 use super::servers::{RawSearch, RawServer as RawVirtualServer};
 use super::shared::RawShared;
 use super::sign_in::RawSignIn;
+use super::store::RawStore;
+use super::telemetry::RawTelemetry;
 use super::tls::{RawCertificate, RawTls, RawUpstreamTls};
 use super::validation::{RawOwnValidation, RawValidation};
 
@@ -37,6 +40,9 @@ pub(super) struct Raw {
     pub listen: Listen,
     /// Folder for the database; by default `portcullis` in the user's data folder.
     pub data_dir: Option<String>,
+    /// Another place for what is durable than a file in `data_dir`.
+    #[serde(default)]
+    pub store: RawStore,
     /// Built-in tool packs on offer without being named under `upstreams`; an upstream of the same name replaces one.
     pub builtins: Vec<Builtin>,
     /// What is logged, and how.
@@ -65,6 +71,12 @@ pub(super) struct Raw {
     /// How the audit log is kept.
     #[serde(default)]
     pub audit: RawAudit,
+    /// What is told of calls to those who watch.
+    #[serde(default)]
+    pub telemetry: RawTelemetry,
+    /// When somebody is told that the gate is not as it should be, and who.
+    #[serde(default)]
+    pub alerts: RawAlerts,
     /// What several gates have in common.
     #[serde(default)]
     pub shared: RawShared,

@@ -344,7 +344,7 @@ impl Checker<'_> {
     }
 
     // What is switched off is not fetched: a missing secret is often why it is.
-    fn values<T>(
+    pub(super) fn values<T>(
         &self,
         raw: Option<&BTreeMap<String, Secret>>,
         fetch: bool,

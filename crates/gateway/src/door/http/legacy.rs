@@ -10,12 +10,11 @@ use std::task::{Context, Poll};
 use ::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use policy::Principal;
 use store::Outcome;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use wire::header as mcp;
-use wire::{Era, Fault, Frame, Notification, Request, Revision, encode, method};
+use wire::{Era, Fault, Frame, Notification, Request, Revision, encode, method, trace};
 
 use super::super::{EVENTS_MAX, Hello, Visit, batch, legacy};
 use super::modern::has_token;
@@ -25,6 +24,7 @@ use crate::call::Asked;
 use crate::gate::{Reply, unrecorded};
 use crate::record::Opening;
 use crate::session::Session;
+use crate::traces::carried;
 use crate::{Gate, Rejection};
 
 impl Gate {
@@ -38,7 +38,7 @@ impl Gate {
         if let Frame::Request(request) = &frame
             && request.method.as_str() == method::INITIALIZE.name
         {
-            return form.put(Box::pin(self.initialize(visit, request)).await);
+            return form.put(Box::pin(self.initialize(visit, request, carried(headers))).await);
         }
         let session = match self.session(visit, headers) {
             Ok(session) => session,
@@ -48,13 +48,9 @@ impl Gate {
         };
         match frame {
             Frame::Request(request) => {
-                let asked = legacy(
-                    request,
-                    &session,
-                    &visit.principal,
-                    TRANSPORT,
-                    self.parts.clock.wall(),
-                );
+                let mut asked =
+                    legacy(request, &session, visit, TRANSPORT, self.parts.clock.wall());
+                asked.carrier = carried(headers);
                 self.respond_in(asked, session, form).await
             }
             Frame::Notification(note) => {
@@ -79,8 +75,9 @@ impl Gate {
             Frame::Request(request) => {
                 let spoken = said_revision(headers).ok().flatten();
                 let revision = spoken.unwrap_or(Revision::LATEST_LEGACY);
+                let carrier = carried(headers);
                 HttpReply::whole(
-                    self.refuse_request(&visit.principal, request, revision, &rejection)
+                    self.refuse_request(visit, request, carrier, revision, &rejection)
                         .await,
                 )
             }
@@ -146,13 +143,18 @@ impl Gate {
         }
     }
 
-    async fn initialize(self: &Arc<Self>, visit: &Visit, request: &Request) -> HttpReply {
+    async fn initialize(
+        self: &Arc<Self>,
+        visit: &Visit,
+        request: &Request,
+        carrier: trace::Context,
+    ) -> HttpReply {
         let hello = request
             .read_params()
             .map_err(Rejection::NotMcp)
             .and_then(Hello::read);
         let opened = hello.and_then(|hello| {
-            let counted = self.parts.metrics.session();
+            let counted = self.parts.metrics.session(TRANSPORT, &self.parts.clock);
             let settings = &self.view().settings.sessions;
             self.sessions.open(
                 settings,
@@ -166,7 +168,7 @@ impl Gate {
             Err(rejection) => {
                 let revision = Revision::LATEST_LEGACY;
                 return HttpReply::whole(
-                    self.refuse_request(&visit.principal, request, revision, &rejection)
+                    self.refuse_request(visit, request, carrier, revision, &rejection)
                         .await,
                 );
             }
@@ -174,6 +176,7 @@ impl Gate {
         let opening = Opening {
             principal: Some(&visit.principal),
             client: session.client.clone(),
+            address: visit.address,
             transport: TRANSPORT,
             revision: session.revision.as_str(),
             method: method::INITIALIZE.name,
@@ -187,6 +190,7 @@ impl Gate {
             }
         };
         record.of_server(session.server.as_ref());
+        record.of_trace(self.trace_of(request, carrier));
         let result = match self.greet(&visit.principal, &session, &mut record) {
             Ok(result) => result,
             Err(gone) => {
@@ -255,8 +259,8 @@ impl Gate {
             }
             Err(rejection) => return self.refuse(visit, headers, 0, rejection).await,
         };
-        let principal = Arc::clone(&visit.principal);
-        let replies = answers(Arc::clone(self), principal, session, frames);
+        let visit = visit.clone();
+        let replies = answers(Arc::clone(self), visit, session, carried(headers), frames);
         let reply = self.linger(Box::pin(replies)).await;
         if reply.body.is_empty() {
             return HttpReply::empty(202);
@@ -315,25 +319,28 @@ impl Gate {
 /// Answers all that stands in a batch. The array holds answers only; who wants progress sends the request alone.
 async fn answers(
     gate: Arc<Gate>,
-    principal: Arc<Principal>,
+    visit: Visit,
     session: Arc<Session>,
+    carrier: trace::Context,
     frames: Vec<Result<Frame, Fault>>,
 ) -> Reply {
     let one = async |frame: Result<Frame, Fault>| match frame {
         Ok(Frame::Request(request)) if request.method.as_str() == method::INITIALIZE.name => {
             let why = Rejection::NotAllowed("`initialize` cannot stand in a batch".into());
             let revision = session.revision;
-            let reply = gate.refuse_request(&principal, &request, revision, &why);
+            let carrier = carrier.clone();
+            let reply = gate.refuse_request(&visit, &request, carrier, revision, &why);
             Some(reply.await.body)
         }
         Ok(Frame::Request(request)) => {
-            let asked = legacy(
+            let mut asked = legacy(
                 request,
                 &session,
-                &principal,
+                &visit,
                 TRANSPORT,
                 gate.parts.clock.wall(),
             );
+            asked.carrier = carrier.clone();
             let session = Some(Arc::clone(&session));
             let call = Box::pin(answer(Arc::clone(&gate), asked, session, None));
             Some(call.await.body)
@@ -350,7 +357,8 @@ async fn answers(
             let refused = Refused {
                 rejection: Rejection::NotMcp(fault),
                 method: None,
-                principal: Some(&principal),
+                principal: Some(&visit.principal),
+                address: visit.address,
                 bytes_in: 0,
             };
             let reply = gate.refused(refused, TRANSPORT, Some(session.revision));

@@ -8,6 +8,7 @@ mod modern;
 mod stream;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use futures_util::stream::{self as streams, Stream};
 use policy::Principal;
 use upstream::Events;
 use wire::header as mcp;
+use wire::trace::Context;
 use wire::{Body, Era, Fault, Frame, Request, Revision, sse};
 
 use super::{Visit, is_modern};
@@ -26,6 +28,7 @@ use crate::gate::{Reply, error_reply, known_name, unrecorded};
 use crate::record::Opening;
 use crate::rejection::Challenge;
 use crate::session::Session;
+use crate::traces::carried;
 use crate::{Gate, Rejection};
 
 const TRANSPORT: &str = "http";
@@ -93,6 +96,8 @@ pub struct Refused<'a> {
     pub method: Option<&'static str>,
     /// Who asked, if that is known.
     pub principal: Option<&'a Principal>,
+    /// The address that the connection comes from.
+    pub address: Option<IpAddr>,
     /// Bytes of the body that were read.
     pub bytes_in: usize,
 }
@@ -247,7 +252,8 @@ impl Gate {
             return self.refuse(visit, headers, bytes_in, rejection).await;
         };
         let revision = self.spoken(visit, headers).unwrap_or(ASSUMED);
-        let reply = self.refuse_request(&visit.principal, request, revision, &rejection);
+        let carrier = carried(headers);
+        let reply = self.refuse_request(visit, request, carrier, revision, &rejection);
         HttpReply::whole(reply.await)
     }
 
@@ -263,6 +269,7 @@ impl Gate {
             rejection,
             method: None,
             principal: Some(&visit.principal),
+            address: visit.address,
             bytes_in,
         };
         let spoken = self.spoken(visit, headers);
@@ -285,6 +292,7 @@ impl Gate {
     /// Turns a stranger away who was turned away too often to be recorded each time; counted all the same.
     pub fn refuse_unrecorded(&self, rejection: &Rejection, spoken: Option<Revision>) -> HttpReply {
         self.parts.metrics.refusal_unrecorded();
+        self.parts.metrics.rejected(rejection.reason());
         let revision = spoken.unwrap_or(ASSUMED);
         HttpReply::whole(error_reply(
             None,
@@ -306,6 +314,7 @@ impl Gate {
             rejection,
             method,
             principal,
+            address,
             bytes_in,
         } = refused;
         let id = match &rejection {
@@ -317,6 +326,7 @@ impl Gate {
         let opening = Opening {
             principal,
             client: String::new(),
+            address,
             transport,
             revision: spoken.map_or("-", Revision::as_str),
             method: method.unwrap_or("other"),
@@ -338,21 +348,24 @@ impl Gate {
     /// Records and says why a request that was read is not served.
     async fn refuse_request(
         &self,
-        principal: &Principal,
+        visit: &Visit,
         request: &Request,
+        carrier: Context,
         revision: Revision,
         rejection: &Rejection,
     ) -> Reply {
         let opening = Opening {
-            principal: Some(principal),
+            principal: Some(&visit.principal),
             client: String::new(),
+            address: visit.address,
             transport: TRANSPORT,
             revision: revision.as_str(),
             method: known_name(&request.method),
             bytes_in: request.bytes().len(),
         };
         match Box::pin(self.open_record(opening)).await {
-            Ok(record) => {
+            Ok(mut record) => {
+                record.of_trace(self.trace_of(request, carrier));
                 self.reject(record, Some(request.id()), revision, rejection)
                     .await
             }

@@ -15,6 +15,7 @@ use super::super::{EVENTS_MAX, Unfit, Visit, modern};
 use super::{Call, Form, HttpReply, KEEP_ALIVE_EVERY, TRANSPORT, answer, header};
 use crate::call::{Asked, SaidOfArguments};
 use crate::gate::Reply;
+use crate::traces::carried;
 use crate::{Gate, Rejection};
 
 impl Gate {
@@ -30,6 +31,7 @@ impl Gate {
         let checked = modern(request, visit, TRANSPORT, said, at);
         let checked = checked.and_then(|mut asked| {
             asked.mirrored = Some(said_of_arguments(headers));
+            asked.carrier = carried(headers);
             match mirrored(&asked, headers) {
                 Ok(()) => Ok(asked),
                 Err(rejection) => Err(Box::new(Unfit {
@@ -47,8 +49,14 @@ impl Gate {
             Err(unfit) => {
                 let Unfit { request, rejection } = *unfit;
                 HttpReply::whole(
-                    self.refuse_request(&visit.principal, &request, Revision::LATEST, &rejection)
-                        .await,
+                    self.refuse_request(
+                        visit,
+                        &request,
+                        carried(headers),
+                        Revision::LATEST,
+                        &rejection,
+                    )
+                    .await,
                 )
             }
         }
@@ -88,8 +96,19 @@ impl Gate {
         let seat = match Seat::take(self, &principal.id) {
             Ok(seat) => seat,
             Err(rejection) => {
-                let refused =
-                    self.refuse_request(principal, &asked.request, asked.revision, &rejection);
+                let visit = Visit {
+                    principal: Arc::clone(principal),
+                    server: asked.server.clone(),
+                    address: asked.address,
+                };
+                let carrier = asked.carrier.clone();
+                let refused = self.refuse_request(
+                    &visit,
+                    &asked.request,
+                    carrier,
+                    asked.revision,
+                    &rejection,
+                );
                 return HttpReply::whole(refused.await);
             }
         };
