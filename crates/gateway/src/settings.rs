@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use observe::Keeping;
 use policy::screen::Screen;
 use policy::{Rules, UpstreamId};
 
@@ -50,6 +51,8 @@ pub struct Settings {
     pub servers: ServerSettings,
     /// Tool search, where there is no virtual server.
     pub search: SearchSettings,
+    /// What of arguments is kept in records.
+    pub keeping: Arc<Keeping>,
 }
 
 /// How upstreams become one catalog.

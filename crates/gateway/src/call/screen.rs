@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use policy::Instant;
 use policy::screen::{Place, Refusal, Screen};
 use wire::method::Subject;
 use wire::{Outcome, Params, Revision, Span, Splice, json};
 
-use super::{Authorized, Call, View, Yield, hex};
+use super::{Authorized, Call, View, Yield};
 use crate::exchange::Desk;
 use crate::record::CallRecord;
 use crate::{Rejection, screening, translate};
@@ -58,8 +57,7 @@ pub(super) fn arguments(
     if let Some(arguments) = params.arguments() {
         call.arguments = json::strict_value(&arguments)
             .map_err(|error| Rejection::BadParams(error.to_string()))?;
-        let digest = hex(digest(&SHA256, &arguments).as_ref());
-        record.note(|row| row.arguments_digest = Some(digest));
+        record.note_arguments(&call.entry, arguments);
     }
     call.params = Cow::Owned(params);
     Ok(())

@@ -3,14 +3,13 @@
 
 use std::borrow::Cow;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use policy::{Fault, PromptArguments, Schema};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use wire::method::Subject;
 use wire::{Outcome, Params, json};
 
-use super::{Call, Means, View, Yield, hex, hidden};
+use super::{Call, Means, View, Yield, hidden};
 use crate::record::CallRecord;
 use crate::schemas::SchemaOf;
 use crate::settings::OutputCheck;
@@ -78,8 +77,7 @@ async fn tool(
 /// Notes the arguments as they are so far: what is sent in the end, or what was refused.
 fn note_digest(call: &Call<'_>, record: &mut CallRecord) {
     if let Some(arguments) = call.params.arguments() {
-        let digest = hex(digest(&SHA256, &arguments).as_ref());
-        record.note(|row| row.arguments_digest = Some(digest));
+        record.note_arguments(&call.entry, arguments);
     }
 }
 

@@ -1,6 +1,9 @@
 //! `portcullis audit`: the record of calls, for people and for scripts.
 
 mod evidence;
+mod privacy;
+mod sealed;
+mod sinks;
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +12,7 @@ use anyhow::Context as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::json;
+use observe::sinks::native;
 use store::{AuditFilter, Outcome, Recorded, Store};
 
 use super::commands::{Audit, Search};
@@ -28,6 +31,7 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
             principal,
         } => tail(common, lines, follow, principal),
         Audit::Search(wanted) => search(common, &wanted),
+        Audit::Sinks => sinks::list(common),
         Audit::Export { from, to, output } => evidence::export(common, from, to, output.as_deref()),
         Audit::Verify {
             file,
@@ -37,6 +41,15 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
         Audit::Prove { call } => evidence::prove(common, &call),
         Audit::Key => evidence::key(common),
         Audit::Checkpoint => evidence::checkpoint(common),
+        Audit::Keygen { out } => sealed::keygen(common, &out),
+        Audit::Open { file, key } => sealed::open(common, &file, &key),
+        Audit::Subject { principal, out } => privacy::subject(common, &principal, &out),
+        Audit::Erase {
+            principal,
+            until,
+            yes,
+        } => privacy::erase(common, &principal, until.as_deref(), yes),
+        Audit::Hold(hold) => privacy::hold(common, &hold),
     }
 }
 
@@ -63,7 +76,7 @@ fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
     let text = if common.json {
         records
             .iter()
-            .map(|record| format!("{}\n", in_json(record)))
+            .map(|record| format!("{}\n", native(record)))
             .collect()
     } else {
         Columns::default().lines(&records)
@@ -117,7 +130,7 @@ fn tail(
         let text = if common.json {
             records
                 .iter()
-                .map(|record| format!("{}\n", in_json(record)))
+                .map(|record| format!("{}\n", native(record)))
                 .collect()
         } else {
             columns.lines(&records)
@@ -132,37 +145,6 @@ fn tail(
         }
         records = store.audit_tail(BATCH_MAX, Some(seen), &filter)?;
     }
-}
-
-fn in_json(Recorded { seq, row }: &Recorded) -> serde_json::Value {
-    json!({
-        "seq": seq,
-        "at": time(row.at_us).to_string(),
-        "call_id": row.call_id,
-        "principal": row.principal,
-        "credential": row.credential,
-        "client": row.client,
-        "transport": row.transport,
-        "revision": row.revision,
-        "method": row.method,
-        "upstream": row.upstream,
-        "entry": row.entry,
-        "arguments_digest": row.arguments_digest,
-        "decision": row.decision,
-        "rule": row.rule,
-        "server": row.server,
-        "definition": row.definition,
-        "consent": row.consent,
-        "screened": row.screened,
-        "trace_id": row.trace_id,
-        "arguments": row.arguments,
-        "outcome": row.outcome.as_str(),
-        "code": row.code,
-        "reason": row.reason,
-        "duration_us": row.duration_us,
-        "bytes_in": row.bytes_in,
-        "bytes_out": row.bytes_out,
-    })
 }
 
 /// How wide the columns are so far: a stream has no last line to measure.
