@@ -53,7 +53,8 @@ async fn call_unknown(gate: &Program, key: &str, name: &str) -> Result<()> {
         body.len(),
     );
     for (name, value) in headers(&message) {
-        head.push_str(&[name, ": ", &value, "\r\n"].concat());
+        let value = wire::header::encode(&value);
+        head.push_str(&[name, ": ", &*value, "\r\n"].concat());
     }
     let bytes = format!("{head}\r\n{body}");
     let mut exchange = Exchange::send(gate.address(), bytes.as_bytes()).await?;

@@ -2,10 +2,14 @@
 //! it. A new kind is a function here and a line in one of the two lists.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use net::mail::Mailer;
 use net::{Reach, Service};
+use observe::alerts::{Place, Receiver};
+use observe::sinks::{SinkKind, SinkSettings};
 use policy::Clock;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -35,6 +39,8 @@ pub(super) fn without_gate<'a>(loaded: &'a Loaded, clock: &'a Arc<dyn Clock>) ->
     all.extend(mail(loaded));
     all.extend(consent_webhook(loaded));
     all.extend(collector(loaded));
+    all.extend(sinks(loaded));
+    all.extend(receivers(loaded));
     all
 }
 
@@ -46,19 +52,6 @@ pub(super) fn with_gate<'a>(loaded: &'a Loaded, core: &'a Core) -> Vec<Attempt<'
     all.extend(sign_in(core));
     all.extend(upstreams(loaded, core));
     all
-}
-
-/// Where spans go.
-fn collector(loaded: &Loaded) -> Option<Attempt<'_>> {
-    let collector = loaded.tracing.collector.as_ref()?;
-    let hint = "start the collector, or correct `telemetry.traces`";
-    Some(attempt("traces", hint, async {
-        let client = net::Client::new(net::Settings::default());
-        match collector.probe(&client).await {
-            Ok(()) => Said::Good("the collector takes spans".to_owned()),
-            Err(why) => Said::Bad(why),
-        }
-    }))
 }
 
 /// One attempt with the usual deadline.
@@ -145,23 +138,82 @@ fn judge_certificate(tls: &Tls, now: SystemTime) -> Said {
 fn mail(loaded: &Loaded) -> Option<Attempt<'_>> {
     let mailer = loaded.auth.accounts.mailer.as_ref()?;
     let hint = "look at `mail.url`, and if the server refuses, at the user and `mail.password`";
-    Some(attempt("mail", hint, async {
-        match mailer.try_now().await {
-            Ok(()) => Said::Good("the server lets the gate in; nothing was sent".to_owned()),
-            Err(error) => Said::Bad(chain(&error)),
-        }
-    }))
+    Some(attempt("mail", hint, try_mailer(mailer)))
+}
+
+async fn try_mailer(mailer: &Mailer) -> Said {
+    match mailer.try_now().await {
+        Ok(()) => Said::Good("the server lets the gate in; nothing was sent".to_owned()),
+        Err(error) => Said::Bad(chain(&error)),
+    }
 }
 
 /// It would announce something; so it is only seen whether somebody is there.
 fn consent_webhook(loaded: &Loaded) -> Option<Attempt<'_>> {
     let webhook = loaded.gateway.consent.webhook.as_ref()?;
     let hint = "look at `consent.webhook.url`";
-    Some(attempt("consent webhook", hint, try_place(&webhook.url)))
+    let seen = async { try_place(&webhook.url, None).await };
+    Some(attempt("consent webhook", hint, seen))
+}
+
+/// With a batch of nothing.
+fn collector(loaded: &Loaded) -> Option<Attempt<'_>> {
+    let collector = loaded.tracing.collector.as_ref()?;
+    let hint = "look at `telemetry.traces`: its `endpoint` and `headers`";
+    Some(attempt("traces", hint, async {
+        let client = net::Client::new(net::Settings::default());
+        match collector.probe(&client).await {
+            Ok(()) => Said::Good("the collector takes spans".to_owned()),
+            Err(error) => Said::Bad(error),
+        }
+    }))
+}
+
+/// A record that was made up would be evidence; so it is only seen whether somebody is there.
+fn sinks<'a>(loaded: &'a Loaded) -> Vec<Attempt<'a>> {
+    let hint = "look at the sink's settings, and whether its receiver is reached from here";
+    let one = |sink: &'a SinkSettings| {
+        attempt(format!("sink {}", sink.name), hint, async {
+            match &sink.kind {
+                SinkKind::File(file) => try_folder(&file.path),
+                SinkKind::Syslog(syslog) => try_service(&syslog.service, syslog.tls.as_ref()).await,
+                SinkKind::Http(http) => try_place(&http.url, http.tls.as_ref()).await,
+            }
+        })
+    };
+    loaded.sinks.iter().map(one).collect()
+}
+
+/// The file itself may not be there yet.
+fn try_folder(file: &Path) -> Said {
+    let Some(folder) = file.parent() else {
+        return Said::Bad(format!("{} is no file", file.display()));
+    };
+    match folder.metadata() {
+        Ok(about) if about.is_dir() => Said::Good(file.display().to_string()),
+        Ok(_) => Said::Bad(format!("{} is no folder", folder.display())),
+        Err(error) => Said::Bad(format!("{}: {error}", folder.display())),
+    }
+}
+
+/// Somebody would be told; so it is only seen whether the way there is open.
+fn receivers<'a>(loaded: &'a Loaded) -> Vec<Attempt<'a>> {
+    let hint = "look at the receiver's settings; `portcullis alerts test` sends something";
+    let one = |receiver: &'a Receiver| {
+        attempt(format!("alerts to {}", receiver.name), hint, async {
+            match &receiver.place {
+                Place::Webhook { url, tls, .. } | Place::Alertmanager { url, tls } => {
+                    try_place(url, tls.as_ref()).await
+                }
+                Place::Mail { mailer, .. } => try_mailer(mailer).await,
+            }
+        })
+    };
+    loaded.alerts.receivers.iter().map(one).collect()
 }
 
 /// Whether a connection can be opened, to whom that is due: its name is looked up, and its certificate judged.
-async fn try_place(url: &Url) -> Said {
+async fn try_place(url: &Url, tls: Option<&net::Tls>) -> Said {
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
         return Said::Bad("its URL names no host".to_owned());
     };
@@ -172,10 +224,15 @@ async fn try_place(url: &Url) -> Said {
         reach: Reach::Operator,
         timeout: CONNECT_TIMEOUT,
     };
-    match net::Client::new(net::Settings::default())
-        .connect(&service)
-        .await
-    {
+    try_service(&service, tls).await
+}
+
+async fn try_service(service: &Service, tls: Option<&net::Tls>) -> Said {
+    let mut client = net::Client::new(net::Settings::default());
+    if let Some(tls) = tls {
+        client = client.with_tls(tls.clone());
+    }
+    match client.connect(service).await {
         Ok(_connection) => Said::Good("it is there; nothing was sent".to_owned()),
         Err(error) => Said::Bad(chain(&error)),
     }
