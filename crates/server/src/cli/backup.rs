@@ -83,7 +83,7 @@ pub enum BackupCommand {
 #[derive(Debug, Clone, Args)]
 pub struct Passphrase {
     /// A file whose first line is the passphrase, 12 characters or more; `-` is standard input.
-    #[arg(long = "passphrase-file", value_name = "FILE")]
+    #[arg(id = "passphrase_file", long = "passphrase-file", value_name = "FILE")]
     file: PathBuf,
 }
 
