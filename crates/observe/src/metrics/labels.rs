@@ -32,9 +32,9 @@ words! {
         Allow "allow"
         /// It may be made if a person says so.
         Ask "ask"
-        /// It may not be made.
+        /// A rule denies it.
         Deny "deny"
-        /// The same, and its caller is not told that there is such an entry.
+        /// No rule names it, or there is no such entry.
         Unseen "unseen"
         /// Nobody has approved the entry.
         Withheld "withheld"

@@ -75,7 +75,7 @@ const STAGE: Label = Label::new(
 const UPSTREAM: Label = Label::new("upstream", "an alias from the config");
 const DECISION: Label = Label::new(
     "decision",
-    "`allow`, `ask`, `deny`, `unseen` (denied, and not told that it exists), `withheld`, or `-` where no rule was asked",
+    "`allow`, `ask`, `deny` (a rule says so), `unseen` (no rule names it, or there is no such entry), `withheld`, or `-` where no rule was asked",
 );
 const REASON: Label = Label::new("reason", "a row of [errors](errors.md)");
 const LIMIT_KEY: Label = Label::new(

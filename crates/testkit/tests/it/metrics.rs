@@ -110,7 +110,8 @@ async fn a_prometheus_that_scrapes_the_gate_knows_its_numbers() -> Result<()> {
     for (expression, wanted) in [
         ("sum(mcp_request_duration_seconds_sum)", 3.0),
         ("portcullis_decisions_total{decision=\"allow\"}", 8.0),
-        ("portcullis_decisions_total{decision=\"unseen\"}", 2.0),
+        ("portcullis_decisions_total{decision=\"unseen\"}", 1.0),
+        ("portcullis_decisions_total{decision=\"deny\"}", 1.0),
         ("portcullis_rejections_total{reason=\"unknown_tool\"}", 2.0),
         (
             "portcullis_upstream_request_duration_seconds_count{upstream=\"one\",outcome=\"ok\"}",
