@@ -76,6 +76,8 @@ pub struct Status {
     pub is_up: bool,
     /// How many takes were counted in this process alone, or refused, because it was not.
     pub without: u64,
+    /// How many buckets this process keeps.
+    pub keys: usize,
     /// Why it is not, or was not the last time.
     pub last_error: Option<String>,
 }

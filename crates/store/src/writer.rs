@@ -3,12 +3,15 @@
 //! A commit that fails (disk full, file locked) is tried again until it succeeds. Meanwhile the queue fills
 //! up and its senders are refused: nothing that was accepted is lost.
 
-use std::sync::Arc;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::AuditRow;
@@ -29,8 +32,8 @@ const PAUSES_CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// Something to write.
 pub(crate) enum Job {
-    /// A record, which must not get lost, and who waits until it is on the disk, if anybody does.
-    Audit(Box<AuditRow>, Option<oneshot::Sender<()>>),
+    /// A record, which must not get lost; who waits until it is on the disk, if anybody does; and when it came.
+    Audit(Box<AuditRow>, Option<oneshot::Sender<()>>, Instant),
     /// A change that somebody waits for.
     Change(Box<dyn Change>),
     /// Nothing; but whether something could be written is known then.
@@ -54,6 +57,18 @@ pub(crate) struct Shared {
     pub(crate) commits: AtomicU64,
     /// Somebody wants to close: no patience any more.
     pub(crate) closing: AtomicBool,
+    /// Since when the oldest record waits that is being written.
+    pub(crate) oldest: Mutex<Option<Instant>>,
+    /// Who wants to know how it goes.
+    pub(crate) watch: OnceLock<Arc<dyn Watch>>,
+}
+
+/// Who wants to know how writing goes. Called by the thread that writes: it counts, and waits for nothing.
+pub trait Watch: Send + Sync + Debug {
+    /// So many changes were committed together, so many of them records of the audit log.
+    fn committed(&self, changes: usize, records: usize, took: Duration);
+    /// A commit failed, and is tried again.
+    fn failed(&self);
 }
 
 /// Writes until all senders are gone.
@@ -66,7 +81,7 @@ pub(crate) fn run(
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut number = 0;
     while let Some(first) = queue.blocking_recv() {
-        if matches!(first, Job::Audit(_, None)) && !shared.closing.load(Ordering::Relaxed) {
+        if matches!(first, Job::Audit(_, None, _)) && !shared.closing.load(Ordering::Relaxed) {
             thread::sleep(GATHER);
         }
         batch.push(first);
@@ -76,12 +91,17 @@ pub(crate) fn run(
             batch.push(job);
         }
         number += 1;
+        *shared.oldest.lock() = batch.iter().find_map(|job| match job {
+            Job::Audit(.., since) => Some(*since),
+            Job::Change(_) | Job::Look => None,
+        });
         commit_at_last(&mut connection, &mut batch, number, shared, &mut instance);
+        *shared.oldest.lock() = None;
         for job in batch.drain(..) {
             match job {
                 Job::Change(change) => change.done(),
                 // Whoever gave up waiting was told so.
-                Job::Audit(_, waiting) => drop(waiting.map(|waiting| waiting.send(()))),
+                Job::Audit(_, waiting, _) => drop(waiting.map(|waiting| waiting.send(()))),
                 Job::Look => {}
             }
         }
@@ -97,9 +117,12 @@ fn commit_at_last(
     instance: &mut Instance,
 ) {
     let (mut pause, mut paused_closing) = (PAUSE_MIN, Duration::ZERO);
-    let mut is_again = false;
+    let (mut is_again, mut began) = (false, Instant::now());
     while let Err(error) = commit(connection, batch, Try { number, is_again }, instance) {
         is_again = true;
+        if let Some(watch) = shared.watch.get() {
+            watch.failed();
+        }
         if !shared.failing.swap(true, Ordering::Relaxed) {
             let error = chain(&error);
             warn!(%error, jobs = batch.len(), "cannot write; trying again");
@@ -120,9 +143,14 @@ fn commit_at_last(
         }
         thread::sleep(pause);
         pause = (pause * 2).min(PAUSE_MAX);
+        began = Instant::now();
     }
     if !batch.iter().all(|job| matches!(job, Job::Look)) {
         shared.commits.fetch_add(1, Ordering::Relaxed);
+        if let Some(watch) = shared.watch.get() {
+            let records = batch.iter().filter(|job| matches!(job, Job::Audit(..)));
+            watch.committed(batch.len(), records.count(), began.elapsed());
+        }
     }
     if shared.failing.swap(false, Ordering::Relaxed) {
         info!("can write again");
@@ -147,7 +175,7 @@ fn commit(
         return connection.exists("SELECT 1", &[]).map(drop);
     }
     // Whoever waits may rely on it, whatever becomes of the machine; what nobody waits for is written when it suits.
-    let is_awaited = |job: &Job| !matches!(job, Job::Audit(_, None) | Job::Look);
+    let is_awaited = |job: &Job| !matches!(job, Job::Audit(_, None, _) | Job::Look);
     let durability = if batch.iter().any(is_awaited) {
         Durability::Now
     } else {
@@ -168,7 +196,7 @@ fn write(connection: &Connection, batch: &mut [Job], instance: &mut Instance) ->
     let mut head = None;
     for job in batch {
         match job {
-            Job::Audit(row, _) => {
+            Job::Audit(row, ..) => {
                 let head = match &mut head {
                     Some(head) => head,
                     empty => empty.insert(audit::Head::read(connection)?),

@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use gateway::Gate;
+use observe::SYSTEM;
 use parking_lot::Mutex;
 use serde_json::Value;
 use server::config::{Environment, Loaded, Sources};
-use server::serve::Serving;
+use server::serve::{Cause, Serving};
 use store::{AuditFilter, Recorded, Store};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -152,7 +153,7 @@ impl World {
     /// # Errors
     /// If it cannot.
     pub fn take_over(&self, loaded: &Loaded) -> Result<()> {
-        Ok(self.serving.reload(loaded)?)
+        Ok(self.serving.reload(loaded, Cause::Signal)?)
     }
 
     /// The text of a principal's key; `None` for those who present nothing.
@@ -193,7 +194,23 @@ impl World {
     pub async fn records(&self) -> Result<Vec<Recorded>> {
         let store = self.serving.store();
         store.flush().await?;
-        Ok(store.audit_tail(RECORDS_MAX, Some(0), &AuditFilter::default())?)
+        Ok(asked(store.audit_tail(
+            RECORDS_MAX,
+            Some(0),
+            &AuditFilter::default(),
+        )?))
+    }
+
+    /// All that was recorded so far of what happened to the gate itself, oldest first.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn happened(&self) -> Result<Vec<Recorded>> {
+        let store = self.serving.store();
+        store.flush().await?;
+        let mut all = store.audit_tail(RECORDS_MAX, Some(0), &AuditFilter::default())?;
+        all.retain(is_happening);
+        Ok(all)
     }
 
     /// The value of a metric without labels.
@@ -201,7 +218,7 @@ impl World {
     /// # Errors
     /// If there is none of that name.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        let text = self.gate().metrics().encode();
+        let text = self.gate().metrics().encode(observe::Format::OpenMetrics);
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
@@ -297,7 +314,8 @@ impl World {
         let left = processes_of(&mark)?;
         ensure!(left.is_empty(), "processes are left: {left:?}");
         let store = Store::open(&self.folder.path().join("data/portcullis.db"))?;
-        Ok(store.audit_tail(RECORDS_MAX, Some(0), &AuditFilter::default())?)
+        let all = store.audit_tail(RECORDS_MAX, Some(0), &AuditFilter::default())?;
+        Ok(asked(all))
     }
 
     /// Ends the gate, and checks what every test shares: one record per answer, no session, no call in flight and
@@ -318,7 +336,7 @@ impl World {
         let owed = self.owed.load(Ordering::Relaxed);
         let mut records = self.records().await?;
         // What the gate finds out by itself is nobody's request.
-        records.retain(|one| !one.row.method.starts_with("pins/"));
+        records.retain(|one| one.row.principal != SYSTEM);
         if records.len() != owed {
             let told: Vec<String> = records
                 .iter()
@@ -342,6 +360,17 @@ impl World {
         self.stop().await?;
         Ok(())
     }
+}
+
+/// What somebody asked for, and what became of definitions: tests of pins look for that among the calls.
+fn asked(mut records: Vec<Recorded>) -> Vec<Recorded> {
+    records.retain(|one| !is_happening(one));
+    records
+}
+
+/// What happens to the gate itself, whenever it likes: ups and downs of upstreams, its own beginning and end.
+fn is_happening(one: &Recorded) -> bool {
+    one.row.principal == SYSTEM && !one.row.method.starts_with("pins/")
 }
 
 /// Looks until it is so.

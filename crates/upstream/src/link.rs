@@ -216,6 +216,32 @@ impl Link {
         matches!(self.spec.kind, Kind::Provider(_))
     }
 
+    /// Whether it is code of this process: it is never connected, and never lost.
+    #[must_use]
+    pub fn is_in_process(&self) -> bool {
+        matches!(self.spec.kind, Kind::Native(_) | Kind::Provider(_))
+    }
+
+    /// What carries messages to it: a word from a closed set.
+    #[must_use]
+    pub fn transport_word(&self) -> &'static str {
+        match &self.spec.kind {
+            Kind::Native(_) | Kind::Provider(_) => "in_process",
+            Kind::Stdio(_) => "stdio",
+            Kind::Http(spec) => match self.transport(spec.transport) {
+                Transport::Http => "http",
+                Transport::Sse => "sse",
+                Transport::WebSocket => "websocket",
+            },
+        }
+    }
+
+    /// How many conversations with it are open beside its connection; see [`Lanes`].
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// What the config says about it.
     #[must_use]
     pub fn spec(&self) -> &Spec {

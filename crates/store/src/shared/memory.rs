@@ -94,6 +94,14 @@ impl Memory {
         Ok(())
     }
 
+    /// How many buckets it keeps, empty ones that were not looked for yet among them.
+    pub(super) fn len(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().buckets.len())
+            .sum()
+    }
+
     fn index(&self, key: &str) -> usize {
         usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default()
     }
@@ -187,6 +195,7 @@ impl Shared for Memory {
             kind: "memory",
             is_up: true,
             without: 0,
+            keys: self.len(),
             last_error: None,
         }
     }

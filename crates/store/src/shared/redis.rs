@@ -401,6 +401,7 @@ impl Shared for Redis {
             kind: "redis",
             is_up: self.link.lock().is_some(),
             without: self.without.load(Ordering::Relaxed),
+            keys: self.local.len(),
             last_error: self.last_error.lock().clone(),
         }
     }

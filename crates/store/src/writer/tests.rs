@@ -27,7 +27,11 @@ fn what_waits_together_is_one_transaction() {
     for nth in 0..513 {
         assert!(
             sender
-                .try_send(Job::Audit(Box::new(row(&nth.to_string())), None))
+                .try_send(Job::Audit(
+                    Box::new(row(&nth.to_string())),
+                    None,
+                    Instant::now()
+                ))
                 .is_ok()
         );
     }
