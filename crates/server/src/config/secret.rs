@@ -1,6 +1,7 @@
 //! Values that may be secret: fetched from where the config points, recognised, never printed.
 
 use policy::config::Complaints;
+use zeroize::Zeroizing;
 
 use super::check::Checker;
 use super::raw::Secret;
@@ -86,6 +87,42 @@ impl Checker<'_> {
         {
             return Some(stand_in);
         }
+        self.fetched(name, secret, key, complaints)
+    }
+
+    /// The same for what the database itself is opened with. It cannot stand in there, and every command needs it that
+    /// reads the database; one that does not may do without.
+    pub(super) fn own_secret(
+        &self,
+        secret: &Secret,
+        key: &str,
+        complaints: &mut Complaints,
+    ) -> Option<Zeroizing<String>> {
+        if matches!(secret, Secret::Kept(_)) {
+            complaints.add(
+                "cannot stand in the database that it opens",
+                "use { env = \"NAME\" } or { file = \"PATH\" }",
+            );
+            return None;
+        }
+        if !matches!(secret, Secret::Literal(_))
+            && let Some(stand_in) = self.secrets.stand_in()
+        {
+            let mut unheard = Complaints::default();
+            let fetched = self.fetched("password", secret, key, &mut unheard);
+            return Some(fetched.unwrap_or(stand_in).into());
+        }
+        self.fetched("password", secret, key, complaints)
+            .map(Zeroizing::new)
+    }
+
+    fn fetched(
+        &self,
+        name: &str,
+        secret: &Secret,
+        key: &str,
+        complaints: &mut Complaints,
+    ) -> Option<String> {
         let value = match secret {
             Secret::Literal(text) => text.clone(),
             Secret::Kept(name) => match self.secrets.get(name) {

@@ -11,7 +11,7 @@ use auth::vault::secrets::{self, SecretName};
 use policy::config::Complaints;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use store::Store;
+use store::{Location, Store};
 use zeroize::Zeroizing;
 
 use super::check::Checker;
@@ -88,7 +88,7 @@ impl std::fmt::Debug for Fetch<'_> {
 pub(super) struct Lookup<'a> {
     fetch: Fetch<'a>,
     /// The database and its master key, as this config says.
-    place: OnceCell<(PathBuf, Source)>,
+    place: OnceCell<(Location, Source)>,
     /// Opened by the first reference; `None` if there is no database yet.
     opened: OnceCell<Result<Option<Opened>, String>>,
     left_out: Cell<bool>,
@@ -113,7 +113,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// Says where the database is. Before anything is looked up.
-    pub(super) fn settle(&self, database: PathBuf, master_key: Source) {
+    pub(super) fn settle(&self, database: Location, master_key: Source) {
         // The first word counts, and there is only one.
         drop(self.place.set((database, master_key)));
     }

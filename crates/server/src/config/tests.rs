@@ -5,6 +5,7 @@ mod credential;
 mod issuers;
 mod secrets;
 mod sign_in;
+mod store;
 mod tls;
 
 use std::fs;

@@ -263,7 +263,12 @@ fn ends(error: &tokio_postgres::Error) -> bool {
                 || code.code().starts_with("57P")
                 || *code == SqlState::READ_ONLY_SQL_TRANSACTION
         }
-        None => error.is_closed() || error.source().is_some_and(<dyn std::error::Error>::is::<io::Error>),
+        None => {
+            error.is_closed()
+                || error
+                    .source()
+                    .is_some_and(<dyn std::error::Error>::is::<io::Error>)
+        }
     }
 }
 
