@@ -63,7 +63,7 @@ impl Line {
 /// Lists the sinks of the config, and those that once were in it.
 pub(super) fn list(common: &Common) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
-    let store = Store::open(&loaded.database())?;
+    let store = Store::open(loaded.database())?;
     let end = store.audit_end()?;
     let mut lines: Vec<Line> = loaded
         .sinks
