@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::program::Program;
 
 const CONFIG: &str = "limits.tool_call = { max = 1000000, per = \"1s\" }\n\
+    consent.destructive = \"allow\"\n\
     roles.user = { allow = [\"*\"] }\n";
 const CLIENTS: usize = 4;
 
@@ -58,7 +59,7 @@ impl Scene {
     async fn keep(&self, nth: u64) -> Result<()> {
         let arguments = json!({ "title": format!("note {nth}"), "text": "kept" });
         let answer = ask(&self.gate, &self.key, nth, "notes.save", &arguments).await?;
-        ensure!(answer["result"].is_object(), "{answer}");
+        ensure!(answer["result"]["isError"] == false, "{answer}");
         Ok(())
     }
 

@@ -70,10 +70,8 @@ async fn a_gate_records_that_it_starts_and_what_becomes_of_its_upstreams_and_its
         "the same config has the same digest"
     );
 
-    let path = world.folder().join("data/portcullis.db");
     let keep = tempfile::TempDir::new()?;
     let folder = world.folder().to_owned();
-    drop(path);
     copy_after(world, &folder, keep.path()).await?;
     let store = Store::open(&keep.path().join("portcullis.db"))?;
     let all = store.audit_tail(100, None, &AuditFilter::default())?;
@@ -166,9 +164,9 @@ async fn what_is_done_on_the_command_line_is_recorded_and_persons_can_be_erased_
     gate.run(&["user", "add", "carol"]).await?;
     gate.run(&["user", "disable", "carol"]).await?;
     gate.run(&["user", "list"]).await?;
-    gate.run(&["audit", "export", "--output", "x.jsonl"])
-        .await
-        .ok();
+    let export = gate.folder().join("export.jsonl");
+    gate.run(&["audit", "export", "--output", &export.to_string_lossy()])
+        .await?;
     let all = gate
         .run(&["audit", "search", "--principal", "local", "--json"])
         .await?;
