@@ -274,6 +274,15 @@ impl Checker<'_> {
             let revoked = tls.crl.iter().flatten();
             written.extend(revoked.map(|text| (text, "tls.crl".to_owned())));
         }
+        for (name, sink) in &raw.audit.sinks {
+            let authorities = sink.ca.iter();
+            written.extend(authorities.map(|text| (text, format!("audit.sinks.{name}.ca"))));
+        }
+        for (name, receiver) in &raw.alerts.receivers {
+            let authorities = receiver.ca.iter();
+            let key = format!("alerts.receivers.{name}.ca");
+            written.extend(authorities.map(|text| (text, key.clone())));
+        }
         for (alias, upstream) in raw.upstreams.iter().filter(|(_, raw)| raw.enabled) {
             if let Some(tls) = &upstream.tls {
                 let key = tls.key.as_ref().and_then(of_secret);
