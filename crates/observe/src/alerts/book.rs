@@ -143,19 +143,16 @@ impl Entry {
         (now, wall): (Instant, SystemTime),
         changes: &mut Changes,
     ) -> Option<Self> {
+        self.alert.value = finding.value;
         match (self.alert.is_firing, finding.verdict) {
             (false, Verdict::Near | Verdict::Good) => return None,
             (false, Verdict::Bad) => {
-                self.alert.value = finding.value;
                 if now.since(self.since) >= hold {
                     (self.alert.is_firing, self.alert.starts_at) = (true, wall);
                     changes.begun.push(self.alert.clone());
                 }
             }
-            (true, Verdict::Bad | Verdict::Near) => {
-                self.alert.value = finding.value;
-                self.calm = None;
-            }
+            (true, Verdict::Bad | Verdict::Near) => self.calm = None,
             (true, Verdict::Good) => {
                 let calm = *self.calm.get_or_insert(now);
                 if now.since(calm) >= CALM {

@@ -283,7 +283,12 @@ impl Of<'_> {
 
     fn audit_down(&self) -> Option<Finding> {
         let is_down = self.value(Metric::AuditWritable)? == 0.0;
-        Some(self.finding(Vec::new(), yes(is_down), "it takes no records".to_owned()))
+        let value = if is_down {
+            "it takes no records"
+        } else {
+            "it takes records"
+        };
+        Some(self.finding(Vec::new(), yes(is_down), value.to_owned()))
     }
 
     fn audit_lag(&self) -> Option<Finding> {
@@ -324,8 +329,12 @@ impl Of<'_> {
     fn upstreams_down(&self) -> Vec<Finding> {
         let each = self.samples(Metric::UpstreamUp).filter_map(|sample| {
             let (name, is_down) = (sample.labels.first()?.clone(), plain(sample)? == 0.0);
-            let value = "not connected".to_owned();
-            Some(self.finding(vec![("upstream", name)], yes(is_down), value))
+            let value = if is_down {
+                "not connected"
+            } else {
+                "connected"
+            };
+            Some(self.finding(vec![("upstream", name)], yes(is_down), value.to_owned()))
         });
         each.collect()
     }

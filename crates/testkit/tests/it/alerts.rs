@@ -282,7 +282,14 @@ async fn a_changed_definition_is_told_to_an_alertmanager_until_it_is_approved() 
         Ok(world.metric("portcullis_pins_withheld{upstream=\"files\"}")? == 0.0)
     })
     .await?;
-    calm(&world, "PortcullisPinWithheld").await?;
+    // Once it is seen to be well, a minute and no more: the Alertmanager takes no end that is yet to come.
+    until("it is seen to be well", async || {
+        let (_, page) = world.admin("local", "GET", "/v1/alerts", None).await?;
+        Ok(page["items"][0]["value"] == "0 withheld")
+    })
+    .await?;
+    world.advance(MINUTE);
+    until_state(&world, "PortcullisPinWithheld", None).await?;
     until("the Alertmanager has forgotten it", async || {
         Ok(manager.alerts().await?.is_empty())
     })
