@@ -171,7 +171,7 @@ impl<E: Fn(&mut dyn Write, char) -> fmt::Result> Write for Shown<'_, E> {
 }
 
 /// What ends a line for some reader, moves a terminal's cursor, or turns the order of letters around.
-pub(super) fn is_harmful(char: char) -> bool {
+fn is_harmful(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
