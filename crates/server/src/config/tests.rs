@@ -1,11 +1,15 @@
 //! Bad configs and exactly what is said about them; layers and their origins; what is never printed.
 
+mod alerts;
+mod audit;
 mod authority;
 mod credential;
 mod issuers;
 mod secrets;
 mod sign_in;
-mod store;
+mod sinks;
+mod postgres;
+mod telemetry;
 mod tls;
 
 use std::fs;

@@ -5,9 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::{AuditRow, Outcome, Store};
-use testkit::mcp::{call, modern};
 use testkit::world::{World, until};
 
 use crate::program::Program;
