@@ -5,6 +5,7 @@ mod audit;
 mod authority;
 mod credential;
 mod issuers;
+mod postgres;
 mod secrets;
 mod sign_in;
 mod sinks;

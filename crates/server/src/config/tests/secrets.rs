@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use auth::vault::secrets::{self, SecretName};
-use store::Store;
+use ::store::Store;
 
 use super::*;
 use crate::serve::{self, Core};
