@@ -274,13 +274,13 @@ fn restore(common: &Common, file: &Path, passphrase: &str) -> anyhow::Result<Exi
             path.display()
         );
     }
-    let (_, contents) = unpack(file, passphrase, &location(&loaded))
+    let (_, contents) = unpack(file, passphrase, &loaded.database())
         .context("nothing was restored; use an empty database, for instance another `data_dir`")?;
     if let Some((path, text)) = own {
         put_key(path, text)?;
     }
     let opened = runtime()?.block_on(async {
-        let store = Store::open(&location(&loaded))?;
+        let store = Store::open(&loaded.database())?;
         let opened = vault::open_sealed(&store, &loaded.master_key);
         let act = Act::begin(&store, "admin/backup.restore").await?;
         act.end(&head.at, &Ok(Exit::Done)).await?;
@@ -378,13 +378,8 @@ fn put_key(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(vault::put(path, &key)?)
 }
 
-/// Where the config says that the database is.
-fn location(loaded: &Loaded) -> Location {
-    loaded.database()
-}
-
 fn open(loaded: &Loaded) -> anyhow::Result<Store> {
-    let place = location(loaded);
+    let place = loaded.database();
     if let Location::File(path) = &place
         && !path.exists()
     {

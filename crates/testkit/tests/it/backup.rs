@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testkit::mcp::{call, headers, modern};
-use testkit::world::{Exchange, until};
+use testkit::fixtures::Postgres;
+use testkit::mcp::{call, modern};
+use testkit::world::until;
 use tokio::task::JoinSet;
 
-use crate::program::Program;
+use crate::postgres::at_socket;
+use crate::program::{Program, post};
 
 const CONFIG: &str = "limits.tool_call = { max = 1000000, per = \"1s\" }\n\
     consent.destructive = \"allow\"\n\
@@ -85,16 +87,7 @@ impl Scene {
 
 async fn ask(gate: &Program, key: &str, id: u64, tool: &str, arguments: &Value) -> Result<Value> {
     let message = modern(call(id, tool, arguments));
-    let (address, body) = (gate.address(), message.to_string());
-    let mut head = format!(
-        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
-        body.len()
-    );
-    for (name, value) in headers(&message) {
-        head.push_str(&[name, ": ", &value, "\r\n"].concat());
-    }
-    let mut exchange = Exchange::send(address, format!("{head}\r\n{body}").as_bytes()).await?;
-    Ok(serde_json::from_slice(&exchange.body().await?)?)
+    post(gate.address(), Some(key), &message).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,25 +103,9 @@ async fn what_was_backed_up_under_load_comes_back_and_goes_on() -> Result<()> {
         let (key, address) = (scene.key.clone(), scene.gate.address());
         clients.spawn(async move {
             for nth in 0_u64.. {
-                let title = format!("{whose}-{nth}");
-                let message = modern(call(
-                    nth,
-                    "notes.save",
-                    &json!({ "title": title, "text": "" }),
-                ));
-                let body = message.to_string();
-                let mut head = format!(
-                    "POST /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
-                    body.len()
-                );
-                for (name, value) in headers(&message) {
-                    head.push_str(&[name, ": ", &value, "\r\n"].concat());
-                }
-                let sent = format!("{head}\r\n{body}");
-                let Ok(mut exchange) = Exchange::send(address, sent.as_bytes()).await else {
-                    return nth;
-                };
-                if exchange.body().await.is_err() {
+                let note = json!({ "title": format!("{whose}-{nth}"), "text": "" });
+                let message = modern(call(nth, "notes.save", &note));
+                if post(address, Some(&key), &message).await.is_err() {
                     return nth;
                 }
             }
@@ -218,5 +195,39 @@ async fn a_backup_that_cannot_be_restored_is_refused_and_nothing_is_overwritten(
     scene.run(&["backup", "restore", &file]).await?;
     scene.gate.serve("info").await?;
     scene.keep(2).await?;
+    scene.gate.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_moves_a_gate_from_one_kind_of_database_to_the_other_and_back() -> Result<()> {
+    let mut scene = Scene::start().await?;
+    let file = scene.file();
+    scene.keep(1).await?;
+    scene.run(&["backup", "create", &file]).await?;
+    scene.gate.stop()?;
+
+    let server = Postgres::start(None)?;
+    let path = scene.gate.folder().join("portcullis.toml");
+    let config = fs::read_to_string(&path)?;
+    fs::write(
+        &path,
+        format!("{config}store = {{ {} }}\n", at_socket(&server)),
+    )?;
+    scene.run(&["backup", "restore", &file]).await?;
+    scene.gate.serve("info").await?;
+    scene.keep(2).await?;
+    let there = scene.log().await?.len();
+    fs::remove_file(&scene.backup)?;
+    scene.run(&["backup", "create", &file]).await?;
+    scene.gate.stop()?;
+
+    fs::write(&path, &config)?;
+    fs::remove_dir_all(scene.gate.folder().join("data"))?;
+    scene.run(&["backup", "restore", &file]).await?;
+    scene.gate.serve("info").await?;
+    let found = json!({ "query": "note" });
+    let answer = ask(&scene.gate, &scene.key, 1, "notes.search", &found).await?;
+    ensure!(answer.to_string().contains("note 2"), "{answer}");
+    ensure!(scene.log().await?.len() > there, "the log is shorter");
     scene.gate.stop()
 }

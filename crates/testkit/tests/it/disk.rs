@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::fixtures::{Launch, Process};
-use testkit::mcp::{call, headers, modern};
+use testkit::mcp::{call, modern};
 use testkit::world::{Exchange, program, until};
 
-use crate::program::Program;
+use crate::program::{Program, post};
 
 /// Of a call that is not in the audit log.
 const UNRECORDABLE: i64 = -31004;
@@ -56,7 +56,7 @@ impl Scene {
         self.calls += 1;
         let text = format!("text-{}-", self.calls);
         let message = modern(call(self.calls, "s.write", &json!({ "text": text })));
-        let answer = self.post("/mcp", &message).await?;
+        let answer = post(self.gate.address(), None, &message).await?;
         let reached = fs::read_to_string(&self.ledger)?.contains(&text);
         let said = answer["error"]["message"].as_str().unwrap_or_default();
         match answer["error"]["code"].as_i64() {
@@ -68,20 +68,6 @@ impl Scene {
             }
         }
         Ok(answer["error"]["code"].as_i64())
-    }
-
-    async fn post(&self, path: &str, message: &Value) -> Result<Value> {
-        let (address, body) = (self.gate.address(), message.to_string());
-        let mut head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
-            body.len()
-        );
-        for (name, value) in headers(message) {
-            head.push_str(&[name, ": ", &value, "\r\n"].concat());
-        }
-        let bytes = format!("{head}\r\n{body}");
-        let mut exchange = Exchange::send(address, bytes.as_bytes()).await?;
-        Ok(serde_json::from_slice(&exchange.body().await?)?)
     }
 
     async fn is_ready(&self) -> Result<bool> {

@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use store::{AuditFilter, Outcome, Recorded, Store};
 use tempfile::TempDir;
 use testkit::fixtures::{Launch, Process, free_address};
-use testkit::mcp::{call, headers, modern};
-use testkit::world::{Exchange, program, until};
+use testkit::mcp::{call, modern};
+use testkit::world::{program, until};
 use tokio::task::JoinSet;
 
+use crate::program::post;
 use crate::properties::runner;
 
 /// How often the gate is killed: in every run of the tests, and in `cargo xtask soak`.
@@ -126,18 +127,8 @@ async fn client(address: SocketAddr, whose: String) -> Vec<String> {
     for nth in 0_u64.. {
         let arguments = json!({ "text": format!("{whose}-{nth}") });
         let message = modern(call(nth, "s.write", &arguments));
-        let body = message.to_string();
-        let mut head = format!(
-            "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
-            body.len()
-        );
-        for (name, value) in headers(&message) {
-            head.push_str(&[name, ": ", &value, "\r\n"].concat());
-        }
         let asked = async {
-            let mut exchange =
-                Exchange::send(address, format!("{head}\r\n{body}").as_bytes()).await?;
-            let answer: Value = serde_json::from_slice(&exchange.body().await?)?;
+            let answer = post(address, None, &message).await?;
             ensure!(answer["result"].is_object(), "{answer}");
             Ok(())
         };

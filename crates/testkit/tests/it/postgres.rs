@@ -28,7 +28,7 @@ fn config(store: &str, ledger: &str) -> Result<String> {
     ))
 }
 
-fn at_socket(server: &Postgres) -> String {
+pub(crate) fn at_socket(server: &Postgres) -> String {
     let folder = server.socket_folder().display().to_string();
     let folder = folder.replace('/', "%2F");
     format!("postgres = \"postgres://{USER}@{folder}/{DATABASE}\"")

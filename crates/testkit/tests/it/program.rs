@@ -10,7 +10,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::fixtures::{Launch, Peers, Process, free_address};
-use testkit::world::{program, until};
+use testkit::mcp::headers;
+use testkit::world::{Exchange, program, until};
 use tokio::process::Command;
 
 /// A gate; ends when dropped.
@@ -191,6 +192,24 @@ impl Program {
             .env("PORTCULLIS__DATA_DIR", data)
             .env("PORTCULLIS__LISTEN", self.address.to_string()))
     }
+}
+
+/// Posts a modern message, with a key if there is one; the answer.
+pub(crate) async fn post(address: SocketAddr, key: Option<&str>, message: &Value) -> Result<Value> {
+    let body = message.to_string();
+    let mut head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+        body.len()
+    );
+    if let Some(key) = key {
+        head.push_str(&["Authorization: Bearer ", key, "\r\n"].concat());
+    }
+    for (name, value) in headers(message) {
+        head.push_str(&[name, ": ", &value, "\r\n"].concat());
+    }
+    let bytes = format!("{head}\r\n{body}");
+    let mut exchange = Exchange::send(address, bytes.as_bytes()).await?;
+    Ok(serde_json::from_slice(&exchange.body().await?)?)
 }
 
 /// A command as the last words of another.
