@@ -109,6 +109,8 @@ struct Kept {
 struct Sent {
     to: (String, String),
     alerts: Vec<Alert>,
+    /// When it was sent: what it says is as of then.
+    at: policy::Instant,
     done: Result<(), String>,
 }
 
@@ -189,11 +191,12 @@ impl Alerts {
                 let to = key(&receiver);
                 busy.push(to.clone());
                 on_their_way.push(Box::pin(async move {
-                    let now = inner.clock.wall();
+                    let (at, now) = (inner.clock.now(), inner.clock.wall());
                     let done = receiver::send(&receiver, &message, &inner.client, now).await;
                     Sent {
                         to,
                         alerts: message.alerts,
+                        at,
                         done,
                     }
                 }));
@@ -278,7 +281,7 @@ impl Inner {
             return;
         };
         match sent.done {
-            Ok(()) => ledger.taken(&sent.alerts, now),
+            Ok(()) => ledger.taken(&sent.alerts, sent.at),
             Err(why) => ledger.failed(why, now),
         }
         // A receiver is down as long as one of its mailboxes is.
