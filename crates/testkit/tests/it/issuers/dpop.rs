@@ -349,6 +349,7 @@ roles = [\"reader\"]
         let body = format!("grant_type=client_credentials&resource={PUBLIC}/mcp");
         let bytes = scene.world.complete("nobody", &head, body.as_bytes())?;
         let mut answer = scene.world.send_raw(&bytes).await?;
+        scene.world.owe(1);
         let body: Value = serde_json::from_slice(&answer.body().await?)?;
         anyhow::Ok((answer.status, body))
     };
