@@ -105,7 +105,7 @@ async fn two_gates_write_one_log_that_proves_itself() -> Result<()> {
         calls.spawn(async move { write(gate, 1, &format!("call {id}")).await });
     }
     while let Some(answered) = calls.join_next().await {
-        ensure!(answered?? == None);
+        ensure!(answered??.is_none());
     }
     let calls = |log: &str| log.matches("\"method\":\"tools/call\"").count();
     // Before its upstream saw it, and after; and whoever is asked says the same.
@@ -119,7 +119,7 @@ async fn two_gates_write_one_log_that_proves_itself() -> Result<()> {
 async fn without_its_database_a_gate_takes_no_calls_and_with_it_it_does_again() -> Result<()> {
     let mut server = Postgres::start(None)?;
     let (mut gate, ledger) = started(&at_socket(&server)).await?;
-    ensure!(write(gate.address(), 1, "before").await? == None);
+    ensure!(write(gate.address(), 1, "before").await?.is_none());
     let mut id = 1;
     for is_frozen in [false, true] {
         if is_frozen {
@@ -146,7 +146,7 @@ async fn without_its_database_a_gate_takes_no_calls_and_with_it_it_does_again() 
         until("the gate is ready", async || is_ready(&gate).await).await?;
         until("calls are answered", async || {
             id += 1;
-            Ok(write(gate.address(), id, "after").await? == None)
+            Ok(write(gate.address(), id, "after").await?.is_none())
         })
         .await?;
     }
@@ -241,7 +241,7 @@ async fn a_server_elsewhere_is_spoken_to_under_tls_and_no_password_is_shown() ->
     until("the gate is ready", async || is_ready(&gate).await)
         .await
         .with_context(|| gate.output().unwrap_or_default())?;
-    ensure!(write(gate.address(), 1, "there").await? == None);
+    ensure!(write(gate.address(), 1, "there").await?.is_none());
     ensure!(
         server
             .sql("SELECT count(*) FROM pg_stat_ssl WHERE ssl")?
