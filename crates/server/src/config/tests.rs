@@ -9,7 +9,6 @@ mod postgres;
 mod secrets;
 mod sign_in;
 mod sinks;
-mod postgres;
 mod telemetry;
 mod tls;
 
