@@ -30,7 +30,9 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 #[derive(Debug)]
 pub(crate) struct CallRecord {
     /// The place in the audit log, and what goes there; `None` once it is written.
-    open: Option<(OpenRecord, AuditRow)>,
+    ///
+    /// In a box: the way of every call carries the record, and is copied where its parts meet.
+    open: Option<Box<(OpenRecord, AuditRow)>>,
     audit: AuditLog,
     call_id: String,
     opened: Instant,
@@ -138,7 +140,7 @@ impl CallRecord {
             bytes_out: 0,
         };
         Ok(Self {
-            open: Some((place, row)),
+            open: Some(Box::new((place, row))),
             audit: audit.clone(),
             call_id,
             opened,
@@ -197,8 +199,8 @@ impl CallRecord {
 
     /// Notes what became known; nothing once the record is closed.
     pub(crate) fn note(&mut self, note: impl FnOnce(&mut AuditRow)) {
-        if let Some((_, row)) = &mut self.open {
-            note(row);
+        if let Some(open) = &mut self.open {
+            note(&mut open.1);
         }
     }
 
@@ -237,10 +239,10 @@ impl CallRecord {
 
     /// The call is about to have an effect: it is in the log before that.
     pub(crate) async fn begin(&self) -> Result<(), Rejection> {
-        let Some((_, row)) = &self.open else {
+        let Some(open) = &self.open else {
             return Ok(());
         };
-        let mut row = row.clone();
+        let mut row = open.1.clone();
         self.complete(&mut row);
         let _waiting = self.metrics.audit_waiting();
         self.audit.begin(row).await.map_err(|error| {
@@ -313,7 +315,7 @@ impl CallRecord {
     }
 
     fn finish(&mut self) -> Option<(OpenRecord, AuditRow)> {
-        let (place, mut row) = self.open.take()?;
+        let (place, mut row) = *self.open.take()?;
         self.complete(&mut row);
         Some((place, row))
     }

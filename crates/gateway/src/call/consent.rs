@@ -128,7 +128,7 @@ pub(super) async fn consent<'a>(
             if let Some(agreed) = origin.filter(|_| !flow::is_about(&ask)) {
                 // Whoever agreed to the call agreed to what it came to.
                 record.note(|row| row.consent = Some(agreed.consent.clone()));
-                return granted(call, Some(agreed), view, means).await;
+                return Box::pin(granted(call, Some(agreed), view, means)).await;
             }
         }
         // Nobody is asked what a word could be completed to.

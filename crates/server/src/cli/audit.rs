@@ -54,7 +54,7 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
 }
 
 fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
-    let store = Store::open(&common.load_settings()?.database())?;
+    let store = Store::open(common.load_settings()?.database())?;
     let moment = |text: &Option<String>, option: &str| {
         let read = text.as_deref().map(moment).transpose();
         read.with_context(|| {

@@ -5,7 +5,7 @@
 //! ours: without it, what is sealed in the database cannot be opened again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, IsTerminal as _, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -280,7 +280,7 @@ fn restore(common: &Common, file: &Path, passphrase: &str) -> anyhow::Result<Exi
         put_key(path, text)?;
     }
     let opened = runtime()?.block_on(async {
-        let store = Store::open(&loaded.database())?;
+        let store = Store::open(loaded.database())?;
         let opened = vault::open_sealed(&store, &loaded.master_key);
         let act = Act::begin(&store, "admin/backup.restore").await?;
         act.end(&head.at, &Ok(Exit::Done)).await?;

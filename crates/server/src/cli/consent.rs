@@ -26,7 +26,7 @@ pub(super) fn consent(common: &Common, consent: &Consent) -> anyhow::Result<Exit
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&loaded.database())?;
+        let store = Store::open(loaded.database())?;
         let consents = Consents::new(store.clone(), Arc::new(SystemClock::start()));
         let who = owner()?;
         let act = match consent {

@@ -30,7 +30,7 @@ pub(super) fn key(common: &Common, key: Key) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&loaded.database())?;
+        let store = Store::open(loaded.database())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let vault = vault::open(&store, &loaded.master_key, clock.wall())?;
         let revocations = Revocations::open(store.clone(), Arc::clone(&clock))?;

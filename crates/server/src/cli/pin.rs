@@ -22,7 +22,7 @@ pub(super) fn pin(common: &Common, pin: Pin) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&loaded.database())?;
+        let store = Store::open(loaded.database())?;
         let exit = match pin {
             Pin::List { withheld } => list(common, &store, withheld),
             Pin::Diff { entry, kind } => {

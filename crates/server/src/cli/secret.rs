@@ -37,7 +37,7 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&loaded.database())?;
+        let store = Store::open(loaded.database())?;
         let exit = match secret {
             Secret::Set { name, generate } => {
                 // What is no name may be the value by mistake: it gets into no record.

@@ -25,7 +25,7 @@ pub(super) fn session(common: &Common, session: Session) -> anyhow::Result<Exit>
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&loaded.database())?;
+        let store = Store::open(loaded.database())?;
         let exit = match session {
             Session::List => list(common, &store),
             Session::Revoke(revoke) => {

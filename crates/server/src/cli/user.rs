@@ -40,7 +40,7 @@ pub(super) fn user(common: &Common, user: User) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&loaded.database())?;
+        let store = Store::open(loaded.database())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let parts = Parts {
             store: store.clone(),

@@ -141,13 +141,10 @@ async fn a_long_log_is_added_to_opened_and_searched_like_a_short_one() -> Result
     );
     store.close().await;
     if is_long {
-        #[expect(clippy::print_stderr, reason = "the figures are what this is run for")]
-        {
-            eprintln!(
-                "{records} records: the first tenth in {first:?}, the last in {last:?}; opened with a tenth in \
-                 {opened_short:?}, with all in {opened_long:?}; the longest search {longest:?}"
-            );
-        }
+        eprintln!(
+            "{records} records: the first tenth in {first:?}, the last in {last:?}; opened with a tenth in \
+             {opened_short:?}, with all in {opened_long:?}; the longest search {longest:?}"
+        );
         // Twice as long is noise of the machine; growth with the log would be ten times.
         ensure!(last < first * 3, "adding got slower");
         let slack = Duration::from_millis(200);

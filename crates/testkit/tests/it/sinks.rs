@@ -154,7 +154,7 @@ async fn a_real_receiver_of_syslog_understands_every_message() -> Result<()> {
             other => anyhow::bail!("{other}: {message}"),
         };
         ensure!(
-            message["priority"] == (13 * 8 + severity).to_string(),
+            message["priority"] == format!("{}", 13 * 8 + severity),
             "{message}"
         );
         let told = message["MESSAGE"].as_str().unwrap_or_default();

@@ -190,7 +190,7 @@ fn add(common: &Common, new: &NewHold) -> anyhow::Result<Exit> {
 }
 
 fn list(common: &Common) -> anyhow::Result<Exit> {
-    let store = Store::open(&common.load_settings()?.database())?;
+    let store = Store::open(common.load_settings()?.database())?;
     let holds = store.list_audit_holds()?;
     let time = |us: Option<i64>| us.map(super::time).map(|at| at.to_string());
     if common.json {

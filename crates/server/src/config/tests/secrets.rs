@@ -15,7 +15,7 @@ const CANARY: &str = "canary-6c1d-of-a-secret";
 /// The database of this place, as a gate opens it.
 fn opened(here: &Place) -> (Store, Arc<auth::Vault>) {
     let loaded = load_with(&here.sources, &here.environment, Fetch::Nothing).unwrap();
-    let store = Store::open(&loaded.database()).unwrap();
+    let store = Store::open(loaded.database()).unwrap();
     let vault = vault::open(&store, &loaded.master_key, UNIX_EPOCH).unwrap();
     (store, vault)
 }
