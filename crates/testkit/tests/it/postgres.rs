@@ -46,6 +46,7 @@ fn prepare(store: &str) -> Result<(Program, PathBuf)> {
 async fn started(store: &str) -> Result<(Program, PathBuf)> {
     let (mut gate, ledger) = prepare(store)?;
     gate.serve("info").await?;
+    until("the gate is ready", async || is_ready(&gate).await).await?;
     Ok((gate, ledger))
 }
 
@@ -99,6 +100,7 @@ async fn two_gates_write_one_log_that_proves_itself() -> Result<()> {
         format!("{text}secrets.master_key = {{ file = {key:?} }}\n"),
     )?;
     other.serve("info").await?;
+    until("the other is ready", async || is_ready(&other).await).await?;
     let mut calls = JoinSet::new();
     for id in 0..60 {
         let gate = [&one, &other][id % 2].address();
