@@ -790,8 +790,8 @@ pub enum Audit {
 pub enum Hold {
     /// Put records under a hold, and print its id.
     #[command(
-        after_help = "Examples:\n  portcullis audit hold add --principal carol --reason 'case 12/26'\n  \
-                            portcullis audit hold add --since 2026-01-01 --until 2026-02-01 --reason 'case 12/26'"
+        after_help = "Examples:\n  portcullis audit hold add --principal carol --reason case-12/26\n  \
+                            portcullis audit hold add --since 2026-01-01 --until 2026-02-01 --reason case-12/26"
     )]
     Add(NewHold),
     /// List all holds there ever were.

@@ -108,7 +108,7 @@ upstream_down = { threshold = "1" }
 14: alerts.receivers.post.email: there is no way for mail to leave; add a [mail]
 16: alerts.rules.errorz: is no rule; did you mean `errors`?
 17: alerts.rules.errors.threshold: `5` is not a part of the whole; write for example \"5%\"
-18: alerts.rules.memory.threshold: `5%` is not a size; write for example \"4MiB\"
+18: alerts.rules.memory.threshold: `%` is no unit of size; use B, KiB, MiB or GiB
 18: alerts.rules.memory.window: this rule counts nothing; leave it out
 19: alerts.rules.latency.window: is out of range; write from \"60s\" to \"3600s\"
 20: alerts.rules.upstream_down.threshold: this rule is broken or it is not: there is no threshold; leave it out
