@@ -5,7 +5,7 @@
 //! elsewhere.
 
 use super::text::{self, SALT_LEN};
-use super::{Recorded, SELECT, holds, recorded};
+use super::{AuditHold, Recorded, SELECT, holds, recorded};
 use crate::db::{self, Connection, values};
 use crate::{Error, Store};
 
@@ -64,8 +64,17 @@ impl Store {
         after_seq: i64,
         limit: u32,
     ) -> Result<Vec<Recorded>, Error> {
-        let sql =
-            format!("{SELECT} seq > ?1 AND (principal = ?2 OR subject = ?2) ORDER BY seq LIMIT ?3");
+        // Each half has its index, which knows the number too: only what is shown is read.
+        let half = |whose: &str| {
+            format!(
+                "SELECT seq FROM (SELECT seq FROM audit WHERE {whose} = ?2 AND seq > ?1 ORDER BY seq LIMIT ?3) AS {whose}s"
+            )
+        };
+        let sql = format!(
+            "{SELECT} seq IN ({} UNION {}) ORDER BY seq LIMIT ?3",
+            half("principal"),
+            half("subject")
+        );
         self.read(|connection| connection.all(&sql, values![after_seq, principal, limit], recorded))
     }
 }
@@ -74,17 +83,7 @@ fn erase(connection: &Connection, principal: &str, until_us: i64) -> db::Result<
     // In the same transaction: a hold that is put on meanwhile counts.
     let mut held = Vec::new();
     for hold in holds::holding(connection)? {
-        if hold
-            .principal
-            .as_deref()
-            .is_some_and(|whose| whose != principal)
-        {
-            continue;
-        }
-        let until = hold.until_us.unwrap_or(i64::MAX).min(until_us);
-        let sql = "SELECT 1 FROM audit WHERE (principal = ?1 OR subject = ?1) AND at_us >= ?2 AND at_us < ?3 LIMIT 1";
-        let since = hold.since_us.unwrap_or(i64::MIN);
-        if connection.exists(sql, values![principal, since, until])? {
+        if holds_any(connection, &hold, principal, until_us)? {
             held.push(hold.id);
         }
     }
@@ -93,17 +92,26 @@ fn erase(connection: &Connection, principal: &str, until_us: i64) -> db::Result<
     }
     // What is deleted is overwritten as well.
     connection.batch(connection.either("PRAGMA secure_delete = ON", "SELECT 1"))?;
-    let sql =
-        format!("{SELECT} (principal = ?1 OR subject = ?1) AND at_us < ?2 ORDER BY seq LIMIT ?3");
-    let rows = connection.all(&sql, values![principal, until_us, BATCH], |row| {
-        let salt: Option<Vec<u8>> = row.get(26)?;
-        Ok((recorded(row)?, salt))
-    })?;
+    // One index after the other, in its own order: others wait for this. What is erased is in neither any more.
+    let mut rows = Vec::new();
+    for whose in ["principal", "subject"] {
+        let sql = format!("{SELECT} {whose} = ?1 AND at_us < ?2 LIMIT ?3");
+        let left = BATCH - u32::try_from(rows.len()).unwrap_or(BATCH);
+        rows.extend(
+            connection.all(&sql, values![principal, until_us, left], |row| {
+                let salt: Option<Vec<u8>> = row.get(26)?;
+                Ok((recorded(row)?, salt))
+            })?,
+        );
+    }
+    // One that is about whom it is of is in both.
+    rows.sort_unstable_by_key(|(found, _)| found.seq);
+    rows.dedup_by_key(|(found, _)| found.seq);
     for (Recorded { seq, row }, salt) in &rows {
         // Rows from before the chain have no salt, and nothing to hold to.
         let salt = salt.as_deref().filter(|salt| salt.len() == SALT_LEN);
         let commitment = salt.map(|salt| text::commitment(salt, &text::personal(row)));
-        connection.execute(
+        connection.send(
             "UPDATE audit SET salt = NULL, commitment = ?2, principal = ?3, credential = ?3, client = '',
                 arguments = NULL, arguments_digest = NULL, reason = NULL, address = NULL, actor = NULL, subject = NULL
             WHERE seq = ?1",
@@ -113,8 +121,45 @@ fn erase(connection: &Connection, principal: &str, until_us: i64) -> db::Result<
     let count = rows.len() as u64;
     Ok(Step::Erased {
         count,
-        is_last: count < u64::from(BATCH),
+        is_last: count == 0,
     })
+}
+
+/// Whether a hold is on one of the records that are to be erased: also one about somebody else than whom it is of.
+fn holds_any(
+    connection: &Connection,
+    hold: &AuditHold,
+    principal: &str,
+    until_us: i64,
+) -> db::Result<bool> {
+    let since = hold.since_us.unwrap_or(i64::MIN);
+    let until = hold.until_us.unwrap_or(i64::MAX).min(until_us);
+    let time = "at_us >= ?2 AND at_us < ?3";
+    match hold
+        .principal
+        .as_deref()
+        .filter(|whose| *whose != principal)
+    {
+        None => {
+            for whose in ["principal", "subject"] {
+                let sql = format!("SELECT 1 FROM audit WHERE {whose} = ?1 AND {time} LIMIT 1");
+                if connection.exists(&sql, values![principal, since, until])? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        // Found by the subject: few records have one. With something added, no index on the principal is taken.
+        Some(other) => {
+            let sql = format!(
+                "SELECT 1 FROM audit WHERE subject = ?1 AND principal || '' = ?4 AND {time} LIMIT 1"
+            );
+            Ok(
+                connection.exists(&sql, values![principal, since, until, other])?
+                    || connection.exists(&sql, values![other, since, until, principal])?,
+            )
+        }
+    }
 }
 
 #[cfg(test)]

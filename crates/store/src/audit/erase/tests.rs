@@ -145,3 +145,77 @@ async fn a_hold_keeps_all_of_it() {
         assert_eq!(store.erase_audit(NAME, 3).await.unwrap(), Erasure::Done(1));
     }
 }
+
+#[tokio::test]
+async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
+    for home in Home::both() {
+        let store = log(&home).await;
+        let hold = AuditHold {
+            id: "of-alice".to_owned(),
+            principal: Some("alice".to_owned()),
+            since_us: Some(3),
+            until_us: None,
+            reason: "a case".to_owned(),
+            by: "tests".to_owned(),
+            created_at: SystemTime::UNIX_EPOCH,
+            released_at: None,
+        };
+        store.add_audit_hold(hold).await.unwrap();
+        let held = Erasure::Held(vec!["of-alice".to_owned()]);
+        // The third is alice's, about her: it is held whoever of the two wants it gone.
+        for (whose, until, came) in [
+            (NAME, i64::MAX, held.clone()),
+            ("alice", i64::MAX, held),
+            (NAME, 3, Erasure::Done(1)),
+            ("alice", 3, Erasure::Done(1)),
+        ] {
+            assert_eq!(store.erase_audit(whose, until).await.unwrap(), came);
+        }
+        // Nor is it when she is whose it is, and alice whom it is about.
+        let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
+        let row = AuditRow {
+            at_us: 5,
+            principal: "bob".to_owned(),
+            subject: Some("alice".to_owned()),
+            ..row("5")
+        };
+        slot.commit(row, Duration::from_secs(5)).await.unwrap();
+        let held = Erasure::Held(vec!["of-alice".to_owned()]);
+        assert_eq!(store.erase_audit("bob", i64::MAX).await.unwrap(), held);
+    }
+}
+
+#[tokio::test]
+async fn more_than_one_transaction_takes_is_erased_and_read_in_order() {
+    const COUNT: usize = 1_203;
+    for home in Home::both() {
+        let store = home.open();
+        for number in 0..COUNT {
+            let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
+            // Some are only about it, some are about themselves.
+            let (principal, subject) = match number % 3 {
+                0 => (NAME, None),
+                1 => ("alice", Some(NAME)),
+                _ => (NAME, Some(NAME)),
+            };
+            slot.write(AuditRow {
+                principal: principal.to_owned(),
+                subject: subject.map(str::to_owned),
+                ..row(&number.to_string())
+            });
+        }
+        store.flush().await.unwrap();
+        let (mut read, mut after) = (Vec::new(), 0);
+        loop {
+            let page = store.audit_of(NAME, after, 500).unwrap();
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            read.extend(page.iter().map(|one| one.row.call_id.clone()));
+        }
+        let all: Vec<String> = (0..COUNT).map(|number| number.to_string()).collect();
+        assert_eq!(read, all);
+        let done = Erasure::Done(COUNT as u64);
+        assert_eq!(store.erase_audit(NAME, i64::MAX).await.unwrap(), done);
+        assert!(store.audit_of(NAME, 0, 9).unwrap().is_empty());
+    }
+}
