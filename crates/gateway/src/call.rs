@@ -305,7 +305,11 @@ fn has_effect(call: &Call<'_>) -> bool {
     match call.method.subject {
         Subject::Tool => call.entry.traits.read_only != Some(true),
         Subject::Method => true,
-        Subject::Task => call.method.name == wire::method::TASKS_UPDATE.name,
+        Subject::Task => [
+            wire::method::TASKS_UPDATE.name,
+            wire::method::TASKS_CANCEL.name,
+        ]
+        .contains(&call.method.name),
         Subject::Gate | Subject::Prompt | Subject::Resource | Subject::Reference => false,
     }
 }

@@ -21,6 +21,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
+use store::AuditFilter;
 use testkit::fixtures::{Launch, Peers};
 use testkit::mcp::{call, modern_with, notification, request, response};
 use testkit::world::{Exchange, Reply, Session, World, until};
@@ -384,6 +385,15 @@ async fn a_modern_client_has_a_modern_task() -> Result<()> {
     assert_eq!(world.post("bob", &bob).await?.code()?, -32602);
     modern(&world, &id, "tasks/cancel", json!({})).await?;
     modern_until(&world, &id, "cancelled").await?;
+    // Its server did not hear of it before the log did.
+    let begun = AuditFilter {
+        method: Some("tasks/cancel".to_owned()),
+        outcome: Some("pending".to_owned()),
+        begun: true,
+        ..AuditFilter::default()
+    };
+    let store = &world.gate().auth().parts().store;
+    ensure!(store.audit_tail(9, None, &begun)?.len() == 1);
 
     // What a client does not know it is not given, and may not ask for.
     let plain = world
