@@ -16,7 +16,7 @@ use observe::health::{Dependency, Task, Tasks};
 use observe::{Checkpoint, CheckpointKey};
 use store::Store;
 use store::audit::text::hex;
-use store::audit::{AuditKeyRow, Pruned};
+use store::audit::{AuditKeyRow, Pruned, Pruning};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -28,6 +28,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const RECORDS: u64 = 1000;
 /// How often it is looked whether one is due.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked whether a gate is gone that had begun something.
+const SETTLE_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether records are past their time.
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Most times in a row that records are taken off before anything else is done: some thousand each time.
@@ -60,6 +62,8 @@ pub struct Upkeep {
     pub checkpoints_to: Option<PathBuf>,
     /// How long records are kept; `None`: for ever.
     pub kept_for: Option<Duration>,
+    /// The sinks that they are kept for after that, until they are sent.
+    pub sinks: Vec<String>,
 }
 
 /// Begins to look after the log, until records are no longer kept. Needs a runtime.
@@ -119,6 +123,8 @@ pub(crate) async fn sign(
     key: &CheckpointKey,
     now: SystemTime,
 ) -> Result<u64, store::Error> {
+    // Before the end is: a front that is taken off meanwhile is still in it.
+    let begin = store.audit_first()?;
     let state = store.audit_log()?;
     let checkpoint = Checkpoint {
         origin: key.verifier().name().to_owned(),
@@ -126,6 +132,7 @@ pub(crate) async fn sign(
         root: state.tree.root(),
         chain: state.chain,
         at: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        begin,
     };
     if checkpoint.size > 0 {
         let note = checkpoint.sign(key);
@@ -141,18 +148,28 @@ async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &Cance
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     };
-    match store.settle_begun(micros(clock.wall())).await {
-        Ok(0) => {}
-        Ok(calls) => tracing::warn!(
-            calls,
-            "calls of a gate that is gone are recorded as unknown"
-        ),
-        Err(error) => tracing::error!(%error, "calls of a gate that is gone cannot be recorded"),
-    }
+    let mut settled_at = None;
     let (mut signed, mut signed_at) = (0, clock.now());
     let mut elsewhere = Elsewhere::new();
     let mut pruned_at = None;
     while !stop.is_cancelled() {
+        // Another gate before the same database may end at any time.
+        if settled_at.is_none_or(|at| clock.now().since(at) >= SETTLE_EVERY) {
+            match store.settle_begun(micros(clock.wall())).await {
+                Ok(0) => settled_at = Some(clock.now()),
+                Ok(calls) => {
+                    settled_at = Some(clock.now());
+                    tracing::warn!(
+                        calls,
+                        "calls of a gate that is gone are recorded as unknown"
+                    );
+                }
+                // Soon again: what is not over is not taken off the log, and all behind it.
+                Err(error) => {
+                    tracing::error!(%error, "calls of a gate that is gone cannot be recorded");
+                }
+            }
+        }
         let _stopped = tokio::time::timeout(LOOK, stop.cancelled()).await;
         let size = store.audit_log().map_or(signed, |state| state.tree.size());
         let is_due = size > signed
@@ -181,7 +198,7 @@ async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &Cance
         if let Some(kept_for) = upkeep.kept_for.filter(|_| is_time) {
             pruned_at = Some(clock.now());
             let before = now.checked_sub(kept_for).unwrap_or(UNIX_EPOCH);
-            prune(gate, store, micros(before), stop).await;
+            prune(gate, store, micros(before), &upkeep.sinks, stop).await;
         }
         let component = || gate.components().dependency(Dependency::Checkpoints);
         match (&upkeep.checkpoints_to, store.audit_key()) {
@@ -197,16 +214,32 @@ async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &Cance
     }
 }
 
-/// Takes records from before `before_us` off the log, and records that.
-async fn prune(gate: &Gate, store: &Store, before_us: i64, stop: &CancellationToken) {
+/// Takes records from before `before_us` off the log that all `sinks` have sent, and records that.
+async fn prune(
+    gate: &Gate,
+    store: &Store,
+    before_us: i64,
+    sinks: &[String],
+    stop: &CancellationToken,
+) {
     let mut all: Option<Pruned> = None;
     for _ in 0..PRUNES_MAX {
-        match store.prune_audit(before_us).await {
-            Ok(Some(pruned)) => {
-                let from = all.map_or(pruned.from, |all| all.from);
-                all = Some(Pruned { from, ..pruned });
+        match store.prune_audit(before_us, sinks.to_vec()).await {
+            Ok(Pruning { taken, waits_for }) => {
+                if let Some(sink) = &waits_for {
+                    tracing::warn!(
+                        sink,
+                        "records past their time stay in the audit log: the sink has not sent them"
+                    );
+                }
+                if let Some(pruned) = taken {
+                    let from = all.map_or(pruned.from, |all| all.from);
+                    all = Some(Pruned { from, ..pruned });
+                }
+                if taken.is_none() || waits_for.is_some() {
+                    break;
+                }
             }
-            Ok(None) => break,
             Err(error) => {
                 tracing::error!(%error, "records past their time cannot be taken off the audit log");
                 break;

@@ -652,7 +652,7 @@ fn clean(row: &mut AuditRow) {
 pub use erase::{ERASED, Erasure};
 pub use holds::AuditHold;
 pub use key::AuditKeyRow;
-pub use prune::Pruned;
+pub use prune::{Pruned, Pruning};
 
 pub(crate) use append::Head;
 pub(crate) use open::Instance;

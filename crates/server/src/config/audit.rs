@@ -43,7 +43,7 @@ pub(super) struct RawAudit {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRetention {
-    /// Records that are older are taken off the log's front, unless they are under a legal hold (`portcullis audit hold`); what is left can be verified as before. For ever unless said; at least `1d`.
+    /// Records that are older are taken off the log's front, unless they are under a legal hold (`portcullis audit hold`), or a sink in this config has not sent them; what is left can be verified as before. For ever unless said; at least `1d`.
     pub keep: Option<Span>,
 }
 
@@ -164,6 +164,7 @@ impl Checker<'_> {
             Some(Upkeep {
                 checkpoints_to,
                 kept_for: kept_for?,
+                sinks: raw.sinks.keys().cloned().collect(),
             })
         })
     }

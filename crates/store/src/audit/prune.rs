@@ -24,6 +24,15 @@ pub struct Pruned {
     pub to: u64,
 }
 
+/// What came of taking records off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pruning {
+    /// Those that went; `None`: none could.
+    pub taken: Option<Pruned>,
+    /// The sink whose receiver does not have the next ones yet: without it they would go, too.
+    pub waits_for: Option<String>,
+}
+
 /// Where the log begins.
 pub(super) struct Front {
     /// The row in front of the chain's first.
@@ -57,24 +66,26 @@ impl Store {
         Ok(u64::try_from(front.place).unwrap_or_default())
     }
 
-    /// Takes records from before `before_us` off the log's front, some thousand at a time; `None`: none may go. One that
-    /// may not go keeps all behind it.
+    /// Takes records from before `before_us` off the log's front, some thousand at a time. One that may not go keeps all
+    /// behind it, and what one of these `sinks` has not sent may not go.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub async fn prune_audit(&self, before_us: i64) -> Result<Option<Pruned>, Error> {
-        self.change(move |connection| prune(connection, before_us))
+    pub async fn prune_audit(&self, before_us: i64, sinks: Vec<String>) -> Result<Pruning, Error> {
+        self.change(move |connection| prune(connection, before_us, &sinks))
             .await
     }
 }
 
-fn prune(connection: &Connection, before_us: i64) -> db::Result<Option<Pruned>> {
+fn prune(connection: &Connection, before_us: i64, sinks: &[String]) -> db::Result<Pruning> {
     let front = Front::read(connection)?;
     let size: i64 = connection.only("SELECT size FROM audit_head", &[], |row| row.get(0))?;
     // What a gate has begun is still to be ended.
     let begun = connection.only("SELECT min(seq) FROM audit_open", &[], |row| {
         row.get::<Option<i64>>(0)
     })?;
+    let slowest = slowest(connection, sinks)?;
+    let mut waits_for = None;
     let mut place = front.place;
     while place + BLOCK <= size && place < front.place + BLOCKS_MAX * BLOCK {
         let (first, last) = (front.base + place + 1, front.base + place + BLOCK);
@@ -82,10 +93,17 @@ fn prune(connection: &Connection, before_us: i64) -> db::Result<Option<Pruned>> 
         {
             break;
         }
+        if let Some((sink, _)) = slowest.as_ref().filter(|(_, position)| *position < last) {
+            waits_for = Some(sink.clone());
+            break;
+        }
         place += BLOCK;
     }
     if place == front.place {
-        return Ok(None);
+        return Ok(Pruning {
+            taken: None,
+            waits_for,
+        });
     }
     let last = front.base + place;
     let sql = "SELECT chain FROM audit WHERE seq = ?1";
@@ -100,10 +118,22 @@ fn prune(connection: &Connection, before_us: i64) -> db::Result<Option<Pruned>> 
         values![place, chain],
     )?;
     let count = |place: i64| u64::try_from(place).unwrap_or_default();
-    Ok(Some(Pruned {
-        from: count(front.place),
-        to: count(place),
-    }))
+    Ok(Pruning {
+        taken: Some(Pruned {
+            from: count(front.place),
+            to: count(place),
+        }),
+        waits_for,
+    })
+}
+
+/// The one of these sinks whose receiver has the least, and what that is. One that was never sent to begins with what
+/// there is.
+fn slowest(connection: &Connection, sinks: &[String]) -> db::Result<Option<(String, i64)>> {
+    let sql = "SELECT name, position FROM audit_sinks";
+    let all: Vec<(String, i64)> = connection.all(sql, &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let ours = all.into_iter().filter(|(name, _)| sinks.contains(name));
+    Ok(ours.min_by_key(|(_, position)| *position))
 }
 
 /// Whether one of these rows is too young, or under a hold.

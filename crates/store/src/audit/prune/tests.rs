@@ -7,6 +7,7 @@ use super::super::tests::row;
 use super::super::{AuditHold, AuditRow, Outcome};
 use super::*;
 use crate::trial::Home;
+use crate::{SinkHold, SinkStart};
 
 const BLOCK: u64 = super::BLOCK.unsigned_abs();
 
@@ -27,6 +28,13 @@ async fn add(store: &Store, n: u64) {
         principal: format!("p{}", n % 7),
         ..row(&n.to_string())
     });
+}
+
+/// With no sink in the way.
+async fn prune_all(store: &Store, before_us: i64) -> Option<Pruned> {
+    let pruning = store.prune_audit(before_us, Vec::new()).await.unwrap();
+    assert_eq!(pruning.waits_for, None);
+    pruning.taken
 }
 
 fn hold(principal: Option<&str>, since_us: Option<i64>, until_us: Option<i64>) -> AuditHold {
@@ -51,7 +59,7 @@ async fn what_is_left_is_proved_as_before_and_the_log_goes_on() {
         let path = store.audit_path(2 * BLOCK + 7, 3 * BLOCK + 20).unwrap();
         let kept = store.audit_entries(2 * BLOCK, 1000).unwrap();
 
-        let pruned = store.prune_audit(number(2 * BLOCK + 100)).await.unwrap();
+        let pruned = prune_all(&store, number(2 * BLOCK + 100)).await;
         assert_eq!(
             pruned,
             Some(Pruned {
@@ -59,10 +67,7 @@ async fn what_is_left_is_proved_as_before_and_the_log_goes_on() {
                 to: 2 * BLOCK
             })
         );
-        assert_eq!(
-            store.prune_audit(number(2 * BLOCK + 100)).await.unwrap(),
-            None
-        );
+        assert_eq!(prune_all(&store, number(2 * BLOCK + 100)).await, None);
         assert_eq!(store.audit_first().unwrap(), 2 * BLOCK);
         assert_eq!(store.audit_log().unwrap(), whole);
         assert_eq!(store.audit_log_at(2 * BLOCK + 5).unwrap(), at);
@@ -101,8 +106,8 @@ async fn only_whole_blocks_of_old_rows_go() {
     for home in Home::both() {
         let store = log(&home, 2 * BLOCK).await;
         // One row of the block is too young by a moment.
-        assert_eq!(store.prune_audit(number(BLOCK - 1)).await.unwrap(), None);
-        let pruned = store.prune_audit(number(BLOCK)).await.unwrap().unwrap();
+        assert_eq!(prune_all(&store, number(BLOCK - 1)).await, None);
+        let pruned = prune_all(&store, number(BLOCK)).await.unwrap();
         assert_eq!(pruned.to, BLOCK);
         assert_eq!(store.audit_entries(0, 1).unwrap()[0].place, BLOCK);
     }
@@ -115,13 +120,13 @@ async fn a_row_under_a_hold_stays_and_all_behind_it() {
         let of_one = hold(Some("p3"), Some(number(BLOCK)), Some(number(BLOCK + 7)));
         store.add_audit_hold(of_one).await.unwrap();
         let all = number(u64::MAX);
-        assert_eq!(store.prune_audit(all).await.unwrap().unwrap().to, BLOCK);
-        assert_eq!(store.prune_audit(all).await.unwrap(), None);
+        assert_eq!(prune_all(&store, all).await.unwrap().to, BLOCK);
+        assert_eq!(prune_all(&store, all).await, None);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         assert!(store.release_audit_hold("h", now).await.unwrap());
         assert!(!store.release_audit_hold("h", now).await.unwrap());
         assert_eq!(store.list_audit_holds().unwrap()[0].released_at, Some(now));
-        assert_eq!(store.prune_audit(all).await.unwrap().unwrap().to, 3 * BLOCK);
+        assert_eq!(prune_all(&store, all).await.unwrap().to, 3 * BLOCK);
     }
 }
 
@@ -138,17 +143,14 @@ async fn what_a_gate_has_begun_stays_until_it_is_over() {
         slot.commit(pending.clone(), Duration::from_secs(5))
             .await
             .unwrap();
-        assert_eq!(store.prune_audit(i64::MAX).await.unwrap(), None);
+        assert_eq!(prune_all(&store, i64::MAX).await, None);
         let over = AuditRow {
             outcome: Outcome::Ok,
             ..pending
         };
         let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
         slot.commit(over, Duration::from_secs(5)).await.unwrap();
-        assert_eq!(
-            store.prune_audit(i64::MAX).await.unwrap().unwrap().to,
-            BLOCK
-        );
+        assert_eq!(prune_all(&store, i64::MAX).await.unwrap().to, BLOCK);
     }
 }
 
@@ -162,10 +164,38 @@ async fn checkpoints_over_what_is_gone_go_too() {
                 .await
                 .unwrap();
         }
-        store.prune_audit(number(BLOCK)).await.unwrap().unwrap();
+        prune_all(&store, number(BLOCK)).await.unwrap();
         let left = store.audit_checkpoints(0, u64::MAX).unwrap();
         let sizes: Vec<u64> = left.iter().map(|(size, _)| *size).collect();
         assert_eq!(sizes, [BLOCK, BLOCK + 5]);
         assert_eq!(store.last_audit_checkpoint().unwrap().unwrap().0, BLOCK + 5);
+    }
+}
+
+#[tokio::test]
+async fn what_a_sink_has_not_sent_stays_and_all_behind_it() {
+    for home in Home::both() {
+        let store = log(&home, 3 * BLOCK).await;
+        let hold = SinkHold {
+            name: "siem".to_owned(),
+            holder: "gate".to_owned(),
+            now: SystemTime::UNIX_EPOCH,
+            until: SystemTime::UNIX_EPOCH + Duration::from_secs(60),
+        };
+        let held = store.hold_audit_sink(hold.clone(), SinkStart::Beginning);
+        let begin = held.await.unwrap().unwrap();
+        let prune = async |sinks: &[&str]| {
+            let sinks = sinks.iter().map(|&name| name.to_owned()).collect();
+            let pruning = store.prune_audit(i64::MAX, sinks).await.unwrap();
+            (pruning.taken.map(|taken| taken.to), pruning.waits_for)
+        };
+        let waits = Some("siem".to_owned());
+        assert_eq!(prune(&["new", "siem"]).await, (None, waits.clone()));
+        // One more than a block: the second block is not there as a whole.
+        let sent = begin + number(BLOCK) + 1;
+        assert!(store.move_audit_sink(hold, sent).await.unwrap());
+        assert_eq!(prune(&["siem"]).await, (Some(BLOCK), waits));
+        // Nobody has it in the config any more.
+        assert_eq!(prune(&["new"]).await, (Some(3 * BLOCK), None));
     }
 }
