@@ -73,6 +73,12 @@ const TOOLS: &[Tool] = &[
         probe: ("redis-server", &["--version"]),
         package: "redis-server",
     },
+    // Disks that fail.
+    Tool {
+        name: "strace 5.3 or later",
+        probe: ("strace", &["--version"]),
+        package: "strace",
+    },
     // Its programs are where nobody looks for programs; no cluster of its own has to run.
     Tool {
         name: "postgresql 12 or later",
