@@ -78,6 +78,19 @@ impl SinkError {
         }
     }
 
+    /// Whether the receiver read the batch and would not have it: so it may lie in what one of the records is.
+    pub(super) fn is_refusal(&self) -> bool {
+        // Bad request, too large, cannot be processed (RFC 9110, section 15.5).
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::Status {
+                    status: 400 | 413 | 422,
+                    ..
+                }
+        )
+    }
+
     /// With its causes, on one line.
     #[must_use]
     pub fn chain(&self) -> String {

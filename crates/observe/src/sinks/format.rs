@@ -56,9 +56,11 @@ impl Format {
 }
 
 impl Source {
-    /// What names a record among those of all logs.
-    pub(super) fn id(&self, seq: i64) -> String {
-        format!("{}/{seq}", self.log)
+    /// What names a record among those of all logs. A log that was restored from a backup gives numbers a second time,
+    /// and the call that was under way then ends a second time: so its id and how it ended are part of it.
+    pub(super) fn id(&self, Recorded { seq, row }: &Recorded) -> String {
+        let outcome = row.outcome.as_str();
+        format!("{}/{seq}/{}/{outcome}", self.log, row.call_id)
     }
 }
 

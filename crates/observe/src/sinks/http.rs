@@ -77,7 +77,7 @@ impl Poster {
             HttpProtocol::SplunkHec { .. } => splunk(response.status, &answer),
             HttpProtocol::ElasticBulk { .. } => elastic(records, &answer),
             HttpProtocol::Lines { .. } => Ok(Taken::default()),
-            HttpProtocol::OtlpLogs => otlp::answer(&answer),
+            HttpProtocol::OtlpLogs => otlp::answer(records.len(), &answer),
         }
     }
 
@@ -95,7 +95,7 @@ impl Poster {
             }
             HttpProtocol::ElasticBulk { format } => {
                 let document = |record: &Recorded| {
-                    let act = json!({ "create": { "_id": source.id(record.seq) } });
+                    let act = json!({ "create": { "_id": source.id(record) } });
                     format!("{act}\n{}\n", format.value(record, source))
                 };
                 (lines(&document), LINES)

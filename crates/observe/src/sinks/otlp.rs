@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
-use store::{AuditRow, Outcome, Recorded};
+use store::{Outcome, Recorded};
 
 use super::SinkError;
 use super::format::{Source, end, summary};
@@ -53,18 +53,27 @@ pub(super) fn request(records: &[Recorded], source: &Source) -> Bytes {
 }
 
 /// What the receiver says of a batch that it answered with success. What it refused must not be sent again.
-pub(super) fn answer(bytes: &[u8]) -> Result<Taken, SinkError> {
+pub(super) fn answer(sent: usize, bytes: &[u8]) -> Result<Taken, SinkError> {
     let answer = ExportLogsServiceResponse::decode(bytes).map_err(|_other| SinkError::Answer)?;
     let refused = answer
         .partial_success
-        .map_or(0, |partly| partly.rejected_log_records);
+        .map_or(0, |partly| partly.rejected_log_records.max(0));
+    let refused = usize::try_from(refused).unwrap_or(usize::MAX).min(sent);
+    // If it takes none at all, that is more likely to lie in how it is set up than in each record.
+    if refused > 0 && refused == sent {
+        return Err(SinkError::Refused {
+            records: sent,
+            why: None,
+        });
+    }
     Ok(Taken {
-        refused: usize::try_from(refused).unwrap_or_default(),
+        refused,
         ..Taken::default()
     })
 }
 
-fn record(Recorded { seq, row }: &Recorded, source: &Source) -> LogRecord {
+fn record(record: &Recorded, source: &Source) -> LogRecord {
+    let row = &record.row;
     let (severity, severity_text) = severity(row.outcome);
     let trace_id = row.trace_id.as_deref().and_then(bytes_of);
     LogRecord {
@@ -75,7 +84,7 @@ fn record(Recorded { seq, row }: &Recorded, source: &Source) -> LogRecord {
         body: Some(AnyValue {
             value: Some(Value::StringValue(summary(row))),
         }),
-        attributes: attributes(*seq, row, source),
+        attributes: attributes(record, source),
         trace_id: trace_id.unwrap_or_default(),
         event_name: EVENT.to_owned(),
         ..LogRecord::default()
@@ -83,9 +92,10 @@ fn record(Recorded { seq, row }: &Recorded, source: &Source) -> LogRecord {
 }
 
 /// What the semantic conventions have a name for has that, all else stands under ours.
-fn attributes(seq: i64, row: &AuditRow, source: &Source) -> Vec<KeyValue> {
+fn attributes(record: &Recorded, source: &Source) -> Vec<KeyValue> {
+    let Recorded { seq, row } = record;
     let numbers = [
-        ("portcullis.seq", Some(seq)),
+        ("portcullis.seq", Some(*seq)),
         ("rpc.jsonrpc.error_code", row.code),
         (
             "portcullis.duration_us",
@@ -94,7 +104,7 @@ fn attributes(seq: i64, row: &AuditRow, source: &Source) -> Vec<KeyValue> {
         ("portcullis.bytes_in", i64::try_from(row.bytes_in).ok()),
         ("portcullis.bytes_out", i64::try_from(row.bytes_out).ok()),
     ];
-    let id = source.id(seq);
+    let id = source.id(record);
     let texts = [
         ("log.record.uid", Some(id.as_str())),
         ("mcp.method.name", Some(&*row.method)),

@@ -65,6 +65,7 @@ pub struct Sink {
     receiver: Receiver,
     held: Option<Held>,
     trouble: Option<Trouble>,
+    search: Search,
 }
 
 /// The sink is this gate's.
@@ -81,6 +82,18 @@ struct Trouble {
     since: SystemTime,
     told: String,
     pause: Duration,
+}
+
+/// The search for a record for which the receiver refuses whole batches: they are halved until it is alone. It is left
+/// behind only if the receiver takes one behind it, or else a receiver that is set up wrongly would lose them all.
+#[derive(Debug, Clone, Copy)]
+struct Search {
+    /// Most records that are sent at once for now.
+    most: u32,
+    /// The last record that was refused alone: what is behind it is tried next.
+    behind: Option<i64>,
+    /// A record that was taken since: what lies in front of it and is refused alone is refused for what is in it.
+    taken: i64,
 }
 
 /// How it went.
@@ -117,12 +130,17 @@ impl Sink {
         let _unspecified = rand::fill(&mut id);
         Self {
             holder: hex(&id),
-            settings,
             around,
             health,
             receiver,
             held: None,
             trouble: None,
+            search: Search {
+                most: settings.batch,
+                behind: None,
+                taken: 0,
+            },
+            settings,
         }
     }
 
@@ -155,32 +173,93 @@ impl Sink {
     }
 
     async fn step(&mut self, stop: &CancellationToken) -> Result<Step, SinkError> {
+        if let Some(behind) = self.search.behind.take() {
+            return self.step_behind(behind, stop).await;
+        }
         let Some(held) = self.hold().await? else {
             self.health.ok(None);
             self.around.metrics.audit_sink_lag(&self.settings.name, 0);
             return Ok(Step::Others);
         };
-        let (end, records, is_all) = self.read(held.position).await?;
+        let (end, records, is_all) = self.read(held.position, self.search.most).await?;
         let behind = u64::try_from(end - held.position).unwrap_or_default();
         let lag = if records.is_empty() { 0 } else { behind };
         self.around.metrics.audit_sink_lag(&self.settings.name, lag);
         let Some(last) = records.last().map(|last| last.seq) else {
             // What lies between is not for this sink. After a start it is looked at again, which costs less than a write.
-            self.held = Some(Held {
-                position: end.max(held.position),
-                ..held
-            });
-            if self.trouble.is_none() {
-                self.health.ok(None);
+            let position = end.max(held.position);
+            self.held = Some(Held { position, ..held });
+            // There was trouble, and there is nothing left that it could be with.
+            if self.trouble.is_some() {
+                self.moved(position).await?;
             }
+            self.health.ok(None);
             return Ok(Step::Done);
         };
         let asked = self.around.clock.now();
-        let taken = self.send(records, stop).await?;
+        let sent = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let taken = match self.send(records, stop).await {
+            Err(error) if error.is_refusal() && sent > 1 => {
+                self.search.most = sent / 2;
+                return Ok(Step::More);
+            }
+            Err(error) if error.is_refusal() && last <= self.search.taken => Taken {
+                refused: 1,
+                which: vec![last],
+                why: Some(error.to_string()),
+            },
+            Err(error) => {
+                self.search.taken = 0;
+                self.search.behind = error.is_refusal().then_some(last);
+                return Err(error);
+            }
+            Ok(taken) => taken,
+        };
         self.tell_refused(&taken);
+        self.search.most = sent
+            .saturating_mul(2)
+            .clamp(self.search.most, self.settings.batch);
         // Without the place being kept it is the same batch again after a start; here and now it goes on.
         let position = if is_all { end.max(last) } else { last };
         self.held = Some(Held { position, ..held });
+        self.moved(position).await?;
+        let now = self.around.clock.now();
+        self.health.ok(Some(now.since(asked)));
+        if let Some(held) = &mut self.held {
+            held.renewed = now;
+        }
+        Ok(if is_all { Step::Done } else { Step::More })
+    }
+
+    /// Sends one record from behind the one that was refused alone, to see whether the receiver takes any. It comes again
+    /// when it is its turn.
+    async fn step_behind(
+        &mut self,
+        behind: i64,
+        stop: &CancellationToken,
+    ) -> Result<Step, SinkError> {
+        if self.hold().await?.is_none() {
+            return Ok(Step::Others);
+        }
+        let (_end, records, _is_all) = self.read(behind, 1).await?;
+        // With nothing behind it, it is tried again itself.
+        let Some(next) = records.last().map(|next| next.seq) else {
+            return Ok(Step::More);
+        };
+        match self.send(records, stop).await {
+            Ok(_taken) => {
+                self.search.taken = next;
+                Ok(Step::More)
+            }
+            Err(error) => {
+                self.search.behind = error.is_refusal().then_some(next);
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps the place in the database; nothing is wrong any more.
+    async fn moved(&mut self, position: i64) -> Result<(), SinkError> {
         let hold = self.lease();
         match self.around.store.move_audit_sink(hold, position).await {
             Ok(true) => {}
@@ -193,12 +272,7 @@ impl Sink {
                 "the receiver takes records again"
             );
         }
-        let now = self.around.clock.now();
-        self.health.ok(Some(now.since(asked)));
-        if let Some(held) = &mut self.held {
-            held.renewed = now;
-        }
-        Ok(if is_all { Step::Done } else { Step::More })
+        Ok(())
     }
 
     /// Keeps the sink this gate's, or takes it. `None` while it is another's.
@@ -230,9 +304,9 @@ impl Sink {
         }
     }
 
-    /// The log's end, what of it is to be sent next, and whether that is all up to the end.
-    async fn read(&self, after: i64) -> Result<(i64, Vec<Recorded>, bool), SinkError> {
-        let (store, most) = (self.around.store.clone(), self.settings.batch);
+    /// The log's end, what of it is to be sent next, no more than so many, and whether that is all up to the end.
+    async fn read(&self, after: i64, most: u32) -> Result<(i64, Vec<Recorded>, bool), SinkError> {
+        let store = self.around.store.clone();
         let filter = AuditFilter {
             begun: self.settings.begun,
             ..AuditFilter::default()

@@ -10,7 +10,7 @@
 //! | `event.type` | `access`; `start` of what is pending, `end` of all else; `allowed` or `denied` from `decision` and `outcome`; `admin` of what administers |
 //! | `event.outcome` | `outcome`: `success`, `failure`, or `unknown` |
 //! | `event.action` | `method` |
-//! | `event.id` | the log's name and `seq`: the same each time that a record is sent |
+//! | `event.id` | the log's name, `seq`, `call_id` and `outcome`: the same each time that a record is sent |
 //! | `event.sequence` | `seq` |
 //! | `event.code` | `code` |
 //! | `event.reason` | `reason` |
@@ -34,7 +34,8 @@ use super::{Source, compact, duration, end, ip, rest, success, summary, timestam
 const VERSION: &str = "8.17.0";
 
 /// A record as an ECS event.
-pub(in crate::sinks) fn ecs(Recorded { seq, row }: &Recorded, source: &Source) -> Value {
+pub(in crate::sinks) fn ecs(record: &Recorded, source: &Source) -> Value {
+    let Recorded { seq, row } = record;
     let outcome = match success(row.outcome) {
         Some(true) => "success",
         Some(false) => "failure",
@@ -51,7 +52,7 @@ pub(in crate::sinks) fn ecs(Recorded { seq, row }: &Recorded, source: &Source) -
             "type": types(row),
             "outcome": outcome,
             "action": row.method,
-            "id": source.id(*seq),
+            "id": source.id(record),
             "sequence": seq,
             "code": row.code.map(|code| code.to_string()),
             "reason": row.reason,

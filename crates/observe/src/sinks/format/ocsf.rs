@@ -12,7 +12,7 @@
 //! | `status_code` | `code` |
 //! | `status_detail` | `reason` |
 //! | `message` | a sentence |
-//! | `metadata.uid` | the log's name and `seq`: the same each time that a record is sent |
+//! | `metadata.uid` | the log's name, `seq`, `call_id` and `outcome`: the same each time that a record is sent |
 //! | `metadata.sequence` | `seq` |
 //! | `metadata.correlation_uid` | `trace_id`, else `call_id` |
 //! | `metadata.log_name`, `metadata.product` | the log's name; this program |
@@ -39,7 +39,8 @@ const CATEGORY: u32 = 6;
 const CLASS: u32 = 6003;
 
 /// A record as an API Activity.
-pub(in crate::sinks) fn ocsf(Recorded { seq, row }: &Recorded, source: &Source) -> Value {
+pub(in crate::sinks) fn ocsf(record: &Recorded, source: &Source) -> Value {
+    let Recorded { seq, row } = record;
     let (activity, activity_name) = activity(&row.method);
     let (status, status_name) = match success(row.outcome) {
         Some(true) => (1, "Success"),
@@ -80,7 +81,7 @@ pub(in crate::sinks) fn ocsf(Recorded { seq, row }: &Recorded, source: &Source) 
         "message": summary(row),
         "metadata": {
             "version": VERSION,
-            "uid": source.id(*seq),
+            "uid": source.id(record),
             "sequence": seq,
             "correlation_uid": row.trace_id.as_ref().unwrap_or(&row.call_id),
             "log_name": source.log,

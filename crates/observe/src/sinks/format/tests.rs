@@ -109,7 +109,10 @@ fn ecs_has_each_column_in_its_field() {
         ("/event/type", json!(["access", "end", "allowed"])),
         ("/event/outcome", json!("failure")),
         ("/event/action", json!("tools/call")),
-        ("/event/id", json!("portcullis/0011/7")),
+        (
+            "/event/id",
+            json!("portcullis/0011/7/01890000-0000-7000-8000-000000000001/failed"),
+        ),
         ("/event/sequence", json!(7)),
         ("/event/code", json!("-32603")),
         ("/event/reason", json!("upstream `files` was silent")),
@@ -229,7 +232,10 @@ fn ocsf_has_each_column_in_its_attribute() {
         ("/status_code", json!("-32603")),
         ("/status_detail", json!("upstream `files` was silent")),
         ("/metadata/version", json!("1.5.0")),
-        ("/metadata/uid", json!("portcullis/0011/7")),
+        (
+            "/metadata/uid",
+            json!("portcullis/0011/7/01890000-0000-7000-8000-000000000001/failed"),
+        ),
         ("/metadata/sequence", json!(7)),
         (
             "/metadata/correlation_uid",

@@ -48,13 +48,25 @@ fn elastic_gets_a_create_and_a_document_for_each_record() {
     assert_eq!((lines.len(), content_type), (4, "application/x-ndjson"));
     assert_eq!(
         lines[0],
-        json!({ "create": { "_id": "portcullis/0011/7" } })
+        json!({ "create": { "_id": "portcullis/0011/7/01890000-0000-7000-8000-000000000001/failed" } })
     );
     assert_eq!(lines[1]["event"]["sequence"], 7);
     assert_eq!(
         lines[2],
-        json!({ "create": { "_id": "portcullis/0011/8" } })
+        json!({ "create": { "_id": "portcullis/0011/8/01890000-0000-7000-8000-000000000001/failed" } })
     );
+}
+
+#[test]
+fn a_number_that_a_restored_log_gives_again_names_another_document() {
+    let before = record(7);
+    let mut settled = record(7);
+    settled.row.outcome = store::Outcome::Unknown;
+    let mut another = record(7);
+    another.row.call_id = "01890000-0000-7000-8000-000000000002".to_owned();
+    let ids = [before, settled, another].map(|record| source().id(&record));
+    let names: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(names.len(), 3, "{ids:?}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_request_says_everything() {
     assert_eq!(text_of(attributes, "user.name"), text("alice"));
     assert_eq!(
         text_of(attributes, "log.record.uid"),
-        text("portcullis/0011/7")
+        text("portcullis/0011/7/01890000-0000-7000-8000-000000000001/failed")
     );
     assert_eq!(
         text_of(attributes, "portcullis.seq"),
@@ -52,11 +52,18 @@ fn what_the_receiver_refused_is_heard() {
             error_message: "too old".to_owned(),
         }),
     };
-    assert_eq!(answer(&[]).unwrap(), Taken::default());
+    let refused = |of, count| answer(of, &partly(count).encode_to_vec()).map(|taken| taken.refused);
+    assert_eq!(answer(5, &[]).unwrap(), Taken::default());
     // A warning: everything was taken.
-    assert_eq!(answer(&partly(0).encode_to_vec()).unwrap().refused, 0);
-    assert_eq!(answer(&partly(3).encode_to_vec()).unwrap().refused, 3);
-    assert!(matches!(answer(b"<html>"), Err(SinkError::Answer)));
+    assert_eq!(refused(5, 0).unwrap(), 0);
+    assert_eq!(refused(5, 3).unwrap(), 3);
+    assert_eq!(refused(5, -3).unwrap(), 0);
+    // All of them, or more than there were: nothing moves on.
+    for count in [5, i64::MAX] {
+        let all = refused(5, count);
+        assert!(matches!(all, Err(SinkError::Refused { records: 5, .. })));
+    }
+    assert!(matches!(answer(5, b"<html>"), Err(SinkError::Answer)));
 }
 
 #[test]
