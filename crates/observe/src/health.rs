@@ -158,7 +158,9 @@ impl Dependency {
             Self::Audit => {
                 "whether a record written now would be kept, and in which mode; `degraded` in mode `relaxed`"
             }
-            Self::Checkpoints => "the folder that the audit log's checkpoints are written to, if the config names one",
+            Self::Checkpoints => {
+                "the folder that the audit log's checkpoints are written to, if the config names one"
+            }
             Self::Shared => "the counters that gates share; memory, if the config names no store",
             Self::Upstream => "each upstream, by its alias",
             Self::Issuer => {
@@ -247,6 +249,12 @@ impl Health {
         self.component(Key::Dependency(what, Some(of.to_owned())))
     }
 
+    /// One of several that begins. One of the same name that is still ending has no say any more.
+    #[must_use]
+    pub fn new_dependency_of(&self, what: Dependency, of: &str) -> Component {
+        self.begun(Key::Dependency(what, Some(of.to_owned())))
+    }
+
     /// Drops those dependencies of this kind whose names are not among `names`: for when a reload took some away.
     pub fn keep_only(&self, what: Dependency, names: &[&str]) {
         self.inner.all.lock().of.retain(|key, _| match key {
@@ -257,7 +265,10 @@ impl Health {
 
     /// A task that begins. One of the same name that is still ending has no say any more.
     fn task(&self, task: Task, of: Option<&str>) -> Component {
-        let key = Key::Task(task, of.map(str::to_owned));
+        self.begun(Key::Task(task, of.map(str::to_owned)))
+    }
+
+    fn begun(&self, key: Key) -> Component {
         self.inner.all.lock().of.remove(&key);
         self.component(key)
     }

@@ -97,7 +97,7 @@ impl Sinks {
 /// Runs one sink until it is told to stop, each time with the settings that hold.
 async fn keep(gate: &Gate, mut settings: watch::Receiver<SinkSettings>, stop: &CancellationToken) {
     let name = settings.borrow().name.clone();
-    let component = gate.components().dependency_of(Dependency::Sink, &name);
+    let component = gate.components().new_dependency_of(Dependency::Sink, &name);
     if let Some(around) = around(gate, &component, stop).await {
         while !stop.is_cancelled() {
             let now = settings.borrow_and_update().clone();

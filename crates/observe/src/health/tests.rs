@@ -238,6 +238,19 @@ fn what_was_forgotten_stays_so() {
 }
 
 #[test]
+fn of_two_of_one_name_the_one_that_came_last_has_the_say() {
+    let (_clock, health, _metrics, _tasks) = world();
+    let ending = health.new_dependency_of(Dependency::Sink, "siem");
+    let begun = health.new_dependency_of(Dependency::Sink, "siem");
+    begun.ok(None);
+    ending.down(&"late");
+    ending.forget();
+    let left = health.dependencies();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].state, State::Ok);
+}
+
+#[test]
 fn a_long_error_is_cut() {
     let (_clock, health, _metrics, _tasks) = world();
     let shared = health.dependency(Dependency::Shared);

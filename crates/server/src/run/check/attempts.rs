@@ -1,6 +1,8 @@
 //! What `portcullis check` tries: one function for each kind of thing, which yields as many attempts as the config has of
 //! it. A new kind is a function here and a line in one of the two lists.
 
+use std::fmt::Display;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use net::mail::Mailer;
 use net::{Reach, Service};
+use nix::unistd::{AccessFlags, access};
 use observe::alerts::{Place, Receiver};
 use observe::sinks::{SinkKind, SinkSettings};
 use policy::Clock;
@@ -175,7 +178,7 @@ fn sinks<'a>(loaded: &'a Loaded) -> Vec<Attempt<'a>> {
     let one = |sink: &'a SinkSettings| {
         attempt(format!("sink {}", sink.name), hint, async {
             match &sink.kind {
-                SinkKind::File(file) => try_folder(&file.path),
+                SinkKind::File(file) => try_file(&file.path),
                 SinkKind::Syslog(syslog) => try_service(&syslog.service, syslog.tls.as_ref()).await,
                 SinkKind::Http(http) => try_place(&http.url, http.tls.as_ref()).await,
             }
@@ -184,16 +187,33 @@ fn sinks<'a>(loaded: &'a Loaded) -> Vec<Attempt<'a>> {
     loaded.sinks.iter().map(one).collect()
 }
 
-/// The file itself may not be there yet.
-fn try_folder(file: &Path) -> Said {
-    let Some(folder) = file.parent() else {
-        return Said::Bad(format!("{} is no file", file.display()));
-    };
-    match folder.metadata() {
-        Ok(about) if about.is_dir() => Said::Good(file.display().to_string()),
-        Ok(_) => Said::Bad(format!("{} is no folder", folder.display())),
-        Err(error) => Said::Bad(format!("{}: {error}", folder.display())),
+/// Whether the file can be written, or made: neither it nor its folder has to be there yet.
+fn try_file(file: &Path) -> Said {
+    let bad = |path: &Path, why: &dyn Display| Said::Bad(format!("{}: {why}", path.display()));
+    // Its own folder also when it is there: a new one takes its place when it is put aside.
+    for path in file.ancestors() {
+        let (path, is_file) = match path.as_os_str().is_empty() {
+            true => (Path::new("."), false),
+            false => (path, path == file),
+        };
+        let wanted = match is_file {
+            true => AccessFlags::R_OK | AccessFlags::W_OK,
+            false => AccessFlags::W_OK | AccessFlags::X_OK,
+        };
+        match path.metadata() {
+            Ok(about) if is_file && about.is_dir() => return bad(path, &"it is a folder"),
+            Ok(about) if !is_file && !about.is_dir() => return bad(path, &"it is no folder"),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return bad(path, &error),
+        }
+        match access(path, wanted) {
+            Ok(()) if is_file => {}
+            Ok(()) => return Said::Good(file.display().to_string()),
+            Err(error) => return bad(path, &error.desc()),
+        }
     }
+    bad(file, &"there is no folder for it")
 }
 
 /// Somebody would be told; so it is only seen whether the way there is open.
@@ -374,3 +394,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
