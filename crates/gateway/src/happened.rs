@@ -3,18 +3,23 @@
 //! Nobody asked for it, so nobody is made to wait for the disk: it is handed to one task that writes in order. What an
 //! upstream's ups and downs come to, and how many of them are told, is `lifecycle`'s.
 
+use std::time::Duration;
+
 use observe::SYSTEM;
 use policy::UpstreamId;
 use store::Outcome;
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use upstream::chain;
 
-use crate::Gate;
-use crate::record::Opening;
+use crate::record::{CallRecord, Opening};
+use crate::{Gate, Rejection};
 
 /// Most of it that waits for the disk. What finds no place is in the log, as an error.
 const WAITING_MAX: usize = 1024;
+/// How long the log is left alone that has no place.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Something that happened to the gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,11 +88,17 @@ impl Gate {
         }
     }
 
-    /// Records what happens until the gate ends, and what is left then.
+    /// Records what happens until the gate ends, and what is left then. While the log has no place, what came first waits
+    /// for one, and all else behind it.
     pub(crate) async fn record_happenings(&self, stop: &CancellationToken) {
         let mut happenings = self.happenings.receiver.lock().await;
         while let Some(Some(happened)) = stop.run_until_cancelled(happenings.recv()).await {
-            self.record_happened(happened).await;
+            let mut place = self.place_for(happened.what).await;
+            while place.is_err() && !stop.is_cancelled() {
+                let _stopped = stop.run_until_cancelled(sleep(AGAIN_AFTER)).await;
+                place = self.place_for(happened.what).await;
+            }
+            record(place, happened).await;
         }
         happenings.close();
         while let Some(happened) = happenings.recv().await {
@@ -97,34 +108,42 @@ impl Gate {
 
     /// Records it, and waits for that; for the end, after which there is no task.
     pub(crate) async fn record_happened(&self, happened: Happened) {
+        record(self.place_for(happened.what).await, happened).await;
+    }
+
+    async fn place_for(&self, what: &'static str) -> Result<CallRecord, Rejection> {
         let opening = Opening {
             principal: None,
             client: String::new(),
             address: None,
             transport: "-",
             revision: "-",
-            method: happened.what,
+            method: what,
             bytes_in: 0,
         };
-        let mut record = match self.open_record(opening).await {
-            Ok(record) => record,
-            Err(rejection) => {
-                let (what, error) = (happened.what, chain(&rejection));
-                tracing::error!(what, error, "not recorded");
-                return;
-            }
-        };
-        let what = happened.what;
-        record.note(|row| {
-            row.principal = SYSTEM.to_owned();
-            row.upstream = happened.upstream.map(|upstream| upstream.to_string());
-            row.entry = happened.about;
-            row.definition = happened.digest;
-            row.reason = happened.reason;
-        });
-        if let Err(rejection) = record.close(happened.outcome, 200, 0).await {
+        self.open_record(opening).await
+    }
+}
+
+async fn record(place: Result<CallRecord, Rejection>, happened: Happened) {
+    let what = happened.what;
+    let mut record = match place {
+        Ok(record) => record,
+        Err(rejection) => {
             let error = chain(&rejection);
             tracing::error!(what, error, "not recorded");
+            return;
         }
+    };
+    record.note(|row| {
+        row.principal = SYSTEM.to_owned();
+        row.upstream = happened.upstream.map(|upstream| upstream.to_string());
+        row.entry = happened.about;
+        row.definition = happened.digest;
+        row.reason = happened.reason;
+    });
+    if let Err(rejection) = record.close(happened.outcome, 200, 0).await {
+        let error = chain(&rejection);
+        tracing::error!(what, error, "not recorded yet; it keeps its place");
     }
 }

@@ -21,6 +21,8 @@ use crate::call::View;
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// After so long the database is slow. That it is gone is known when its own deadline has passed.
 const DATABASE_SLOW: Duration = Duration::from_secs(2);
+/// After so long without an answer it is taken for gone, though it has not said so: a call waits no longer, either.
+const DATABASE_GONE: Duration = Duration::from_secs(5);
 
 impl Gate {
     /// The state of everything, as far as `principal` may know it: why an upstream is down names programs and
@@ -79,7 +81,7 @@ impl Gate {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": now.0.as_secs(),
             "ready": self.is_ready(),
-            "audit_log": if self.parts.store.is_writable() { "ok" } else { "not writable" },
+            "audit_log": if self.is_recording() { "ok" } else { "not writable" },
             "audit_mode": self.parts.audit.as_str(),
             "sessions": self.sessions.len(),
             "calls": self.counters.status(),
@@ -108,9 +110,14 @@ impl Gate {
     /// Whether calls can be taken and recorded.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.draining.is_cancelled()
-            && self.parts.store.is_writable()
-            && self.parts.tasks.health().is_ready()
+        !self.draining.is_cancelled() && self.is_recording() && self.parts.tasks.health().is_ready()
+    }
+
+    /// Whether a record would be kept: the last commit did not fail, and none hangs.
+    fn is_recording(&self) -> bool {
+        let store = &self.parts.store;
+        let oldest = store.backlog().oldest;
+        store.is_writable() && oldest.is_none_or(|waiting| waiting < DATABASE_GONE)
     }
 
     /// Where components say how they are.
@@ -146,8 +153,9 @@ impl Gate {
     /// Tries what the gate depends on, until `stop`.
     pub(crate) async fn probe(&self, stop: &CancellationToken) {
         let database = async {
+            let mut is_up = true;
             loop {
-                self.probe_database().await;
+                is_up = self.probe_database(is_up).await;
                 if timeout(PROBE_EVERY, stop.cancelled()).await.is_ok() {
                     return;
                 }
@@ -170,30 +178,43 @@ impl Gate {
         }
     }
 
-    /// A transaction, if the last one worked; the writer itself finds out when they work again.
-    async fn probe_database(&self) {
+    /// A transaction, if the last one worked; the writer itself finds out when they work again. Whether it is up.
+    ///
+    /// Once it is down, nothing less than a transaction that is done says otherwise: that the next one is merely slow so
+    /// far says nothing.
+    async fn probe_database(&self, was_up: bool) -> bool {
         let component = self.components().dependency(Dependency::Database);
         if !self.parts.store.is_writable() {
             component.down(&"it cannot be written; the log says why");
-            return;
+            return false;
         }
         let clock = &self.parts.clock;
         let started = clock.now();
         let flush = self.parts.store.flush();
         tokio::pin!(flush);
-        let done = match timeout(DATABASE_SLOW, &mut flush).await {
-            Ok(done) => done,
-            Err(_slow) => {
+        let mut done = timeout(DATABASE_SLOW, &mut flush).await;
+        if done.is_err() {
+            if was_up {
                 component.degraded(&format_args!(
                     "a transaction takes longer than {DATABASE_SLOW:?}"
+                ));
+            }
+            done = timeout(DATABASE_GONE.saturating_sub(DATABASE_SLOW), &mut flush).await;
+        }
+        let done = match done {
+            Ok(done) => done,
+            Err(_gone) => {
+                component.down(&format_args!(
+                    "a transaction takes longer than {DATABASE_GONE:?}"
                 ));
                 flush.await
             }
         };
-        match done {
+        match &done {
             Ok(()) => component.ok(Some(clock.now().since(started))),
-            Err(error) => component.down(&error),
+            Err(error) => component.down(error),
         }
+        done.is_ok()
     }
 
     fn look_at_audit(&self) {
@@ -201,7 +222,7 @@ impl Gate {
         let mode = self.parts.audit;
         component.detail(format!("mode {}", mode.as_str()));
         match mode {
-            _ if !self.parts.store.is_writable() => {
+            _ if !self.is_recording() => {
                 component.down(&"records cannot be kept; the log says why");
             }
             AuditMode::Durable => component.ok(None),

@@ -81,8 +81,11 @@ impl Gate {
         for running in &*self.links.lock() {
             let (link, snapshot) = (&running.link, running.link.snapshot());
             let labels = [link.id().as_str()];
-            let is_up = snapshot.state == State::Ready;
-            samples.flag(Metric::UpstreamUp, &labels, is_up);
+            // One that waits for somebody to connect is neither up nor down, and nobody is to be woken for it.
+            if snapshot.state != State::Waiting {
+                let is_up = snapshot.state == State::Ready;
+                samples.flag(Metric::UpstreamUp, &labels, is_up);
+            }
             let restarts = whole(snapshot.restarts.into());
             samples.count(Metric::UpstreamRestarts, &labels, restarts);
             samples.count(Metric::UpstreamLanes, &labels, link.lanes());

@@ -215,7 +215,7 @@ metrics! {
     /// OpenTelemetry `mcp.client.session.duration`: connections to upstreams, when they end
     ClientSessionDuration Histogram "mcp_client_session_duration_seconds" [MCP_REVISION, MCP_PROTOCOL, MCP_TRANSPORT]
 
-    /// Whether the upstream is connected
+    /// Whether the upstream is connected; nothing of one that waits for somebody to connect to it
     UpstreamUp Gauge "portcullis_upstream_up" [UPSTREAM]
     /// How often the upstream was started again
     UpstreamRestarts Counter "portcullis_upstream_restarts_total" [UPSTREAM]

@@ -1,6 +1,7 @@
 //! Reload, drain and sudden death: what changes, what stays, and that nothing is left behind.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
@@ -55,6 +56,32 @@ async fn a_reload_adds_and_removes_upstreams_and_drops_nothing() -> Result<()> {
     assert_eq!(reply.text()?, "at last");
     assert_eq!(world.upstream("one")?["restarts"], 0);
     drop(changes);
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_while_the_log_has_no_place_is_recorded_once_it_has() -> Result<()> {
+    let world = World::of(ONE).await?;
+    world.ready("one", 0).await?;
+    let store = &world.gate().auth().parts().store;
+    let mut places = Vec::new();
+    while let Ok(place) = store.reserve_audit(Duration::from_millis(20)).await {
+        places.push(place);
+    }
+    let before = world.metric("portcullis_audit_refused_total")?;
+    for pid in world.processes()? {
+        kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+    }
+    until("a place was asked for in vain", async || {
+        Ok(world.metric("portcullis_audit_refused_total")? > before)
+    })
+    .await?;
+    drop(places);
+    until("the end of the connection is recorded", async || {
+        let happened = world.happened().await?;
+        Ok(happened.iter().any(|one| one.row.method == "upstream/lost"))
+    })
+    .await?;
     world.end().await
 }
 

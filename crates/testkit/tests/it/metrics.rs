@@ -441,3 +441,28 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
         })
         .filter(move |word| !labels.contains(word))
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_waits_for_somebody_to_connect_is_not_down() -> Result<()> {
+    let config = r#"
+builtins = ["time"]
+[upstreams.other]
+url = "http://127.0.0.1:9/mcp"
+credential = { oauth = "per-user" }
+"#;
+    let world = World::of(config).await?;
+    until("it waits", async || {
+        Ok(world.upstream("other")?["state"] == "waiting for somebody to connect it")
+    })
+    .await?;
+    let text = world.gate().metrics().encode(Format::Text);
+    ensure!(
+        text.contains("portcullis_upstream_restarts_total{upstream=\"other\"}"),
+        "{text}"
+    );
+    ensure!(
+        !text.contains("portcullis_upstream_up{upstream=\"other\"}"),
+        "{text}"
+    );
+    world.end().await
+}

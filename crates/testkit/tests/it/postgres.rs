@@ -138,6 +138,8 @@ async fn without_its_database_a_gate_takes_no_calls_and_with_it_it_does_again() 
             id += 1;
             let text = format!("without {id}");
             ensure!(write(gate.address(), id, &text).await? == Some(UNRECORDABLE));
+            // Not even between one try of the database and the next.
+            ensure!(!is_ready(&gate).await?, "ready without a database");
             ensure!(!fs::read_to_string(&ledger)?.contains(&text));
         }
         if is_frozen {
