@@ -19,6 +19,8 @@ use crate::serve::{Cause, Serving, origin, start_logged};
 
 /// How often config files and secrets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long threads may still be at something when all else has ended.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most keys of a bad config that a record names.
 const WRONG_MAX: usize = 10;
 
@@ -35,7 +37,11 @@ pub fn serve(common: &Common, serve: &Serve) -> anyhow::Result<Exit> {
     let loaded = load(&sources, &environment)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let logs = logging::start(&loaded.log, &clock);
-    runtime()?.block_on(run(common, loaded, (&sources, &environment), (clock, logs)))
+    let runtime = runtime()?;
+    let ended = runtime.block_on(run(common, loaded, (&sources, &environment), (clock, logs)));
+    // A thread that waits for a disk or a network that does not answer cannot be interrupted.
+    runtime.shutdown_timeout(THREADS_TIMEOUT);
+    ended
 }
 
 async fn run(
@@ -139,7 +145,10 @@ fn reload(
 
 /// Which keys are wrong, for the audit log: values may be anybody's business.
 fn wrong(invalid: &Invalid) -> String {
-    let keys = invalid.0.iter().map(|trouble| trouble.complaint.key.as_str());
+    let keys = invalid
+        .0
+        .iter()
+        .map(|trouble| trouble.complaint.key.as_str());
     let named: Vec<&str> = keys.filter(|key| !key.is_empty()).take(WRONG_MAX).collect();
     format!("{} complaints: {}", invalid.0.len(), named.join(", "))
 }

@@ -161,6 +161,36 @@ async fn a_disk_that_fails_to_sync_refuses_calls_until_it_does_not() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_does_not_answer_keeps_no_gate_from_ending() -> Result<()> {
+    let mut scene = Scene::prepare()?;
+    let config = scene.gate.folder().join("portcullis.toml");
+    let out = scene.gate.folder().join("out.jsonl");
+    let sink = "[audit.sinks.out]\nkind = \"file\"\npath = \"out.jsonl\"\n";
+    let text = fs::read_to_string(&config)?;
+    fs::write(&config, format!("{text}{sink}"))?;
+    File::create(&out)?;
+    scene.gate.serve("info").await?;
+    let gate = scene.gate.id().to_string();
+    // What is written to this file takes an hour to be on the disk.
+    let path = format!("--trace-path={}", out.display());
+    let strace = Process::start(&Launch::new([
+        "strace",
+        "--follow-forks",
+        "--trace=fdatasync",
+        &path,
+        "--inject=fdatasync:delay_enter=3600s",
+        "--attach",
+        &gate,
+    ]))?;
+    until("a write hangs", async || {
+        scene.call().await?;
+        Ok(strace.output()?.contains("fdatasync("))
+    })
+    .await?;
+    scene.gate.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_written_is_told_at_the_start() -> Result<()> {
     let scene = Scene::prepare()?;
     let data = scene.gate.folder().join("data");
