@@ -149,6 +149,8 @@ impl Tracer {
                     return component.ok(Some(began.elapsed()));
                 }
                 Ok(Tried::Partly(lost, why)) => {
+                    // It cannot lose more than it was sent, whatever it says.
+                    let lost = lost.min(count);
                     inner.counts.sent(count.saturating_sub(lost));
                     inner.counts.dropped(lost);
                     return component
@@ -232,8 +234,9 @@ fn headers(collector: &Collector) -> HeaderMap {
     headers
 }
 
-/// `Retry-After` in seconds; a date is taken for "some time".
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// `Retry-After` in seconds, no more than the batch has; a date is taken for "some time".
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
+    let seconds = seconds.trim().parse().ok().map(Duration::from_secs);
+    seconds.map(|wait| wait.min(BATCH_TIMEOUT))
 }

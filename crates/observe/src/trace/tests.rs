@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue, header};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span as Sent;
@@ -378,6 +379,18 @@ fn spans_that_nobody_takes_are_bounded_and_counted() {
         text.contains("portcullis_spans_dropped_total 904"),
         "{text}"
     );
+}
+
+#[test]
+fn a_collector_has_itself_left_alone_no_longer_than_a_batch_is_tried() {
+    let after = |value: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
+        super::export::retry_after(&headers)
+    };
+    assert_eq!(after("7"), Some(Duration::from_secs(7)));
+    assert_eq!(after("18446744073709551615"), Some(Duration::from_secs(60)));
+    assert_eq!(after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
 }
 
 #[test]
