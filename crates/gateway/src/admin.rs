@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use observe::SYSTEM;
 use policy::{
     Decision, Facts, Principal, PrincipalId, RoleName, Subject, SubjectKind, Traits, UpstreamId,
     Verb,
@@ -52,16 +53,24 @@ impl AdminRecord {
 
     /// Notes what the act is about: the id of a key, the name of a user.
     pub fn about(&mut self, subject: &str) {
-        let is_person = observe::is_about_person(self.0.method());
-        self.0.note(|row| {
-            // A person can have the name erased.
-            let place = if is_person {
-                &mut row.subject
-            } else {
-                &mut row.entry
-            };
-            *place = Some(subject.to_owned());
-        });
+        if observe::is_about_person(self.0.method()) {
+            self.about_person(subject);
+        } else {
+            self.0.note(|row| row.entry = Some(subject.to_owned()));
+        }
+    }
+
+    /// Notes whom the act is about: a person can have the name erased.
+    pub fn about_person(&mut self, name: &str) {
+        self.0.note(|row| row.subject = Some(name.to_owned()));
+    }
+
+    /// The act is about to be done: it is in the log before that.
+    ///
+    /// # Errors
+    /// If the log does not take it: then it must not be done.
+    pub async fn begin(&self) -> Result<(), Rejection> {
+        self.0.begin().await
     }
 
     /// Notes what the rules say of it.
@@ -154,6 +163,28 @@ impl Gate {
             bytes_in: 0,
         };
         Ok(AdminRecord(self.open_record(opening).await?))
+    }
+
+    /// Records what the gate is about to do of its own accord, and waits for that. No record, no deed.
+    ///
+    /// # Errors
+    /// If the audit log does not take it.
+    pub async fn record_upkeep(&self, what: &'static str, about: String) -> Result<(), Rejection> {
+        let opening = Opening {
+            principal: None,
+            client: String::new(),
+            address: None,
+            transport: "-",
+            revision: "-",
+            method: what,
+            bytes_in: 0,
+        };
+        let mut record = AdminRecord(self.open_record(opening).await?);
+        record.0.note(|row| {
+            row.principal = SYSTEM.to_owned();
+            row.entry = Some(about);
+        });
+        record.close(200, None, 0).await
     }
 
     /// Whether the rules let `principal` do `keys.create`, say, in the admin API with some arguments; `None`: anything in

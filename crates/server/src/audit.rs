@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use auth::Vault;
 use auth::vault::{VaultError, audit_key_purpose};
 use aws_lc_rs::rand;
-use gateway::{Gate, Happened};
+use gateway::Gate;
 use observe::health::{Dependency, Task, Tasks};
 use observe::{Checkpoint, CheckpointKey};
 use store::Store;
@@ -154,21 +154,10 @@ async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &Cance
     let mut pruned_at = None;
     while !stop.is_cancelled() {
         // Another gate before the same database may end at any time.
-        if settled_at.is_none_or(|at| clock.now().since(at) >= SETTLE_EVERY) {
-            match store.settle_begun(micros(clock.wall())).await {
-                Ok(0) => settled_at = Some(clock.now()),
-                Ok(calls) => {
-                    settled_at = Some(clock.now());
-                    tracing::warn!(
-                        calls,
-                        "calls of a gate that is gone are recorded as unknown"
-                    );
-                }
-                // Soon again: what is not over is not taken off the log, and all behind it.
-                Err(error) => {
-                    tracing::error!(%error, "calls of a gate that is gone cannot be recorded");
-                }
-            }
+        if settled_at.is_none_or(|at| clock.now().since(at) >= SETTLE_EVERY)
+            && settle(store, micros(clock.wall())).await
+        {
+            settled_at = Some(clock.now());
         }
         let _stopped = tokio::time::timeout(LOOK, stop.cancelled()).await;
         let size = store.audit_log().map_or(signed, |state| state.tree.size());
@@ -214,7 +203,26 @@ async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &Cance
     }
 }
 
-/// Takes records from before `before_us` off the log that all `sinks` have sent, and records that.
+/// Ends what a gate had begun that is gone; `false`: it could not be done, and is to be tried again soon. What is not over
+/// is not taken off the log, nor anything behind it.
+async fn settle(store: &Store, at_us: i64) -> bool {
+    match store.settle_begun(at_us).await {
+        Ok(0) => true,
+        Ok(calls) => {
+            tracing::warn!(
+                calls,
+                "calls of a gate that is gone are recorded as unknown"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "calls of a gate that is gone cannot be recorded");
+            false
+        }
+    }
+}
+
+/// Takes records from before `before_us` off the log that all `sinks` have sent. That it does is recorded before.
 async fn prune(
     gate: &Gate,
     store: &Store,
@@ -222,26 +230,16 @@ async fn prune(
     sinks: &[String],
     stop: &CancellationToken,
 ) {
-    let mut all: Option<Pruned> = None;
     for _ in 0..PRUNES_MAX {
-        match store.prune_audit(before_us, sinks.to_vec()).await {
-            Ok(Pruning { taken, waits_for }) => {
-                if let Some(sink) = &waits_for {
-                    tracing::warn!(
-                        sink,
-                        "records past their time stay in the audit log: the sink has not sent them"
-                    );
-                }
-                if let Some(pruned) = taken {
-                    let from = all.map_or(pruned.from, |all| all.from);
-                    all = Some(Pruned { from, ..pruned });
-                }
-                if taken.is_none() || waits_for.is_some() {
-                    break;
-                }
-            }
+        match prune_some(gate, store, before_us, sinks).await {
+            Ok(true) => {}
+            Ok(false) => break,
             Err(error) => {
-                tracing::error!(%error, "records past their time cannot be taken off the audit log");
+                let error = format!("{error:#}");
+                tracing::error!(
+                    error,
+                    "records past their time cannot be taken off the audit log"
+                );
                 break;
             }
         }
@@ -249,15 +247,36 @@ async fn prune(
             break;
         }
     }
-    if let Some(Pruned { from, to }) = all {
-        tracing::info!(
-            from,
-            to,
-            "records past their time are taken off the audit log"
+}
+
+/// The next of them; `false`: those were the last that may go.
+async fn prune_some(
+    gate: &Gate,
+    store: &Store,
+    before_us: i64,
+    sinks: &[String],
+) -> anyhow::Result<bool> {
+    let Pruning { taken, waits_for } = store.prunable_audit(before_us, sinks)?;
+    if let Some(sink) = &waits_for {
+        tracing::warn!(
+            sink,
+            "records past their time stay in the audit log: the sink has not sent them"
         );
-        gate.note(Happened {
-            about: Some(format!("{from}-{}", to.saturating_sub(1))),
-            ..Happened::new("audit/pruned")
-        });
     }
+    let Some(Pruned { from, to }) = taken else {
+        return Ok(false);
+    };
+    let about = format!("{from}-{}", to.saturating_sub(1));
+    gate.record_upkeep("audit/pruned", about).await?;
+    // What was put under a hold since then stays, and the next time it is said anew what goes.
+    let done = store.prune_audit(before_us, sinks.to_vec(), to).await?;
+    let Some(Pruned { from, to }) = done.taken else {
+        return Ok(false);
+    };
+    tracing::info!(
+        from,
+        to,
+        "records past their time are taken off the audit log"
+    );
+    Ok(waits_for.is_none())
 }

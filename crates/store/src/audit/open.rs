@@ -7,8 +7,10 @@ use std::fs::{File, OpenOptions, TryLockError, remove_file};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::rand;
+use tokio::time::sleep;
 
 use super::text::hex;
 use super::{AuditRow, Outcome, SELECT_ONE, recorded};
@@ -18,6 +20,8 @@ use crate::{Error, Store};
 
 /// Random bytes in a gate's name.
 const ID_LEN: usize = 8;
+/// Within which a gate that lives takes its lock in a PostgreSQL back, when the connection broke that had it.
+const BACK_AFTER: Duration = Duration::from_secs(5);
 /// Why a call that its gate left behind is `unknown`.
 const LEFT: &str = "the gate ended before the call did";
 
@@ -130,9 +134,12 @@ impl Store {
         let mut settled = 0;
         for gate in gates {
             // Kept until the last of its calls is settled: two gates that start at once do not settle them twice.
-            let Some(left) = left_behind(self.place(), &gate)? else {
+            let Some(mut left) = left_behind(self.place(), &gate)? else {
                 continue;
             };
+            if !left.stays_gone().await {
+                continue;
+            }
             let begun: Vec<i64> = self.read(|connection| {
                 let sql = "SELECT seq FROM audit_open WHERE gate = ?1 ORDER BY seq";
                 connection.all(sql, values![gate], |row| row.get(0))
@@ -164,15 +171,26 @@ enum Left {
     },
     /// Ends with it.
     Connection {
-        _lock: Connection,
+        lock: Connection,
     },
 }
 
 impl Left {
+    /// Whether its gate does not come back: who does ends the connection that has its lock now.
+    async fn stays_gone(&mut self) -> bool {
+        match self {
+            Self::File { .. } => true,
+            Self::Connection { lock } => {
+                sleep(BACK_AFTER).await;
+                lock.exists("SELECT 1", &[]).is_ok()
+            }
+        }
+    }
+
     fn forget(self) {
         match self {
             Self::File { path, _lock } => drop(remove_file(path)),
-            Self::Connection { _lock } => drop(_lock),
+            Self::Connection { lock } => drop(lock),
         }
     }
 }
@@ -196,7 +214,7 @@ fn left_behind(place: &Place, gate: &str) -> Result<Option<Left>, Error> {
             let connection = server.connect_for(db::Role::Errand)?;
             let sql = "SELECT pg_try_advisory_lock(?1)";
             let is_gone: bool = connection.only(sql, values![key_of(gate)], |row| row.get(0))?;
-            Ok(is_gone.then_some(Left::Connection { _lock: connection }))
+            Ok(is_gone.then_some(Left::Connection { lock: connection }))
         }
     }
 }

@@ -66,19 +66,76 @@ impl Store {
         Ok(u64::try_from(front.place).unwrap_or_default())
     }
 
-    /// Takes records from before `before_us` off the log's front, some thousand at a time. One that may not go keeps all
-    /// behind it, and what one of these `sinks` has not sent may not go.
+    /// What can be taken off the log's front of the records from before `before_us`, some thousand at a time. One that may
+    /// not go keeps all behind it, and what one of these `sinks` has not sent may not go.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn prunable_audit(&self, before_us: i64, sinks: &[String]) -> Result<Pruning, Error> {
+        self.read(|connection| {
+            let front = Front::read(connection)?;
+            reach(connection, &front, before_us, sinks)
+        })
+    }
+
+    /// Takes that off, or as much of it as still can be: nothing behind `to`, whatever could go by now.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub async fn prune_audit(&self, before_us: i64, sinks: Vec<String>) -> Result<Pruning, Error> {
-        self.change(move |connection| prune(connection, before_us, &sinks))
+    pub async fn prune_audit(
+        &self,
+        before_us: i64,
+        sinks: Vec<String>,
+        to: u64,
+    ) -> Result<Pruning, Error> {
+        self.change(move |connection| prune(connection, before_us, &sinks, to))
             .await
     }
 }
 
-fn prune(connection: &Connection, before_us: i64, sinks: &[String]) -> db::Result<Pruning> {
+fn prune(
+    connection: &Connection,
+    before_us: i64,
+    sinks: &[String],
+    to: u64,
+) -> db::Result<Pruning> {
     let front = Front::read(connection)?;
+    let mut pruning = reach(connection, &front, before_us, sinks)?;
+    if let Some(taken) = &mut pruning.taken {
+        taken.to = taken.to.min(to);
+    }
+    pruning.taken = pruning.taken.filter(|taken| taken.to > taken.from);
+    if let Some(taken) = pruning.taken {
+        take_off(connection, &front, number(taken.to))?;
+    }
+    Ok(pruning)
+}
+
+/// Takes all in front of the place off; a block ends there.
+fn take_off(connection: &Connection, front: &Front, place: i64) -> db::Result<()> {
+    let last = front.base + place;
+    let sql = "SELECT chain FROM audit WHERE seq = ?1";
+    let chain: Hash = connection.only(sql, values![last], |row| row.get(0))?;
+    // Those from before the chain are older than all in it.
+    connection.execute("DELETE FROM audit WHERE seq <= ?1", values![last])?;
+    // One over less than what is left is over nothing that is there.
+    let sql = "DELETE FROM audit_checkpoints WHERE size < ?1";
+    connection.execute(sql, values![place])?;
+    connection
+        .execute(
+            "UPDATE audit_head SET pruned = ?1, pruned_chain = ?2",
+            values![place, chain],
+        )
+        .map(drop)
+}
+
+/// How far all may go.
+fn reach(
+    connection: &Connection,
+    front: &Front,
+    before_us: i64,
+    sinks: &[String],
+) -> db::Result<Pruning> {
     let size: i64 = connection.only("SELECT size FROM audit_head", &[], |row| row.get(0))?;
     // What a gate has begun is still to be ended.
     let begun = connection.only("SELECT min(seq) FROM audit_open", &[], |row| {
@@ -99,27 +156,9 @@ fn prune(connection: &Connection, before_us: i64, sinks: &[String]) -> db::Resul
         }
         place += BLOCK;
     }
-    if place == front.place {
-        return Ok(Pruning {
-            taken: None,
-            waits_for,
-        });
-    }
-    let last = front.base + place;
-    let sql = "SELECT chain FROM audit WHERE seq = ?1";
-    let chain: Hash = connection.only(sql, values![last], |row| row.get(0))?;
-    // Those from before the chain are older than all in it.
-    connection.execute("DELETE FROM audit WHERE seq <= ?1", values![last])?;
-    // One over less than what is left is over nothing that is there.
-    let sql = "DELETE FROM audit_checkpoints WHERE size < ?1";
-    connection.execute(sql, values![place])?;
-    connection.execute(
-        "UPDATE audit_head SET pruned = ?1, pruned_chain = ?2",
-        values![place, chain],
-    )?;
     let count = |place: i64| u64::try_from(place).unwrap_or_default();
     Ok(Pruning {
-        taken: Some(Pruned {
+        taken: (place > front.place).then(|| Pruned {
             from: count(front.place),
             to: count(place),
         }),

@@ -32,7 +32,13 @@ async fn add(store: &Store, n: u64) {
 
 /// With no sink in the way.
 async fn prune_all(store: &Store, before_us: i64) -> Option<Pruned> {
-    let pruning = store.prune_audit(before_us, Vec::new()).await.unwrap();
+    let can = store.prunable_audit(before_us, &[]).unwrap();
+    // Not behind what was said before.
+    let short = store.prune_audit(before_us, Vec::new(), 0).await.unwrap();
+    assert_eq!(short.taken, None);
+    let to = can.taken.map_or(0, |can| can.to);
+    let pruning = store.prune_audit(before_us, Vec::new(), to).await.unwrap();
+    assert_eq!(pruning, can);
     assert_eq!(pruning.waits_for, None);
     pruning.taken
 }
@@ -186,7 +192,7 @@ async fn what_a_sink_has_not_sent_stays_and_all_behind_it() {
         let begin = held.await.unwrap().unwrap();
         let prune = async |sinks: &[&str]| {
             let sinks = sinks.iter().map(|&name| name.to_owned()).collect();
-            let pruning = store.prune_audit(i64::MAX, sinks).await.unwrap();
+            let pruning = store.prune_audit(i64::MAX, sinks, u64::MAX).await.unwrap();
             (pruning.taken.map(|taken| taken.to), pruning.waits_for)
         };
         let waits = Some("siem".to_owned());
