@@ -36,7 +36,11 @@ pub(super) fn consent(common: &Common, consent: &Consent) -> anyhow::Result<Exit
             Consent::Revoke { id } => Some(("admin/consents.revoke", id.clone())),
         };
         let act = match act {
-            Some((action, about)) => Some((Act::begin(&store, action).await?, about)),
+            Some((action, about)) => {
+                let act = Act::begin(&store, action).await?;
+                act.intend(&about).await?;
+                Some((act, about))
+            }
             None => None,
         };
         let exit = match consent {

@@ -50,7 +50,9 @@ pub(super) fn key(common: &Common, key: Key) -> anyhow::Result<Exit> {
             Some((action, about)) => {
                 let act = Act::begin(&store, action).await?;
                 let is_person = matches!(key, Key::Create(_));
-                Some((if is_person { act.of_person() } else { act }, about))
+                let act = if is_person { act.of_person() } else { act };
+                act.intend(&about).await?;
+                Some((act, about))
             }
             None => None,
         };

@@ -207,6 +207,7 @@ async fn approve_some(common: &Common, store: &Store, asked: &ApprovePin) -> any
     }
     let act = Act::begin(store, "admin/pins.approve").await?;
     let titles = || waiting.iter().map(PinnedEntry::title).collect::<Vec<_>>();
+    act.intend(&about(&titles())).await?;
     let exit = async {
         let changed = review::approve_all(store, &waiting, now(), BY).await?;
         let approved: Vec<String> = titles()
@@ -242,6 +243,7 @@ async fn approve_one(
 ) -> anyhow::Result<Exit> {
     let act = Act::begin(store, "admin/pins.approve").await?;
     let title = gateway::pins::title(&of.upstream, &of.name);
+    act.intend(&title).await?;
     let exit = match review::approve(store, of, digest, now(), BY).await {
         Ok(()) => {
             if common.json {
@@ -285,6 +287,7 @@ fn agreed(store: &Store, waiting: &[PinnedEntry]) -> anyhow::Result<bool> {
 
 async fn forget(common: &Common, store: &Store, upstream: &str) -> anyhow::Result<Exit> {
     let act = Act::begin(store, "admin/pins.forget").await?;
+    act.intend(upstream).await?;
     let exit = match store.forget_pins(upstream).await {
         Ok(0) => {
             output::say(format!("nothing of `{upstream}` is pinned"));

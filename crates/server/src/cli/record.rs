@@ -14,10 +14,13 @@ use super::{Exit, now};
 /// Who changes things here, in records and lists.
 pub(super) const BY: &str = "local";
 
-/// An act that is under way. Dropped unended, nothing was done.
+/// An act that is under way. Dropped unended and unsaid, nothing was done; one that was said is recorded as unknown, by the
+/// gate.
 #[derive(Debug)]
 pub(super) struct Act {
+    log: AuditLog,
     place: OpenRecord,
+    call_id: String,
     action: &'static str,
     began: SystemTime,
     /// Whether it is about a person, whose name can be erased.
@@ -31,10 +34,11 @@ impl Act {
             observe::is_act(action),
             "`{action}` is no row of `observe::ACTS`"
         );
+        let log = AuditLog::new(store.clone(), AuditMode::Durable);
         Ok(Self {
-            place: AuditLog::new(store.clone(), AuditMode::Durable)
-                .open()
-                .await?,
+            place: log.open().await?,
+            log,
+            call_id: Uuid::now_v7().to_string(),
             action,
             began: now(),
             is_about_person: observe::is_about_person(action),
@@ -47,6 +51,12 @@ impl Act {
         self
     }
 
+    /// Says that it is about to be done, and waits until that is on the disk: whatever becomes of this process, the log
+    /// tells of it. `about` is as for [`end`](Self::end).
+    pub(super) async fn intend(&self, about: &str) -> anyhow::Result<()> {
+        Ok(self.log.begin(self.row(about, Outcome::Pending)).await?)
+    }
+
     /// Records how it ended; `about` is the id of a key, the name of a user.
     pub(super) async fn end(self, about: &str, exit: &anyhow::Result<Exit>) -> anyhow::Result<()> {
         let (outcome, reason) = match exit {
@@ -54,12 +64,20 @@ impl Act {
             Ok(Exit::Failed | Exit::Usage | Exit::Refused) => (Outcome::Refused, None),
             Err(error) => (Outcome::Failed, Some(format!("{error:#}"))),
         };
+        let row = AuditRow {
+            reason,
+            ..self.row(about, outcome)
+        };
+        Ok(self.place.close(row).await?)
+    }
+
+    fn row(&self, about: &str, outcome: Outcome) -> AuditRow {
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let taken = now().duration_since(self.began).unwrap_or_default();
         let is_person = self.is_about_person;
-        let row = AuditRow {
+        AuditRow {
             at_us: i64::try_from(began.as_micros()).unwrap_or(i64::MAX),
-            call_id: Uuid::now_v7().to_string(),
+            call_id: self.call_id.clone(),
             principal: BY.to_owned(),
             credential: format!("{BY}:{}", nix::unistd::geteuid()),
             client: String::new(),
@@ -82,11 +100,10 @@ impl Act {
             subject: Some(about.to_owned()).filter(|about| !about.is_empty() && is_person),
             outcome,
             code: None,
-            reason,
+            reason: None,
             duration_us: u64::try_from(taken.as_micros()).unwrap_or(u64::MAX),
             bytes_in: 0,
             bytes_out: 0,
-        };
-        Ok(self.place.close(row).await?)
+        }
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
                 // What is no name may be the value by mistake: it gets into no record.
                 let name = named(&name)?;
                 let act = Act::begin(&store, "admin/secrets.set").await?;
+                act.intend(name.as_str()).await?;
                 let exit = set(common, &loaded, &store, &name, generate).await;
                 act.end(name.as_str(), &exit).await?;
                 exit
@@ -52,6 +53,7 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
                 new_master_file: None,
             } => {
                 let act = Act::begin(&store, "admin/secrets.rotate").await?;
+                act.intend("data key").await?;
                 let exit = rotate(common, &loaded, &store).await;
                 act.end("data key", &exit).await?;
                 exit
@@ -60,6 +62,7 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
                 new_master_file: Some(file),
             } => {
                 let act = Act::begin(&store, "admin/secrets.rotate").await?;
+                act.intend("master key").await?;
                 let exit = rewrap(common, &loaded, &store, &file).await;
                 act.end("master key", &exit).await?;
                 exit
@@ -67,6 +70,7 @@ pub(super) fn secret(common: &Common, secret: Secret) -> anyhow::Result<Exit> {
             Secret::Remove { name } => {
                 let name = named(&name)?;
                 let act = Act::begin(&store, "admin/secrets.remove").await?;
+                act.intend(name.as_str()).await?;
                 let exit = remove(common, &store, &name).await;
                 act.end(name.as_str(), &exit).await?;
                 exit

@@ -35,8 +35,10 @@ pub(super) fn session(common: &Common, session: Session) -> anyhow::Result<Exit>
                 } else {
                     act
                 };
+                let about = about(&revoke);
+                act.intend(&about).await?;
                 let exit = end(common, &loaded, &store, &revoke).await;
-                act.end(&about(&revoke), &exit).await?;
+                act.end(&about, &exit).await?;
                 exit
             }
         };

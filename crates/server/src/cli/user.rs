@@ -69,7 +69,14 @@ pub(super) fn user(common: &Common, user: User) -> anyhow::Result<Exit> {
             User::List => None,
         };
         let act = match act {
-            Some((action, about)) => Some((Act::begin(&store, action).await?, about.clone())),
+            Some((action, typed)) => {
+                // An account is found in any case of its letters, and recorded by its own name.
+                let account = store.get_account(typed)?;
+                let about = account.map_or_else(|| typed.clone(), |row| row.name);
+                let act = Act::begin(&store, action).await?;
+                act.intend(&about).await?;
+                Some((act, about))
+            }
             None => None,
         };
         let exit = bench.run(user).await;

@@ -410,6 +410,8 @@ struct Asked<'a> {
     body: Bytes,
     /// What it is about, for the record.
     subject: Option<String>,
+    /// That is a person's name, though with the same operation it can be something else.
+    is_person: bool,
 }
 
 /// What comes of it.
@@ -421,6 +423,27 @@ struct Answer {
 impl Asked<'_> {
     fn auth(&self) -> &Arc<Auth> {
         self.edge.gate.auth()
+    }
+
+    /// An account is found in any case of its letters, and recorded by its own name.
+    fn name_subject(&mut self, action: Action) -> Result<(), Problem> {
+        match action {
+            Action::UsersShow | Action::UsersChange | Action::UsersDelete => {
+                if let Some(account) = self.auth().accounts().get(self.id)? {
+                    self.subject = Some(account.name.to_string());
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn note_subject(&self, record: &mut AdminRecord) {
+        match &self.subject {
+            Some(name) if self.is_person => record.about_person(name),
+            Some(subject) => record.about(subject),
+            None => {}
+        }
     }
 
     /// The body, as the operation has it.
@@ -495,19 +518,27 @@ pub(super) async fn serve(
                 query: head.uri.query().unwrap_or_default(),
                 body,
                 subject: (!id.is_empty()).then(|| id.clone()),
+                is_person: false,
             };
+            let named = asked.name_subject(operation.action);
             let permitted = match route.access {
                 Access::Owner => permit(operation, &asked, &mut record).await,
                 // What is here looks for itself at what is whose.
                 Access::Public | Access::Browser | Access::Principal | Access::Scoped => Ok(()),
             };
-            let done = match permitted {
+            let ready = match permitted.and(named) {
+                // Whatever becomes of this process: what changes something is in the log before.
+                Ok(()) if operation.method != Method::GET => {
+                    asked.note_subject(&mut record);
+                    record.begin().await.map_err(|full| Problem::of(&full))
+                }
+                ready => ready,
+            };
+            let done = match ready {
                 Ok(()) => Box::pin(run(operation.action, &mut asked)).await,
                 Err(problem) => Err(problem),
             };
-            if let Some(subject) = &asked.subject {
-                record.about(subject);
-            }
+            asked.note_subject(&mut record);
             done
         }
     };

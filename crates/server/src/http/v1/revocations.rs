@@ -101,6 +101,7 @@ pub(super) async fn create(asked: &mut Asked<'_>) -> Result<Answer, Problem> {
         return Err(Problem::bad(detail));
     }
     asked.subject = Some(id.clone());
+    asked.is_person = matches!(kind, Kind::User);
     let user;
     let what = match (kind, issuer.as_deref()) {
         (Kind::Token, Some(issuer)) => Revoked::Token { issuer, jti: id },
