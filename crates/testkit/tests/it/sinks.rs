@@ -427,6 +427,79 @@ async fn a_batch_that_is_refused_as_a_whole_waits_and_is_not_left_behind() -> Re
     world.end().await
 }
 
+/// The numbers of the calls of this entry.
+fn of_entry(log: &[Recorded], entry: &str) -> Vec<i64> {
+    let of = log
+        .iter()
+        .filter(|one| one.row.entry.as_deref() == Some(entry));
+    of.map(|one| one.seq).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_for_which_batches_are_refused_is_found_and_left_behind_alone() -> Result<()> {
+    let server = Receiver::start("").await?;
+    server.refuse(Some("time.convert"));
+    let world = World::of(GATE).await?;
+    // Calls 3, 6 and 9 are of what is refused, and there is more behind them.
+    calls(&world, 11).await?;
+    let sinks = format!(
+        "[audit.sinks.lines]\nkind = \"http\"\nurl = \"http://{}/\"\nfrom = \"start\"\n",
+        server.address
+    );
+    world.reload(&gate(&sinks))?;
+    let mut wanted: BTreeSet<i64> = BTreeSet::new();
+    let mut left = Vec::new();
+    until("all others are there", async || {
+        let log = log(world.folder(), false)?;
+        left = of_entry(&log, "time.convert");
+        wanted = numbers(&log).into_iter().collect();
+        wanted.retain(|seq| !left.contains(seq));
+        let there: BTreeSet<i64> = sequence(&server.taken(), "/seq")?.into_iter().collect();
+        Ok(there == wanted)
+    })
+    .await?;
+    ensure!(left.len() == 3, "{left:?}");
+    is(&world, "lines", "ok").await?;
+    let refused = metric(&world, "portcullis_audit_sink_refused_total", "lines");
+    ensure!(refused == Some(3.0), "{refused:?}");
+    world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_refuses_everything_loses_nothing() -> Result<()> {
+    let server = Receiver::start("").await?;
+    server.refuse(Some("seq"));
+    let sinks = format!(
+        "[audit.sinks.lines]\nkind = \"http\"\nurl = \"http://{}/\"\nfrom = \"start\"\n",
+        server.address
+    );
+    let world = World::of(&gate(&sinks)).await?;
+    calls(&world, 5).await?;
+    is(&world, "lines", "down").await?;
+    // One alone was refused, and one behind it.
+    until("it was tried with another", async || {
+        let alone = server
+            .batches()
+            .into_iter()
+            .filter(|one| one.lines.len() == 1);
+        let alone: Vec<Value> = alone.flat_map(|one| one.lines).collect();
+        let tried: BTreeSet<i64> = sequence(&alone, "/seq")?.into_iter().collect();
+        Ok(tried.len() > 1)
+    })
+    .await?;
+    server.refuse(None);
+    let has = || sequence(&server.taken(), "/seq");
+    until("everything is there", async || {
+        let there: BTreeSet<i64> = has()?.into_iter().collect();
+        let wanted: BTreeSet<i64> = numbers(&log(world.folder(), false)?).into_iter().collect();
+        Ok(there == wanted)
+    })
+    .await?;
+    let refused = metric(&world, "portcullis_audit_sink_refused_total", "lines");
+    ensure!(refused == Some(0.0), "{refused:?}");
+    world.end().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn any_server_that_takes_lines_gets_them() -> Result<()> {
     let server = Receiver::start("").await?;

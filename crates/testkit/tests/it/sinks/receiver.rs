@@ -39,6 +39,7 @@ pub(super) struct Receiver {
 struct State {
     batches: Mutex<Vec<Batch>>,
     next: Mutex<VecDeque<(u16, String)>>,
+    refused: Mutex<Option<String>>,
     usual: String,
 }
 
@@ -50,6 +51,7 @@ impl Receiver {
         let state = Arc::new(State {
             batches: Mutex::default(),
             next: Mutex::default(),
+            refused: Mutex::default(),
             usual: usual.to_owned(),
         });
         let mut serving = JoinSet::new();
@@ -84,6 +86,11 @@ impl Receiver {
         self.state.next.lock().extend(answers);
     }
 
+    /// From now on batches in which this stands are answered with 400; `None`: none.
+    pub(super) fn refuse(&self, what: Option<&str>) {
+        *self.state.refused.lock() = what.map(str::to_owned);
+    }
+
     /// All batches so far.
     pub(super) fn batches(&self) -> Vec<Batch> {
         self.state.batches.lock().clone()
@@ -106,11 +113,16 @@ impl State {
             let value = value.and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
-        let (status, answer) = self
-            .next
+        let is_refused = self
+            .refused
             .lock()
-            .pop_front()
-            .unwrap_or_else(|| (200, self.usual.clone()));
+            .as_ref()
+            .is_some_and(|what| text.contains(what));
+        let next = match is_refused {
+            true => Some((400, String::new())),
+            false => self.next.lock().pop_front(),
+        };
+        let (status, answer) = next.unwrap_or_else(|| (200, self.usual.clone()));
         self.batches.lock().push(Batch {
             line: format!("{} {}", head.method, head.uri),
             credential: header(AUTHORIZATION),
