@@ -9,6 +9,7 @@ mod acts;
 mod checkpoint;
 mod export;
 mod keeping;
+mod places;
 mod proof;
 mod reference;
 mod sealing;
@@ -23,10 +24,11 @@ pub use acts::{ACTS, Act, OTHER, SYSTEM, is_about_person, is_act};
 pub use checkpoint::{BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, CheckpointVerifier};
 pub use export::{ExportError, export};
 pub use keeping::{Keep, Keeping};
+pub use places::Places;
 pub use proof::{prove, verify_proof};
 pub use reference::{FIELDS, Field, reference};
 pub use sealing::{Auditor, AuditorKey, BadAuditor, Unopened};
-pub use verify::{Fault, Tampered, Verified, verify};
+pub use verify::{Expected, Fault, Tampered, Verified, verify};
 
 /// How long a call waits for a place in the audit log. After that it is refused.
 const OPEN_WAIT: Duration = Duration::from_secs(1);

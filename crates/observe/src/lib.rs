@@ -13,9 +13,9 @@ pub mod trace;
 
 pub use audit::{
     ACTS, Act, AuditLog, AuditMode, Auditor, AuditorKey, BadAuditor, BadCheckpoint, BadVerifier,
-    Checkpoint, CheckpointKey, CheckpointVerifier, ExportError, FIELDS, Fault, Field, Keep,
-    Keeping, OTHER, OpenRecord, SYSTEM, Tampered, Unavailable, Unopened, Verified, export,
-    is_about_person, is_act, prove, reference as audit_reference, verify, verify_proof,
+    Checkpoint, CheckpointKey, CheckpointVerifier, Expected, ExportError, FIELDS, Fault, Field,
+    Keep, Keeping, OTHER, OpenRecord, Places, SYSTEM, Tampered, Unavailable, Unopened, Verified,
+    export, is_about_person, is_act, prove, reference as audit_reference, verify, verify_proof,
 };
 pub use metrics::{
     AuthOutcome, Call, Counted, Decided, Distribution, Format, Metric, Metrics, Samples,

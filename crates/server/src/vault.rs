@@ -12,8 +12,9 @@ use auth::Vault;
 use auth::vault::OpenError;
 use store::Store;
 
-pub(crate) use source::{make, put};
+use source::of_file;
 pub use source::{FILE, Source, SourceError};
+pub(crate) use source::{make, put};
 
 /// Why there is no vault.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,19 @@ pub fn open(store: &Store, source: &Source, now: SystemTime) -> Result<Arc<Vault
 /// As [`open`], and if nothing was.
 pub(crate) fn open_sealed(store: &Store, source: &Source) -> Result<Arc<Vault>, Error> {
     Vault::of_store(store, &source.key()?).map_err(|error| foreign(source, error))
+}
+
+/// Whether the key that such a file held opens what is sealed in a store.
+///
+/// # Errors
+/// If it is no key, or does not.
+pub(crate) fn try_key(store: &Store, bytes: &[u8]) -> Result<(), Error> {
+    let what = "the master key in the backup";
+    let opened = Vault::of_store(store, &of_file(bytes, what)?);
+    opened.map(drop).map_err(|cause| Error::Foreign {
+        key: what.to_owned(),
+        cause,
+    })
 }
 
 fn foreign(source: &Source, cause: OpenError) -> Error {

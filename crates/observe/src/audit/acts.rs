@@ -17,6 +17,9 @@ pub const SYSTEM: &str = "system";
 /// A method that the protocol does not have; the client's word is not recorded.
 pub const OTHER: &str = "other";
 
+/// Which records were erased: what `verify` compares those with that have no personal part any more.
+pub(super) const ERASED: &str = "admin/audit.erased";
+
 /// All of them, in the order of the page.
 pub const ACTS: &[Act] = &[
     act(
@@ -138,7 +141,10 @@ pub const ACTS: &[Act] = &[
     act("admin/logs.list", "log lines were read"),
     act("admin/logs.level.show", "it was looked up what is logged"),
     act("admin/logs.level.set", "what is logged was changed"),
-    act("admin/logs.level.reset", "what is logged went back to the config"),
+    act(
+        "admin/logs.level.reset",
+        "what is logged went back to the config",
+    ),
     act("admin/users.list", "accounts were listed"),
     of_person("admin/users.create", "an account was made"),
     of_person("admin/users.show", "an account was looked at"),
@@ -171,8 +177,18 @@ pub const ACTS: &[Act] = &[
         "admin/audit.erase",
         "the personal part of one principal's records was erased; it is named by a digest",
     ),
-    act("admin/audit.hold", "records were put under a legal hold"),
-    act("admin/audit.release", "a legal hold was ended"),
+    act(
+        ERASED,
+        "which records an erasure took the personal part out of: `entry` has their numbers, as `12-19,40`; several of these where there are many",
+    ),
+    act(
+        "admin/audit.hold",
+        "records were put under a legal hold; `entry` is its id, its time and its principal's digest",
+    ),
+    act(
+        "admin/audit.release",
+        "a legal hold was ended; `entry` is its id",
+    ),
 ];
 
 const fn act(name: &'static str, meaning: &'static str) -> Act {

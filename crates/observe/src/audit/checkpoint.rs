@@ -2,7 +2,8 @@
 //! is changed behind it.
 //!
 //! The form is that of transparency logs, so that their tools read it: a signed note with an Ed25519 signature
-//! (C2SP signed-note) over a checkpoint (C2SP tlog-checkpoint), whose extension lines are the chain's value and the time.
+//! (C2SP signed-note) over a checkpoint (C2SP tlog-checkpoint), whose extension lines are the chain's value, the time, and,
+//! once records were taken off the log's front, the place where it begins.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,6 +34,8 @@ pub struct Checkpoint {
     pub chain: Hash,
     /// When: seconds since 1970.
     pub at: u64,
+    /// The place of the first record that was still there then.
+    pub begin: u64,
 }
 
 /// The key that signs a log's checkpoints.
@@ -113,8 +116,12 @@ impl Checkpoint {
     }
 
     fn text(&self) -> String {
+        let begin = match self.begin {
+            0 => String::new(),
+            begin => format!("begin {begin}\n"),
+        };
         format!(
-            "{}\n{}\n{}\nchain {}\nat {}\n",
+            "{}\n{}\n{}\nchain {}\nat {}\n{begin}",
             self.origin,
             self.size,
             BASE64.encode(self.root),
@@ -132,6 +139,10 @@ impl Checkpoint {
             root: hash(lines.next()?)?,
             chain: hash(lines.next()?.strip_prefix("chain ")?)?,
             at: lines.next()?.strip_prefix("at ")?.parse().ok()?,
+            begin: match lines.next() {
+                Some(line) => line.strip_prefix("begin ")?.parse().ok()?,
+                None => 0,
+            },
         };
         (read.text() == text).then_some(read)
     }

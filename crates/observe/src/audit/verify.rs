@@ -2,7 +2,8 @@
 //!
 //! It is read once, line by line, in memory that does not grow. Each line must be exactly what the export writes, so
 //! there is no byte that could be changed; each record must follow from the one before by the chain; each checkpoint
-//! must be signed, and fit the records in front of it.
+//! must be signed, and fit the records in front of it. Anybody can work out a chain: what no checkpoint goes over, in front
+//! of the file or at its end, is not shown by it.
 
 use std::io::{BufRead, Read as _};
 
@@ -12,11 +13,26 @@ use store::audit::LogState;
 use store::audit::merkle::{Frontier, Hash, leaf};
 use store::audit::text::{commitment, hex, link};
 
+use super::acts::ERASED;
 use super::checkpoint::{Checkpoint, CheckpointVerifier};
 use super::export::{VERSION, head, noted, record_line};
+use super::places::{self, Places};
 
 /// Longest line that is read: a record has at most a few bounded texts, and arguments as long as a request.
 const LINE_MAX: u64 = 64 * 1024 * 1024;
+
+/// What whoever checks an export knows of it, and puts up with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expected<'a> {
+    /// A checkpoint of the same log that was kept elsewhere: with it, an end that was cut off is found also where the
+    /// first line was changed to match.
+    pub known: Option<&'a Checkpoint>,
+    /// The place that the file is to begin with, if it is a part; `None`: where the log begins, as its newest checkpoint
+    /// has it.
+    pub from: Option<u64>,
+    /// Whether records may stand at the end that no checkpoint goes over.
+    pub unsigned: bool,
+}
 
 /// What holds of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +43,16 @@ pub struct Verified {
     pub from: u64,
     /// That after the last.
     pub to: u64,
-    /// How many records were read whose personal part is erased.
-    pub erased: u64,
+    /// The records whose personal part is erased.
+    pub erased: Places,
+    /// Those of them that no record of an erasure names.
+    pub unexplained: Places,
     /// The last checkpoint that its records fit.
     pub checkpoint: Option<Checkpoint>,
     /// Records after the last checkpoint: the chain holds, but nobody signed for their end.
     pub unsigned: u64,
+    /// The place that the log began with, when it was last signed for.
+    pub begin: u64,
 }
 
 /// What does not hold, and where.
@@ -111,6 +131,40 @@ pub enum Fault {
         /// The last record that should be there.
         to: u64,
     },
+    /// Records in front of the file are missing.
+    #[error(
+        "the log begins with record {begin}, and the file with {from}: its front was cut off, or it is a part; check a part with `--from {from}`"
+    )]
+    Front {
+        /// The first that should be there.
+        begin: u64,
+        /// The first that is.
+        from: u64,
+    },
+    /// Another part than the one that was asked for.
+    #[error("the file begins with record {from}, not with {wanted}")]
+    Part {
+        /// The first that should be there.
+        wanted: u64,
+        /// The first that is.
+        from: u64,
+    },
+    /// Nobody signed for the end.
+    #[error(
+        "no checkpoint goes over the last {count} records: anybody could have written them; `--allow-unsigned` leaves them out of account"
+    )]
+    Unsigned {
+        /// How many.
+        count: u64,
+    },
+    /// The checkpoint from elsewhere is over other records.
+    #[error(
+        "the checkpoint from elsewhere goes over {signed} records, and all of them stand in front of this file: it cannot be compared"
+    )]
+    Uncompared {
+        /// How many it goes over.
+        signed: u64,
+    },
     /// More was signed for than there is.
     #[error(
         "a checkpoint was made over {signed} records, and the file ends with {found}: its end was cut off"
@@ -157,22 +211,21 @@ pub(super) struct Sealed<'a> {
     pub(super) seq: i64,
 }
 
-/// Checks an export. `known` is a checkpoint of the same log that was kept elsewhere: with it, an end that was cut off
-/// is found also where the first line was changed to match.
+/// Checks an export.
 ///
 /// # Errors
 /// The first thing that does not hold, and where.
 pub fn verify(
     file: &mut impl BufRead,
     key: &CheckpointVerifier,
-    known: Option<&Checkpoint>,
+    expected: Expected<'_>,
 ) -> Result<Verified, Tampered> {
     let mut reader = Reader {
         file,
         line: 0,
         place: None,
     };
-    match check(&mut reader, key, known) {
+    match check(&mut reader, key, expected) {
         Ok(verified) => Ok(verified),
         Err(fault) => Err(Tampered {
             line: reader.line,
@@ -185,21 +238,29 @@ pub fn verify(
 fn check(
     reader: &mut Reader<'_, impl BufRead>,
     key: &CheckpointVerifier,
-    known: Option<&Checkpoint>,
+    expected: Expected<'_>,
 ) -> Result<Verified, Fault> {
+    let known = expected.known;
     let mut text = String::new();
     if !reader.next(&mut text)? {
         return Err(Fault::Form);
     }
     let (log, mut state, to) = begin(&text)?;
     let from = state.tree.size();
+    if let Some(wanted) = expected.from.filter(|wanted| *wanted != from) {
+        return Err(Fault::Part { wanted, from });
+    }
+    if let Some(known) = known.filter(|known| known.size < from) {
+        return Err(Fault::Uncompared { signed: known.size });
+    }
     // What stands in front of the file is known only by what its first line says.
     if let Some(known) = known.filter(|known| known.size == from && from > 0) {
         fits(known, &log, &state, None, from)?;
     }
     // The first record may have any number; those that follow count on from it.
     let mut base = None;
-    let (mut erased, mut last, mut unsigned) = (0, None, 0);
+    let (mut erased, mut explained) = (Places::default(), Explained::default());
+    let (mut last, mut unsigned) = (None::<Checkpoint>, 0);
     let mut is_signed = false;
     while reader.next(&mut text)? {
         let place = state.tree.size();
@@ -225,7 +286,7 @@ fn check(
                 found: place + 1,
             });
         }
-        let seq = follow(&text, &line, &mut state, &mut erased)?;
+        let (seq, is_erased) = follow(&text, &line, &mut state, &mut explained)?;
         let first = *base.get_or_insert(i128::from(seq) - i128::from(place));
         let found = i128::from(seq) - first;
         if found != i128::from(place) {
@@ -233,6 +294,9 @@ fn check(
                 expected: place,
                 found: u64::try_from(found).unwrap_or_default(),
             });
+        }
+        if is_erased {
+            erased.push_within(place, places::RANGES_MAX);
         }
         unsigned += 1;
         if let Some(known) = known.filter(|known| known.size == place + 1) {
@@ -255,10 +319,23 @@ fn check(
             found: to,
         });
     }
+    if unsigned > 0 && !expected.unsigned {
+        reader.place = Some(to - unsigned);
+        return Err(Fault::Unsigned { count: unsigned });
+    }
+    // The newest says it best: what it has as gone was taken off in order.
+    let newest = known.into_iter().chain(&last).max_by_key(|one| one.size);
+    let begin = newest.map_or(0, |newest| newest.begin);
+    if expected.from.is_none() && from > begin {
+        return Err(Fault::Front { begin, from });
+    }
+    let first = base.unwrap_or_default();
     Ok(Verified {
         log,
         from,
         to,
+        begin,
+        unexplained: erased.without(explained.places(first)),
         erased,
         checkpoint: last,
         unsigned,
@@ -283,13 +360,13 @@ fn begin(text: &str) -> Result<(String, LogState, u64), Fault> {
     Ok((read.log, state, read.to))
 }
 
-/// Takes in a record; its number.
+/// Takes in a record; its number, and whether its personal part is erased.
 fn follow(
     text: &str,
     line: &Line<'_>,
     state: &mut LogState,
-    erased: &mut u64,
-) -> Result<i64, Fault> {
+    explained: &mut Explained,
+) -> Result<(i64, bool), Fault> {
     let (Some(chain), Some(record)) = (line.chain.and_then(unhex), line.record) else {
         return Err(Fault::Form);
     };
@@ -307,19 +384,21 @@ fn follow(
         // What is changed in the personal part alone is told apart below; here the record itself is not the one.
         return Err(Fault::Chain);
     }
-    match (line.personal, line.salt) {
-        (None, None) => *erased += 1,
+    let is_erased = match (line.personal, line.salt) {
+        (None, None) => true,
         (Some(personal), Some(salt)) => {
             let salt = unhex_bytes(salt).ok_or(Fault::Form)?;
             if hex(&commitment(&salt, personal.get())) != sealed.personal {
                 return Err(Fault::Personal);
             }
+            false
         }
         _ => return Err(Fault::Form),
-    }
+    };
+    explained.note(record.get());
     state.tree.push(leaf(record.get().as_bytes()), |_filled| {});
     state.chain = chain;
-    Ok(sealed.seq)
+    Ok((sealed.seq, is_erased))
 }
 
 /// Whether a checkpoint is one over what was read so far.
@@ -370,6 +449,49 @@ impl<R: BufRead> Reader<'_, R> {
     }
 }
 
+/// What the records of erasures say was erased, as numbers of records.
+#[derive(Default)]
+struct Explained(Vec<(u64, u64)>);
+
+/// The members of a record of an erasure.
+#[derive(Deserialize)]
+struct Erasure<'a> {
+    #[serde(borrow)]
+    entry: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    method: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    transport: std::borrow::Cow<'a, str>,
+}
+
+impl Explained {
+    /// Takes in what a record explains, if it is one of an erasure.
+    fn note(&mut self, record: &str) {
+        // Looked for first: reading each record once more would take as long as hashing it.
+        if !record.contains(ERASED) {
+            return;
+        }
+        let read = serde_json::from_str::<Erasure<'_>>(record);
+        let read = read.ok().filter(|read| read.method == ERASED);
+        // What a client calls its tool is no record of ours.
+        let Some(read) = read.filter(|read| read.transport == "cli") else {
+            return;
+        };
+        let ranges = read.entry.as_deref().and_then(places::ranges);
+        let room = places::RANGES_MAX.saturating_sub(self.0.len());
+        self.0.extend(ranges.into_iter().flatten().take(room));
+    }
+
+    /// The same as places, where the first record of the log has the number `base`.
+    fn places(self, base: i128) -> Vec<(u64, u64)> {
+        let place = |seq: u64| u64::try_from(i128::from(seq) - base).ok();
+        let ranges = self.0.into_iter();
+        ranges
+            .filter_map(|(first, last)| Some((place(first).unwrap_or(0), place(last)?)))
+            .collect()
+    }
+}
+
 pub(super) fn unhex(text: &str) -> Option<Hash> {
     unhex_bytes(text)?.try_into().ok()
 }
@@ -377,10 +499,11 @@ pub(super) fn unhex(text: &str) -> Option<Hash> {
 pub(super) fn unhex_bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     let (pairs, rest) = digits.as_chunks::<2>();
-    let digit = |digit: u8| {
-        char::from(digit)
-            .to_digit(16)
-            .and_then(|value| u8::try_from(value).ok())
+    // Lower case only, as `hex` writes it: one value has one form.
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
     };
     let bytes: Option<Vec<u8>> = pairs
         .iter()

@@ -37,7 +37,12 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
             file,
             key,
             checkpoint,
-        } => evidence::verify(common, &file, &key, checkpoint.as_deref()),
+            from,
+            allow_unsigned,
+        } => {
+            let known = checkpoint.as_deref();
+            evidence::verify(common, &file, &key, known, from, allow_unsigned)
+        }
         Audit::Prove { call } => evidence::prove(common, &call),
         Audit::Key => evidence::key(common),
         Audit::Checkpoint => evidence::checkpoint(common),

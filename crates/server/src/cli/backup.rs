@@ -4,6 +4,8 @@
 //! `auth::sealed_file` does it. In front stands one line that says what it is, and has the master key if that is a file of
 //! ours: without it, what is sealed in the database cannot be opened again.
 
+mod scratch;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, IsTerminal as _, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,12 +17,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use observe::{Checkpoint, CheckpointVerifier, Verified};
+use observe::{Checkpoint, CheckpointVerifier, Expected, Verified};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{Contents, Location, Store};
 use zeroize::Zeroizing;
 
+use self::scratch::Scratch;
 use super::record::Act;
 use super::{Common, Exit, now, output};
 use crate::audit;
@@ -233,15 +236,13 @@ async fn write(
 }
 
 fn verify(common: &Common, file: &Path, passphrase: &str) -> anyhow::Result<Exit> {
-    let folder = tempdir()?;
+    let folder = Scratch::new()?;
     let place = Location::File(folder.path().join("tried.db"));
     let (head, contents) = unpack(file, passphrase, &place)?;
     let mut store = Store::open(&place)?;
     let log = check_log(&mut store, &head, folder.path())?;
     if let Some(text) = &head.master_key {
-        let path = folder.path().join(vault::FILE);
-        put_key(&path, text)?;
-        vault::open_sealed(&store, &Source::Own(path))
+        vault::try_key(&store, &key_of(text)?)
             .context("the master key in it does not open what is sealed in it")?;
     }
     runtime()?.block_on(store.close());
@@ -253,7 +254,7 @@ fn verify(common: &Common, file: &Path, passphrase: &str) -> anyhow::Result<Exit
 fn restore(common: &Common, file: &Path, passphrase: &str) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
     // Tried first, whole: a backup that is damaged at its end must not leave half of it behind.
-    let folder = tempdir()?;
+    let folder = Scratch::new()?;
     let place = Location::File(folder.path().join("tried.db"));
     let (head, _) = unpack(file, passphrase, &place)?;
     let mut tried = Store::open(&place)?;
@@ -344,7 +345,13 @@ fn check_log(store: &mut Store, head: &Head, folder: &Path) -> anyhow::Result<Ve
     )?;
     drop(out.into_inner().map_err(io::IntoInnerError::into_error)?);
     let mut read = BufReader::new(File::open(&path)?);
-    observe::verify(&mut read, &verifier, known.as_ref())
+    // What came after the last checkpoint at the moment of copying is under the passphrase's seal.
+    let expected = Expected {
+        known: known.as_ref(),
+        unsigned: true,
+        ..Expected::default()
+    };
+    observe::verify(&mut read, &verifier, expected)
         .map_err(|tampered| anyhow::anyhow!("{tampered}"))
         .context("the audit log in it does not hold")
 }
@@ -354,7 +361,7 @@ fn tell(common: &Common, head: &Head, contents: &Contents, log: &Verified) -> an
         output::json(&json!({
             "at": head.at, "version": head.version, "rows": contents.rows(), "schema": contents.schema,
             "has_master_key": head.master_key.is_some(), "log": log.log,
-            "records": log.to - log.from, "records_unsigned": log.unsigned, "records_erased": log.erased,
+            "records": log.to - log.from, "records_unsigned": log.unsigned, "records_erased": log.erased.count(),
         }))?;
     }
     output::say(format!(
@@ -374,8 +381,12 @@ fn tell(common: &Common, head: &Head, contents: &Contents, log: &Verified) -> an
 }
 
 fn put_key(path: &Path, text: &str) -> anyhow::Result<()> {
-    let key = Zeroizing::new(STANDARD.decode(text).context("no master key is in it")?);
-    Ok(vault::put(path, &key)?)
+    Ok(vault::put(path, &key_of(text)?)?)
+}
+
+fn key_of(text: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let key = STANDARD.decode(text).context("no master key is in it")?;
+    Ok(Zeroizing::new(key))
 }
 
 fn open(loaded: &Loaded) -> anyhow::Result<Store> {
@@ -395,11 +406,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?)
-}
-
-/// A folder for this user alone, gone when dropped.
-fn tempdir() -> anyhow::Result<tempfile::TempDir> {
-    tempfile::TempDir::with_prefix("portcullis-backup-").context("no folder to try it in")
 }
 
 /// A file that is there once it is whole.

@@ -693,13 +693,14 @@ pub enum Audit {
     /// Write the log, or a part of it, as a file that proves itself.
     #[command(
         after_help = "Examples:\n  portcullis audit export --output november.jsonl\n  \
-                            portcullis audit export --from 120000 | zstd > since.jsonl.zst"
+                            portcullis audit export --from 120000 | zstd > since.jsonl.zst\n\n\
+                            A part that begins later passes `audit verify` with the same `--from` alone."
     )]
     Export {
         /// The place of the first record, counted from 0; the first that is there if left out.
         #[arg(long, value_name = "PLACE")]
         from: Option<u64>,
-        /// The place after the last record; the log's end if left out.
+        /// The place after the last record; the log's end if left out, which is then signed for.
         #[arg(long, value_name = "PLACE")]
         to: Option<u64>,
         /// A file that there is not yet; standard output if left out.
@@ -713,6 +714,7 @@ pub enum Audit {
     #[command(
         after_help = "Examples:\n  portcullis audit verify november.jsonl --key key.txt\n  \
                             portcullis audit verify november.jsonl --key key.txt --checkpoint last-week.txt\n  \
+                            zstdcat since.jsonl.zst | portcullis audit verify - --key key.txt --from 120000\n  \
                             portcullis audit verify proof.json --key key.txt"
     )]
     Verify {
@@ -724,6 +726,12 @@ pub enum Audit {
         /// A file with a checkpoint of the log that was kept elsewhere: shows that the end was not cut off.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// The file is a part that begins with this record, by its place: those in front of it are not looked for.
+        #[arg(long, value_name = "PLACE")]
+        from: Option<u64>,
+        /// Put up with records at the end that no checkpoint goes over. They are counted, and not proved.
+        #[arg(long)]
+        allow_unsigned: bool,
     },
     /// Prove that one record stands in the log, without the others.
     #[command(after_help = "Example:\n  portcullis audit prove 0199b2c4-… > proof.json")]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use observe::{Checkpoint, CheckpointVerifier};
+use observe::{Checkpoint, CheckpointVerifier, Expected};
 use policy::Rules;
 use serde::{Serialize, Serializer};
 use store::{DataKeyKind, Location, PinState, Store};
@@ -186,7 +186,12 @@ fn verify(store: &Store, key: &CheckpointVerifier, from: u64, records: u64) -> C
             written.map_err(|error| error.to_string())?;
             flushed.map_err(|error| error.to_string())
         });
-        let verified = observe::verify(&mut BufReader::new(reader), key, None);
+        let expected = Expected {
+            from: Some(from),
+            unsigned: true,
+            ..Expected::default()
+        };
+        let verified = observe::verify(&mut BufReader::new(reader), key, expected);
         // A fault ends the reading early, and with it the writing: what was read counts then.
         match (verified, exporting.join()) {
             (Ok(verified), Ok(Ok(()))) => Chain::Holds {

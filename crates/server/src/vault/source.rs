@@ -144,6 +144,14 @@ impl Source {
     }
 }
 
+/// The key that such a file held: it is in memory, and goes into none.
+pub(super) fn of_file(bytes: &[u8], what: &str) -> Result<MasterKey, SourceError> {
+    parse(bytes).map_err(|why| SourceError::NoKey {
+        what: what.to_owned(),
+        why,
+    })
+}
+
 /// 32 raw bytes, or 43 or 44 characters of base64.
 fn parse(text: &[u8]) -> Result<MasterKey, &'static str> {
     let mut key = Zeroizing::new([0_u8; MASTER_KEY_LEN]);
@@ -315,7 +323,10 @@ fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
     }
     // With a PostgreSQL for a database nobody has made it yet.
     if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
     let draft = path.with_extension(format!("key.{}", std::process::id()));
     let mut options = OpenOptions::new();

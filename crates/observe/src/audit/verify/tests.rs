@@ -22,6 +22,11 @@ fn key() -> CheckpointKey {
 }
 
 async fn sign(store: &Store) -> Checkpoint {
+    sign_from(store, 0).await
+}
+
+/// Signs for a log whose front is gone up to there.
+async fn sign_from(store: &Store, begin: u64) -> Checkpoint {
     let LogState { tree, chain } = store.audit_log().unwrap();
     let checkpoint = Checkpoint {
         origin: LOG.to_owned(),
@@ -29,6 +34,7 @@ async fn sign(store: &Store) -> Checkpoint {
         root: tree.root(),
         chain,
         at: 1,
+        begin,
     };
     let note = checkpoint.sign(&key());
     store
@@ -64,7 +70,11 @@ fn exported(store: &Store, from: u64, to: u64) -> String {
 }
 
 fn verified(text: &[u8]) -> Result<Verified, Tampered> {
-    verify(&mut Cursor::new(text), key().verifier(), None)
+    verify(
+        &mut Cursor::new(text),
+        key().verifier(),
+        Expected::default(),
+    )
 }
 
 #[tokio::test]
@@ -77,7 +87,13 @@ async fn what_was_not_changed_holds_whole_and_in_parts() {
         (31, 34, None, 3),
         (7, 7, None, 0),
     ] {
-        let found = verified(exported(&store, from, to).as_bytes()).unwrap();
+        let text = exported(&store, from, to);
+        let expected = Expected {
+            from: Some(from),
+            unsigned: true,
+            ..Expected::default()
+        };
+        let found = verify(&mut Cursor::new(&text), key().verifier(), expected).unwrap();
         assert_eq!((found.from, found.to), (from, to));
         assert_eq!(found.checkpoint.map(|one| one.size), signed, "{from}..{to}");
         assert_eq!(found.unsigned, unsigned, "{from}..{to}");
@@ -123,6 +139,153 @@ async fn the_record_that_was_changed_is_named() {
         swapped.swap(line, line + 1);
         assert_eq!(told(&join(&swapped)), named);
     }
+}
+
+/// An end that nobody signed for can be written by anybody: it counts for nothing unless somebody says that it may.
+#[tokio::test]
+async fn an_unsigned_end_that_was_written_anew_is_not_taken_for_the_log() {
+    let (_folder, store) = log(40).await;
+    let text = exported(&store, 0, 40);
+    // The last checkpoint is taken off, a record behind the one before is changed, and the chain made to fit.
+    let (signed, rest) = text.split_at(text.rfind("{\"checkpoint\"").unwrap());
+    assert_eq!(rest.lines().count(), 1);
+    let mut chain = store.audit_log_at(30).unwrap().unwrap().chain;
+    let mut out = String::new();
+    let mut place = 0;
+    for line in signed.lines() {
+        let is_record = line.starts_with("{\"chain\"") && line.contains("\"record\"");
+        if is_record {
+            place += 1;
+        }
+        if is_record && place > 30 {
+            let read: Line<'_> = serde_json::from_str(line).unwrap();
+            let record = read.record.unwrap().get().replace("read", "drop");
+            let salt = format!("\"{}\"", read.salt.unwrap());
+            chain = link(&chain, &record);
+            out += &record_line(&chain, read.personal.unwrap().get(), &record, &salt, false);
+        } else {
+            out += line;
+        }
+        out.push('\n');
+    }
+    let found = verified(out.as_bytes()).unwrap_err();
+    assert_eq!(found.place, Some(30));
+    assert!(
+        matches!(found.fault, Fault::Unsigned { count: 10 }),
+        "{found}"
+    );
+    let expected = Expected {
+        unsigned: true,
+        ..Expected::default()
+    };
+    let found = verify(&mut Cursor::new(&out), key().verifier(), expected).unwrap();
+    let signed = found.checkpoint.map(|one| one.size);
+    assert_eq!((signed, found.unsigned), (Some(30), 10));
+}
+
+/// A file that begins later, with a first line that says so, is a part, and passes for one alone.
+#[tokio::test]
+async fn a_front_that_was_cut_off_is_found() {
+    let (_folder, store) = log(40).await;
+    let text = exported(&store, 15, 40);
+    let check = |expected| verify(&mut Cursor::new(&text), key().verifier(), expected);
+    let found = check(Expected::default()).unwrap_err();
+    let is_front = |fault: &Fault| matches!(fault, Fault::Front { begin: 0, from: 15 });
+    assert!(is_front(&found.fault), "{found}");
+    let part = |from| Expected {
+        from: Some(from),
+        ..Expected::default()
+    };
+    assert!(check(part(15)).is_ok());
+    let found = check(part(14)).unwrap_err();
+    let is_other = |fault: &Fault| {
+        matches!(
+            fault,
+            Fault::Part {
+                wanted: 14,
+                from: 15
+            }
+        )
+    };
+    assert!(is_other(&found.fault), "{found}");
+
+    // A checkpoint over records in front of it says nothing of it.
+    let (_, note) = store.audit_checkpoints(9, 10).unwrap().remove(0);
+    let known = Checkpoint::open(&note, key().verifier()).unwrap();
+    let expected = Expected {
+        known: Some(&known),
+        ..part(15)
+    };
+    let found = check(expected).unwrap_err();
+    assert!(
+        matches!(found.fault, Fault::Uncompared { signed: 10 }),
+        "{found}"
+    );
+}
+
+/// What the newest checkpoint says is gone need not be there.
+#[tokio::test]
+async fn a_log_that_was_shortened_in_order_is_whole() {
+    let (_folder, store) = log(15).await;
+    sign_from(&store, 12).await;
+    let found = verified(exported(&store, 12, 15).as_bytes()).unwrap();
+    assert_eq!((found.begin, found.from), (12, 12));
+    let found = verified(exported(&store, 13, 15).as_bytes()).unwrap_err();
+    let is_front = |fault: &Fault| {
+        matches!(
+            fault,
+            Fault::Front {
+                begin: 12,
+                from: 13
+            }
+        )
+    };
+    assert!(is_front(&found.fault), "{found}");
+}
+
+#[tokio::test]
+async fn erased_places_are_named_and_those_that_no_erasure_explains() {
+    let (_folder, store) = log(10).await;
+    let row_of = |principal: &str| store::AuditRow {
+        principal: principal.to_owned(),
+        ..row()
+    };
+    let write = async |row| {
+        let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
+        slot.commit(row, Duration::from_secs(5)).await.unwrap();
+    };
+    for principal in ["carol", "carol", "bob", "carol"] {
+        write(row_of(principal)).await;
+    }
+    let first = store.audit_of("carol", 0, 1).unwrap()[0].seq;
+    let entry = |text: String, transport: &'static str| store::AuditRow {
+        method: ERASED.into(),
+        transport: transport.into(),
+        entry: Some(text),
+        ..row()
+    };
+    write(entry(format!("{first}-{}", first + 1), "cli")).await;
+    // What a client says explains nothing.
+    write(entry(format!("{first}-{}", first + 9), "http")).await;
+    store.erase_audit("carol", i64::MAX).await.unwrap();
+    sign(&store).await;
+    let found = verified(exported(&store, 0, u64::MAX).as_bytes()).unwrap();
+    assert_eq!(found.erased.to_string(), "10-11,13");
+    assert_eq!(found.unexplained.to_string(), "13");
+}
+
+/// A salt has one form.
+#[tokio::test]
+async fn hexadecimal_digits_are_lower_case() {
+    let (_folder, store) = log(10).await;
+    let text = exported(&store, 0, 10);
+    let at = text.find("\"salt\":\"").unwrap() + 8;
+    let (head, rest) = text.split_at(at);
+    let (salt, rest) = rest.split_at(32);
+    assert!(salt.contains(char::is_alphabetic), "sixteen digits: {salt}");
+    let changed = [head, &salt.to_uppercase(), rest].concat();
+    let found = verified(changed.as_bytes()).unwrap_err();
+    assert!(matches!(found.fault, Fault::Form), "{found}");
 }
 
 /// A chain that was worked out anew after a change does not fit what was signed.
@@ -172,7 +335,11 @@ async fn an_end_that_was_cut_off_is_found_by_a_checkpoint_from_elsewhere() {
     .unwrap();
     let shorter = exported(&store, 0, 20);
     assert!(verified(shorter.as_bytes()).is_ok());
-    let found = verify(&mut Cursor::new(shorter), key().verifier(), Some(&kept)).unwrap_err();
+    let expected = Expected {
+        known: Some(&kept),
+        ..Expected::default()
+    };
+    let found = verify(&mut Cursor::new(shorter), key().verifier(), expected).unwrap_err();
     assert!(
         matches!(
             found.fault,
@@ -184,7 +351,7 @@ async fn an_end_that_was_cut_off_is_found_by_a_checkpoint_from_elsewhere() {
         "{found}"
     );
     let whole = exported(&store, 0, 30);
-    assert!(verify(&mut Cursor::new(whole), key().verifier(), Some(&kept)).is_ok());
+    assert!(verify(&mut Cursor::new(whole), key().verifier(), expected).is_ok());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use observe::{Checkpoint, CheckpointKey, CheckpointVerifier};
+use observe::{Checkpoint, CheckpointKey, CheckpointVerifier, Expected, Places, Verified};
 use serde_json::json;
 use store::{AuditFilter, Store};
 
@@ -17,6 +17,8 @@ use crate::{audit, vault};
 
 /// Longest proof that is read: one record and some thirty hashes.
 const PROOF_MAX: u64 = 64 * 1024 * 1024;
+/// Ranges of erased records that are shown to people.
+const RANGES_SHOWN: usize = 20;
 
 pub(super) fn export(
     common: &Common,
@@ -33,9 +35,9 @@ pub(super) fn export(
             None => store.audit_first()?,
         };
         // The export ends with a checkpoint: nobody has to take our word for its last records.
-        audit::sign(store, key, now()).await?;
+        let size = audit::sign(store, key, now()).await?;
         let log = key.verifier().name();
-        let to = to.unwrap_or(u64::MAX);
+        let to = to.unwrap_or(size);
         let count = match file {
             Some(file) => {
                 // Names and reasons are in it: it is for its owner's eyes until they say otherwise.
@@ -112,6 +114,8 @@ pub(super) fn verify(
     file: &Path,
     key: &str,
     checkpoint: Option<&Path>,
+    from: Option<u64>,
+    allow_unsigned: bool,
 ) -> anyhow::Result<Exit> {
     let key: CheckpointVerifier = match key.parse() {
         Ok(key) => key,
@@ -144,7 +148,12 @@ pub(super) fn verify(
         reader.take(PROOF_MAX).read_to_string(&mut text)?;
         return proved(common, text.trim_end(), &key);
     }
-    let verified = match observe::verify(&mut reader, &key, known.as_ref()) {
+    let expected = Expected {
+        known: known.as_ref(),
+        from,
+        unsigned: allow_unsigned,
+    };
+    let verified = match observe::verify(&mut reader, &key, expected) {
         Ok(verified) => verified,
         Err(tampered) => {
             if common.json {
@@ -155,7 +164,9 @@ pub(super) fn verify(
                     "fault": tampered.fault.to_string(),
                 }))?;
             }
-            output::say(format!("NOT the log as it was recorded: {tampered}"));
+            output::say(format!(
+                "NOT shown to be the log as it was recorded: {tampered}"
+            ));
             return Ok(Exit::Failed);
         }
     };
@@ -165,53 +176,86 @@ pub(super) fn verify(
             "log": verified.log,
             "from": verified.from,
             "to": verified.to,
-            "erased": verified.erased,
+            "begin": verified.begin,
+            "erased": verified.erased.count(),
+            "erased_places": verified.erased.ranges(),
+            "erased_unexplained": verified.unexplained.ranges(),
             "signed": verified.checkpoint.as_ref().map(|one| one.size),
             "unsigned": verified.unsigned,
         }))?;
     }
-    let count = verified.to - verified.from;
-    output::say(format!(
-        "{count} records of {} are as they were recorded, and none is missing",
-        verified.log
-    ));
-    match &verified.checkpoint {
-        Some(signed) => output::say(format!(
-            "signed up to record {} on {}",
-            signed.size,
-            day(signed.at)
-        )),
-        None => output::say("no checkpoint is in it: nobody signed for any of them"),
-    }
-    if verified.unsigned > 0 {
-        output::say(format!(
-            "{} records after that are not signed for yet",
-            verified.unsigned
-        ));
-    }
-    if verified.erased > 0 {
-        output::say(format!(
-            "the personal part of {} of them was erased",
-            verified.erased
-        ));
-    }
-    if known
-        .as_ref()
-        .is_some_and(|known| known.size < verified.from)
-    {
-        output::say("the checkpoint is over records in front of this file, and says nothing of it");
-    }
+    tell(&verified);
     if known.is_none() {
         output::say(
             "an end that was cut off shows only against a checkpoint from elsewhere: `--checkpoint FILE`",
         );
     }
     // Without a signature it is only a chain that anybody could have made.
-    Ok(if verified.checkpoint.is_some() || count == 0 {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(
+        if verified.checkpoint.is_some() || verified.to == verified.from {
+            Exit::Done
+        } else {
+            Exit::Failed
+        },
+    )
+}
+
+/// Says what is proved of an export, and what is not.
+fn tell(verified: &Verified) {
+    let Verified { from, unsigned, .. } = *verified;
+    match &verified.checkpoint {
+        Some(signed) => {
+            output::say(format!(
+                "{} records of {} are as they were recorded, and none of them is missing",
+                verified.to - from - unsigned,
+                verified.log
+            ));
+            output::say(format!(
+                "signed up to record {} on {}",
+                signed.size - 1,
+                day(signed.at)
+            ));
+        }
+        None => output::say("no checkpoint is in it: nobody signed for any of them"),
+    }
+    if from > verified.begin {
+        output::say(format!(
+            "this is a part, from record {from}: of those in front of it nothing is shown"
+        ));
+    } else if from > 0 {
+        output::say(format!(
+            "the log begins with record {from}: those before it were past their time"
+        ));
+    }
+    if unsigned > 0 {
+        output::say(format!(
+            "NOT proved: {unsigned} records, from record {} on, which nobody signed for",
+            verified.to - unsigned
+        ));
+    }
+    if verified.erased.count() > 0 {
+        output::say(format!(
+            "the personal part of {} of them was erased: {}",
+            verified.erased.count(),
+            shortly(&verified.erased)
+        ));
+    }
+    if verified.unexplained.count() > 0 {
+        output::say(format!(
+            "no record of an erasure in this file names {} of these: {}",
+            verified.unexplained.count(),
+            shortly(&verified.unexplained)
+        ));
+    }
+}
+
+/// The first ranges of them; `--json` has more.
+fn shortly(places: &Places) -> String {
+    let shown = places.texts(RANGES_SHOWN).next().unwrap_or_default();
+    match places.ranges().len().saturating_sub(RANGES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} ranges more"),
+    }
 }
 
 fn proved(common: &Common, text: &str, key: &CheckpointVerifier) -> anyhow::Result<Exit> {

@@ -9,11 +9,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use observe::Places;
 use observe::sinks::native;
 use serde_json::json;
 use store::Store;
 use store::audit::text::hex;
-use store::audit::{AuditHold, Erasure};
+use store::audit::{AuditHold, ERASED, Erasure};
 use uuid::Uuid;
 
 use super::super::arguments::Unusable;
@@ -24,6 +25,8 @@ use super::super::{Common, Exit, now, output};
 use super::moment;
 use crate::vault;
 
+/// Ranges of erased records that stand in one record.
+const RANGES_MAX: usize = 200;
 /// Records read at once.
 const BATCH: u32 = 1000;
 /// Bytes of a person's digest in records.
@@ -83,7 +86,7 @@ pub(super) fn erase(
         common,
         "admin/audit.erase",
         Some(principal),
-        async |store| match store.erase_audit(principal, until_us).await? {
+        async |store| match erase_and_name(store, principal, until_us).await? {
             Erasure::Done(count) => {
                 if common.json {
                     output::json(&json!({ "erased": count }))?;
@@ -105,6 +108,34 @@ pub(super) fn erase(
             }
         },
     )
+}
+
+/// Erases, and records which records that were: who verifies the log sees that no others were emptied.
+async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow::Result<Erasure> {
+    let before = erased(store)?;
+    let done = store.erase_audit(principal, until_us).await;
+    // Also where it stopped half way.
+    let those = erased(store)?.without(before.ranges().to_vec());
+    for text in those.texts(RANGES_MAX) {
+        let act = Act::begin(store, "admin/audit.erased").await?;
+        act.end(&text, &Ok(Exit::Done)).await?;
+    }
+    Ok(done?)
+}
+
+/// The numbers of all records that are erased.
+fn erased(store: &Store) -> anyhow::Result<Places> {
+    let (mut after, mut places) = (0, Places::default());
+    loop {
+        let records = store.audit_of(ERASED, after, BATCH)?;
+        let Some(last) = records.last() else {
+            return Ok(places);
+        };
+        after = last.seq;
+        for record in &records {
+            places.push(u64::try_from(record.seq)?);
+        }
+    }
 }
 
 /// Asks on a terminal.

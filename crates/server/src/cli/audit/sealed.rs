@@ -95,10 +95,17 @@ pub(super) fn open(common: &Common, file: &Path, key: &Path) -> anyhow::Result<E
             continue;
         };
         match key.open(call, arguments) {
-            Ok(bytes) => {
-                opened += 1;
-                tell(&record, &personal, &bytes)?;
-            }
+            Ok(bytes) => match told(&record, &personal, &bytes) {
+                Some(line) => {
+                    opened += 1;
+                    output::data(line.as_bytes())?;
+                }
+                None => {
+                    broken += 1;
+                    let seq = &record["seq"];
+                    output::say(format!("record {seq}: what was sealed is no JSON"));
+                }
+            },
             Err(Unopened::NotSealed) => {}
             Err(Unopened::Other(_)) => others += 1,
             Err(Unopened::Broken) => {
@@ -124,9 +131,11 @@ pub(super) fn open(common: &Common, file: &Path, key: &Path) -> anyhow::Result<E
     })
 }
 
-/// Writes one out: what it is about, and the arguments as they were sent.
-fn tell(record: &Value, personal: &Value, arguments: &[u8]) -> anyhow::Result<()> {
-    let arguments = std::str::from_utf8(arguments).unwrap_or_default();
+/// One line: what it is about, and the arguments as they were sent, but for the space between their words. `None` if they
+/// are no JSON: anybody can seal something, and whatever it is may not pass for a line of its own.
+fn told(record: &Value, personal: &Value, arguments: &[u8]) -> Option<Zeroizing<String>> {
+    let arguments: &RawValue = serde_json::from_slice(arguments).ok()?;
+    let arguments = compact(arguments.get());
     let about = json!({
         "seq": record["seq"],
         "call_id": record["call_id"],
@@ -137,7 +146,28 @@ fn tell(record: &Value, personal: &Value, arguments: &[u8]) -> anyhow::Result<()
     });
     let about = about.to_string();
     let about = about.strip_suffix('}').unwrap_or_default();
-    let line = Zeroizing::new(format!("{about},\"arguments\":{arguments}}}\n"));
-    output::data(line.as_bytes())?;
-    Ok(())
+    Some(Zeroizing::new(
+        [about, ",\"arguments\":", &arguments, "}\n"].concat(),
+    ))
 }
+
+/// JSON without the space between its words. Numbers and what is there twice stay as they are.
+fn compact(json: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(json.len()));
+    let (mut is_string, mut is_escaped) = (false, false);
+    for char in json.chars() {
+        if is_string {
+            is_string = is_escaped || char != '"';
+            is_escaped = !is_escaped && char == '\\';
+        } else if matches!(char, ' ' | '\t' | '\n' | '\r') {
+            continue;
+        } else {
+            is_string = char == '"';
+        }
+        text.push(char);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
