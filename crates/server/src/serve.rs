@@ -137,7 +137,7 @@ impl Core {
             client,
             store: store.clone(),
             audit: loaded.audit,
-            clock: Arc::clone(&clock),
+            clock,
             auth,
             metrics,
             tasks: tasks.clone(),
@@ -260,7 +260,7 @@ pub(crate) fn origin(loaded: &Loaded, address: SocketAddr) -> String {
 /// # Errors
 /// If the database, an address or a built-in upstream cannot be used.
 pub async fn start(loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Serving, Error> {
-    serve(loaded, clock, None).await
+    Box::pin(serve(loaded, clock, None)).await
 }
 
 /// Brings a gate into service that shows its log, and takes over what its config says of it.
@@ -272,7 +272,7 @@ pub async fn start_logged(
     clock: Arc<dyn Clock>,
     logs: Logs,
 ) -> Result<Serving, Error> {
-    serve(loaded, clock, Some(logs)).await
+    Box::pin(serve(loaded, clock, Some(logs))).await
 }
 
 async fn serve(

@@ -234,6 +234,7 @@ async fn a_changed_definition_is_told_to_an_alertmanager_until_it_is_approved() 
     };
     let world = World::with_files(&config, &[("definitions.json", &offered("Reads."))]).await?;
     // An Alertmanager has a clock of its own. A little behind it: what is over here is over there.
+    #[expect(clippy::disallowed_methods, reason = "it is not our clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     world.advance(now - Duration::from_secs(clock::START) - 2 * MINUTE);
     world.ready("files", 0).await?;

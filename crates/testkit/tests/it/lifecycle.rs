@@ -218,7 +218,7 @@ async fn a_gate_that_is_killed_leaves_no_upstream() -> Result<()> {
     let gone = until("the upstream is gone", async || {
         Ok(processes_of(&gate.mark)?.is_empty())
     });
-    tokio::time::timeout(std::time::Duration::from_secs(2), gone)
+    tokio::time::timeout(Duration::from_secs(2), gone)
         .await
         .context("an upstream outlived the gate by two seconds")?
 }

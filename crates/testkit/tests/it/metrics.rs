@@ -394,7 +394,7 @@ async fn rules_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
     world.end().await
 }
 
-/// All PromQL in a dashboard.
+/// All `PromQL` in a dashboard.
 fn gather(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
