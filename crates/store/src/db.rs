@@ -11,6 +11,8 @@ mod value;
 
 use std::time::Duration;
 
+use rusqlite::ErrorCode;
+
 pub use postgres::{PostgresLogin, PostgresSettings};
 pub(crate) use postgres::{Role, Server, Session, blocking};
 pub(crate) use value::{Row, ToValue, Value};
@@ -69,6 +71,11 @@ impl Failure {
             column,
             why: why.to_string(),
         }
+    }
+
+    /// Whether the disk failed, under what was committed before as well.
+    pub(crate) fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
     }
 }
 
@@ -269,6 +276,15 @@ impl Connection {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(session) => session.renew(),
+        }
+    }
+
+    /// Has all that was committed reach the disk, by another way than the one on which the disk failed. Needed before
+    /// anything is committed again: what that loses on its way, all behind it is lost with.
+    pub(crate) fn mend(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(connection) => sqlite::mend(connection),
+            Self::Postgres(_) => Ok(()),
         }
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn run(
     mut instance: Instance,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut number = 0;
+    let (mut number, mut is_torn) = (0, false);
     while let Some(first) = queue.blocking_recv() {
         if matches!(first, Job::Audit(_, None, _)) && !shared.closing.load(Ordering::Relaxed) {
             thread::sleep(GATHER);
@@ -95,7 +95,14 @@ pub(crate) fn run(
             Job::Audit(.., since) => Some(*since),
             Job::Change(_) | Job::Look => None,
         });
-        commit_at_last(&mut connection, &mut batch, number, shared, &mut instance);
+        commit_at_last(
+            &mut connection,
+            &mut batch,
+            number,
+            shared,
+            &mut instance,
+            &mut is_torn,
+        );
         *shared.oldest.lock() = None;
         for job in batch.drain(..) {
             match job {
@@ -108,18 +115,23 @@ pub(crate) fn run(
     }
 }
 
-/// Tries until it succeeds, or until somebody wants to close and it still does not.
+/// Tries until it succeeds, or until somebody wants to close and it still does not. `is_torn`: the disk failed, and what
+/// was committed before may not be there.
 fn commit_at_last(
     connection: &mut Connection,
     batch: &mut Vec<Job>,
     number: i64,
     shared: &Shared,
     instance: &mut Instance,
+    is_torn: &mut bool,
 ) {
     let (mut pause, mut paused_closing) = (PAUSE_MIN, Duration::ZERO);
     let (mut is_again, mut began) = (false, Instant::now());
-    while let Err(error) = commit(connection, batch, Try { number, is_again }, instance) {
+    while let Err(error) = mended(connection, is_torn)
+        .and_then(|()| commit(connection, batch, Try { number, is_again }, instance))
+    {
         is_again = true;
+        *is_torn |= error.is_of_disk();
         if let Some(watch) = shared.watch.get() {
             watch.failed();
         }
@@ -155,6 +167,14 @@ fn commit_at_last(
     if shared.failing.swap(false, Ordering::Relaxed) {
         info!("can write again");
     }
+}
+
+fn mended(connection: &Connection, is_torn: &mut bool) -> db::Result<()> {
+    if *is_torn {
+        connection.mend()?;
+        *is_torn = false;
+    }
+    Ok(())
 }
 
 /// Which batch, and whether an earlier try may have got there unheard.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{Connection, ToSql, ffi, params_from_iter};
 
 use super::{Access, Durability, Failure, Result, Row, Value};
 
@@ -40,6 +40,21 @@ pub(super) fn begin(connection: &Connection, access: Access, durability: Durabil
 
 pub(super) fn commit(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch("COMMIT")?)
+}
+
+/// Writes what is in the WAL into the database file, syncs that, and begins the WAL anew.
+///
+/// A commit that need not be on the disk at once leaves frames in the WAL that are not. When the disk then refuses to
+/// sync the next commit's, the system holds them for written, and no later sync says otherwise; but after a crash the WAL
+/// is read only as far as it is whole.
+pub(super) fn mend(connection: &Connection) -> Result<()> {
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let is_busy: bool = connection.query_row(sql, [], |row| row.get(0))?;
+    if is_busy {
+        // Somebody reads from it: the next try may find it alone.
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None).into());
+    }
+    Ok(())
 }
 
 pub(super) fn execute(connection: &Connection, sql: &str, values: &[Value<'_>]) -> Result<usize> {

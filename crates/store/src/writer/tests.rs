@@ -46,3 +46,43 @@ fn what_waits_together_is_one_transaction() {
     assert_eq!(rows, 513);
     assert_eq!(transactions(&path) - before, 2);
 }
+
+#[test]
+fn once_the_disk_failed_nothing_is_committed_before_all_is_out_of_the_wal() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    let mut connection = db::open_file(&path, db::Access::Write).unwrap();
+    migrate(&connection).unwrap();
+    let mut instance = Instance::new(&Place::File(path.clone())).unwrap();
+    let attempt = Try {
+        number: 1,
+        is_again: false,
+    };
+    let mut soon = [Job::Audit(
+        Box::new(row("not synced")),
+        None,
+        Instant::now(),
+    )];
+    commit(&mut connection, &mut soon, attempt, &mut instance).unwrap();
+    let wal = || {
+        let wal = std::fs::metadata(folder.path().join("gate.db-wal"));
+        wal.unwrap().len()
+    };
+    assert!(wal() > 0);
+
+    // Whoever reads keeps the WAL: then nothing may be committed, and it is tried again.
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT 1 FROM audit").unwrap();
+    let mut is_torn = true;
+    assert!(mended(&connection, &mut is_torn).is_err() && is_torn);
+    reader.execute_batch("COMMIT").unwrap();
+    mended(&connection, &mut is_torn).unwrap();
+    assert!(!is_torn && wal() == 0);
+
+    let failed = |code| {
+        let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        db::Failure::from(error).is_of_disk()
+    };
+    assert!(failed(rusqlite::ffi::SQLITE_IOERR_FSYNC));
+    assert!(!failed(rusqlite::ffi::SQLITE_BUSY) && !failed(rusqlite::ffi::SQLITE_FULL));
+}
