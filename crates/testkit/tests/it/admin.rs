@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use store::Outcome;
+use store::{AuditFilter, Outcome};
 use testkit::mcp::request;
 use testkit::world::World;
 
@@ -223,10 +223,40 @@ async fn an_account_is_made_changed_shut_out_and_deleted() -> Result<()> {
         "the link is told again"
     );
     ensure!(listed["items"][0]["name"] == "dora", "{listed}");
-    for expected in [204, 404] {
+    // Found in any case of its letters, and recorded as itself, where it can be erased.
+    for (path, expected) in [("/v1/users/DORA", 204), (path, 404)] {
         let (status, said) = ask(&world, "DELETE", path, None, None).await?;
         ensure!(status == expected, "{status} {said}");
     }
+    let revoked = json!({ "kind": "user", "id": "dora" });
+    let (status, said) = post(&world, "/v1/revocations", &revoked).await?;
+    ensure!(status == 204, "{status} {said}");
+    for one in world.records().await? {
+        let row = one.row;
+        let is_of_her = ["admin/users.delete", "admin/revocations.create"].contains(&&*row.method);
+        ensure!(
+            !is_of_her || row.subject.as_deref() == Some("dora"),
+            "{row:?}"
+        );
+        ensure!(
+            row.entry
+                .is_none_or(|entry| !entry.to_lowercase().contains("dora"))
+        );
+    }
+    // It was in the log before it was done.
+    let begun = AuditFilter {
+        outcome: Some("pending".to_owned()),
+        begun: true,
+        ..AuditFilter::default()
+    };
+    let begun = world
+        .gate()
+        .auth()
+        .parts()
+        .store
+        .audit_tail(100, None, &begun)?;
+    let count = |method: &str| begun.iter().filter(|one| one.row.method == method).count();
+    ensure!(count("admin/users.delete") == 2 && count("admin/users.list") == 0);
     world.stop().await?;
     Ok(())
 }
