@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use store::{AuditRow, Outcome, Store};
+use store::{AuditFilter, AuditRow, Outcome, Store};
 use testkit::world::{World, until};
 
 use crate::program::Program;
@@ -75,6 +75,17 @@ async fn verified(gate: &Program, name: &str) -> Result<(Value, String)> {
     Ok((serde_json::from_str(&told)?, fs::read_to_string(&file)?))
 }
 
+/// A record's line without its personal part, as if it had been erased.
+fn emptied(line: &str) -> Result<String> {
+    let (chain, rest) = line.split_once("\"personal\":{").context("no line")?;
+    let (_, rest) = rest.split_once(",\"record\":").context("no record")?;
+    let (record, _) = rest.split_once(",\"salt\":").context("no salt")?;
+    let signed = line.contains("\"signed\":true");
+    Ok(format!(
+        "{chain}\"personal\":null,\"record\":{record},\"salt\":null,\"signed\":{signed}}}"
+    ))
+}
+
 /// That a text is found to be changed.
 async fn is_found(gate: &Program, name: &str, text: &str) -> Result<()> {
     let file = gate.folder().join(name);
@@ -132,6 +143,25 @@ async fn a_person_is_erased_from_the_log_and_the_log_is_verified_as_before() -> 
         "{after}"
     );
     ensure!(!text.contains("carol") && text.contains("alice"));
+    // Which they were is recorded: one that is emptied besides stands out.
+    let ranges = |name: &str| after[name].as_array().map_or(0, Vec::len);
+    ensure!(
+        ranges("erased_places") >= 300 && ranges("erased_unexplained") == 0,
+        "{after}"
+    );
+    let line = text.lines().find(|line| line.contains("alice"));
+    let line = line.context("nobody is left")?;
+    let emptied = emptied(line)?;
+    let file = gate.folder().join("emptied.jsonl");
+    fs::write(&file, text.replacen(line, &emptied, 1))?;
+    let (key, file) = (
+        gate.run(&["audit", "key"]).await?,
+        file.display().to_string(),
+    );
+    let words = ["audit", "verify", &file, "--key", key.trim(), "--json"];
+    let found: Value = serde_json::from_str(&gate.run(&words).await?)?;
+    let named = found["erased_unexplained"].as_array().map_or(0, Vec::len);
+    ensure!(named == 1, "{found}");
     // What is erased cannot be put back as something else, nor more taken away than is said.
     let line = text.lines().find(|line| line.contains("\"personal\":null"));
     let line = line.context("nothing is erased")?;
@@ -160,6 +190,23 @@ async fn a_person_is_erased_from_the_log_and_the_log_is_verified_as_before() -> 
         );
     }
     ensure!(!acts.contains("carol"), "{acts}");
+    let id = format!("\"{}", hold.trim());
+    ensure!(
+        acts.matches(&id).count() >= 2,
+        "put on and ended, by its id: {acts}"
+    );
+    // And before it was done: it may be cut short.
+    let begun = AuditFilter {
+        outcome: Some("pending".to_owned()),
+        begun: true,
+        ..AuditFilter::default()
+    };
+    let store = Store::open(&gate.folder().join("data/portcullis.db"))?;
+    let begun = store.audit_tail(100, None, &begun)?;
+    for act in ["subject", "erase", "hold", "release"] {
+        let method = format!("admin/audit.{act}");
+        ensure!(begun.iter().any(|one| one.row.method == method), "{method}");
+    }
     Ok(())
 }
 

@@ -40,6 +40,7 @@ pub(super) fn subject(common: &Common, principal: &str, out: &Path) -> anyhow::R
     with_store(
         common,
         "admin/audit.subject",
+        "",
         Some(principal),
         async |store| {
             let mut options = OpenOptions::new();
@@ -85,6 +86,7 @@ pub(super) fn erase(
     with_store(
         common,
         "admin/audit.erase",
+        "",
         Some(principal),
         async |store| match erase_and_name(store, principal, until_us).await? {
             Erasure::Done(count) => {
@@ -155,22 +157,28 @@ fn agreed(principal: &str) -> anyhow::Result<bool> {
 pub(super) fn hold(common: &Common, hold: &Hold) -> anyhow::Result<Exit> {
     match hold {
         Hold::Add(new) => add(common, new),
-        Hold::Release { id } => with_store(common, "admin/audit.release", None, async |store| {
-            let was_held = store.release_audit_hold(id, now()).await?;
-            if common.json {
-                output::json(&json!({ "id": id, "released": was_held }))?;
-            }
-            if !was_held {
-                output::say(format!(
-                    "there is no hold {id}; `portcullis audit hold list` shows them all"
-                ));
-                return Ok(Exit::Failed);
-            }
-            output::say(format!("hold {id} is ended"));
-            Ok(Exit::Done)
-        }),
+        Hold::Release { id } => release(common, id),
         Hold::List => list(common),
     }
+}
+
+fn release(common: &Common, id: &str) -> anyhow::Result<Exit> {
+    // What is no id may be a name by mistake: it gets into no record.
+    let thing = Uuid::try_parse(id).map_or("", |_is_one| id);
+    with_store(common, "admin/audit.release", thing, None, async |store| {
+        let was_held = store.release_audit_hold(id, now()).await?;
+        if common.json {
+            output::json(&json!({ "id": id, "released": was_held }))?;
+        }
+        if !was_held {
+            output::say(format!(
+                "there is no hold {id}; `portcullis audit hold list` shows them all"
+            ));
+            return Ok(Exit::Failed);
+        }
+        output::say(format!("hold {id} is ended"));
+        Ok(Exit::Done)
+    })
 }
 
 fn add(common: &Common, new: &NewHold) -> anyhow::Result<Exit> {
@@ -203,6 +211,7 @@ fn add(common: &Common, new: &NewHold) -> anyhow::Result<Exit> {
     with_store(
         common,
         "admin/audit.hold",
+        &held(&hold),
         new.principal.as_deref(),
         async |store| {
             let id = hold.id.clone();
@@ -272,11 +281,24 @@ fn list(common: &Common) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Does something with the log, and records it; `about` is told from all others, but not named.
+/// A hold's id and its time, as ISO 8601 writes one (8601-2 with `..` for no end), for the record.
+fn held(hold: &AuditHold) -> String {
+    let time =
+        |us: Option<i64>| us.map_or_else(|| "..".to_owned(), |us| super::time(us).to_string());
+    format!(
+        "{} {}/{}",
+        hold.id,
+        time(hold.since_us),
+        time(hold.until_us)
+    )
+}
+
+/// Does something with the log, and records it, before as well; `whose` it is is told from all others, but not named.
 fn with_store(
     common: &Common,
     action: &'static str,
-    about: Option<&str>,
+    thing: &str,
+    whose: Option<&str>,
     work: impl AsyncFnOnce(&Store) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
@@ -290,11 +312,14 @@ fn with_store(
     runtime.block_on(async {
         let store = Store::open(&path)?;
         let vault = vault::open(&store, &loaded.master_key, now())?;
-        let about = about.map_or_else(String::new, |name| {
+        let digest = whose.map(|name| {
             let digest = vault.hash(PSEUDONYM, name.as_bytes());
             hex(digest.get(..PSEUDONYM_LEN).unwrap_or_default())
         });
+        let parts = [thing, digest.as_deref().unwrap_or_default()];
+        let about = parts.join(" ").trim().to_owned();
         let act = Act::begin(&store, action).await?;
+        act.intend(&about).await?;
         let exit = work(&store).await;
         act.end(&about, &exit).await?;
         store.close().await;
