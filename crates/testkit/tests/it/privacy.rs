@@ -247,6 +247,33 @@ async fn records_past_their_time_go_and_what_is_left_is_verified() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_another_gate_left_behind_is_settled_while_this_one_runs() -> Result<()> {
+    let world = World::of("builtins = [\"time\"]\n").await?;
+    // The first may still be found by the gate as it starts.
+    for n in 0..2 {
+        let peer = Store::open(&world.folder().join("data/portcullis.db"))?;
+        let slot = peer.reserve_audit(Duration::from_secs(5)).await?;
+        let begun = AuditRow {
+            outcome: Outcome::Pending,
+            ..row(n, now_us()?)
+        };
+        let id = begun.call_id.clone();
+        slot.commit(begun, Duration::from_secs(5)).await?;
+        peer.close().await;
+        drop(peer);
+        world.advance(Duration::from_secs(61));
+        until("what it began is unknown", async || {
+            let records = world.records().await?;
+            let of = records.iter().find(|one| one.row.call_id == id);
+            Ok(of.is_some_and(|one| one.row.outcome == Outcome::Unknown))
+        })
+        .await?;
+    }
+    world.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_are_written_to_a_folder_elsewhere_and_an_end_that_was_cut_off_is_found_by_them()
 -> Result<()> {
     let mut gate = Program::prepare(&[])?;
