@@ -18,7 +18,7 @@ mod report;
 
 use serde::Serialize;
 
-pub use facts::{Chain, Facts};
+pub use facts::{Chain, Facts, SinkFact};
 pub use frameworks::{Control, Framework, Section};
 pub use html::Unwritable;
 pub use measure::{Gate, Measure, Verdict};

@@ -49,6 +49,8 @@ pub struct Facts {
     pub owners: usize,
     /// Those of them that are asked for a one-time password.
     pub owners_with_totp: usize,
+    /// Receivers of the audit log that were ever sent to, whether or not the config still has them.
+    pub sinks: Vec<SinkFact>,
     /// Secrets that are kept.
     pub secrets: usize,
     /// Definitions that are approved.
@@ -59,6 +61,16 @@ pub struct Facts {
     pub holds: usize,
     /// What was revoked and would otherwise still be good.
     pub revocations: usize,
+}
+
+/// How a receiver of the audit log gets on.
+#[derive(Debug, Clone, Serialize)]
+pub struct SinkFact {
+    /// Its name in the config.
+    pub name: String,
+    /// Since when nothing gets there; `None` while it does.
+    #[serde(serialize_with = "moment_or_null")]
+    pub failing_since: Option<Timestamp>,
 }
 
 /// Whether the log's end is as it was recorded.
@@ -144,6 +156,14 @@ impl Facts {
             accounts_with_totp: accounts.iter().filter(|one| one.totp.is_some()).count(),
             owners: owners.clone().count(),
             owners_with_totp: owners.filter(|owner| owner.totp.is_some()).count(),
+            sinks: store
+                .audit_sinks()?
+                .into_iter()
+                .map(|sink| SinkFact {
+                    name: sink.name,
+                    failing_since: sink.error.and_then(|(_, since)| instant(since)),
+                })
+                .collect(),
             secrets: store.list_secrets()?.len(),
             pins_approved: pins_in(PinState::Approved),
             pins_waiting: pins_in(PinState::Waiting),

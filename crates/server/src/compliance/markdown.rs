@@ -118,6 +118,19 @@ impl MeasureReport {
 }
 
 impl Facts {
+    fn failing(&self) -> String {
+        let failing = self.sinks.iter().filter_map(|sink| {
+            let since = sink.failing_since?;
+            Some(format!("{} since {since}", sink.name))
+        });
+        let failing: Vec<String> = failing.collect();
+        if failing.is_empty() {
+            "none".to_owned()
+        } else {
+            failing.join(", ")
+        }
+    }
+
     /// For people: what, and how it stands.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         let when =
@@ -168,6 +181,7 @@ impl Facts {
                     self.owners, self.owners_with_totp
                 ),
             ),
+            ("receivers of records that get nothing", self.failing()),
             ("sealed secrets", self.secrets.to_string()),
             (
                 "definitions",

@@ -153,6 +153,28 @@ fn a_control_is_on_only_if_all_that_serves_it_is() {
 
 /// What becomes of a config, in a folder with this name.
 fn with_report<T>(folder: &str, config: &str, look: impl FnOnce(&Report<'_>) -> T) -> T {
+    with_gate(folder, config, None, |gate| {
+        look(&Report::new(
+            Framework::Soc2,
+            gate,
+            Some("no `<b>` here".to_owned()),
+        ))
+    })
+}
+
+/// How a measure stands with a config and what a database says.
+fn stands(id: &str, config: &str, facts: Option<&Facts>) -> Status {
+    let measure = measures()[id];
+    let config = format!("data_dir = \"data\"\n{config}");
+    with_gate("plain", &config, facts, |gate| (measure.judge)(gate).status)
+}
+
+fn with_gate<T>(
+    folder: &str,
+    config: &str,
+    facts: Option<&Facts>,
+    look: impl FnOnce(&Gate<'_>) -> T,
+) -> T {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join(folder);
     fs::create_dir(&folder).unwrap();
@@ -170,14 +192,64 @@ fn with_report<T>(folder: &str, config: &str, look: impl FnOnce(&Report<'_>) -> 
     let gate = Gate {
         loaded: &loaded,
         shown: &shown,
-        facts: None,
+        facts,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
     };
-    look(&Report::new(
-        Framework::Soc2,
-        &gate,
-        Some("no `<b>` here".to_owned()),
-    ))
+    look(&gate)
+}
+
+#[test]
+fn what_goes_out_in_the_clear_is_told_wherever_it_goes() {
+    assert_eq!(stands("tls-services", "", None), Status::On);
+    for config in [
+        "store = { postgres = \"postgres://gate@db.example.com/gate\", danger_plaintext = true }",
+        "shared.redis = { url = \"redis://r.example.com\", danger_plaintext = true }",
+        "audit.sinks.siem = { kind = \"syslog\", url = \"tcp://siem.example.com:601\", danger_plaintext = true }",
+        "telemetry.traces = { endpoint = \"http://c.example.com\", danger_plaintext = true }",
+        "alerts.receivers.ops = { alertmanager = \"http://a.example.com\", danger_plaintext = true }",
+        "mail = { url = \"smtp://m.example.com\", from = \"gate@example.com\", danger_plaintext = true }",
+    ] {
+        assert_eq!(
+            stands("tls-services", config, None),
+            Status::Partly,
+            "{config}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_gets_nothing_is_not_on() {
+    use store::{Location, SinkHold, SinkStart, Store};
+    let folder = tempfile::tempdir().unwrap();
+    let place = Location::File(folder.path().join("gate.db"));
+    let store = Store::open(place.clone()).unwrap();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let config = "audit.sinks.one = { kind = \"syslog\", url = \"tls://siem.example.com:6514\" }\n\
+                  audit.sinks.two = { kind = \"syslog\", url = \"tls://siem.example.com:6514\" }\n";
+    let siem = || {
+        let facts = Facts::read(&store, &place, Err("no key".to_owned()), now).unwrap();
+        stands("siem", config, Some(&facts))
+    };
+    assert_eq!(siem(), Status::On);
+    // One that the config no longer has says nothing.
+    for (name, expected) in [
+        ("old", Status::On),
+        ("one", Status::Partly),
+        ("two", Status::Off),
+    ] {
+        let hold = SinkHold {
+            name: name.to_owned(),
+            holder: "gate".to_owned(),
+            now,
+            until: now + Duration::from_secs(60),
+        };
+        let held = store.hold_audit_sink(hold.clone(), SinkStart::Now);
+        held.await.unwrap();
+        let failed = store.fail_audit_sink(hold, "gone".to_owned(), now);
+        failed.await.unwrap();
+        assert_eq!(siem(), expected, "{name}");
+    }
+    store.close().await;
 }
 
 /// A line of Markdown without its spans of code: each ends at as many backticks as it begins with.

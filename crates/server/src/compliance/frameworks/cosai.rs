@@ -92,6 +92,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 [
                     TLS,
                     TLS_UPSTREAM,
+                    TLS_SERVICES,
                     ISOLATION,
                     QUESTIONS,
                     STRICT_PARSING,

@@ -40,6 +40,7 @@ pub(super) const SECTIONS: &[Section] = &[
                     AUTHENTICATION,
                     LEAST_PRIVILEGE,
                     TLS,
+                    TLS_SERVICES,
                     ISOLATION,
                     SEALED,
                     AT_REST,
@@ -150,7 +151,14 @@ pub(super) const SECTIONS: &[Section] = &[
             control!(
                 "Art. 32(1)(a)",
                 "Data are encrypted and pseudonymised.",
-                [TLS, TLS_UPSTREAM, SEALED, AT_REST, SCREEN_PERSONAL],
+                [
+                    TLS,
+                    TLS_UPSTREAM,
+                    TLS_SERVICES,
+                    SEALED,
+                    AT_REST,
+                    SCREEN_PERSONAL
+                ],
                 ""
             ),
             control!(

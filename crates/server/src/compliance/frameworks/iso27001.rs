@@ -48,7 +48,7 @@ pub(super) const SECTIONS: &[Section] = &[
             control!(
                 "5.14",
                 "Information that is passed on is protected.",
-                [TLS, TLS_UPSTREAM, SCREEN_SECRETS, FLOWS],
+                [TLS, TLS_UPSTREAM, TLS_SERVICES, SCREEN_SECRETS, FLOWS],
                 "Agreements with others are yours."
             ),
             control!(
@@ -84,7 +84,7 @@ pub(super) const SECTIONS: &[Section] = &[
             helps!(
                 "5.23",
                 "Cloud services are chosen and used safely.",
-                [TLS_UPSTREAM, NO_PASSTHROUGH],
+                [TLS_UPSTREAM, TLS_SERVICES, NO_PASSTHROUGH],
                 "The choice is yours."
             ),
             helps!(
@@ -292,7 +292,14 @@ pub(super) const SECTIONS: &[Section] = &[
             control!(
                 "8.24",
                 "Cryptography is used well.",
-                [TLS, SEALED, SEALING_ROTATION, AT_REST],
+                [
+                    TLS,
+                    TLS_UPSTREAM,
+                    TLS_SERVICES,
+                    SEALED,
+                    SEALING_ROTATION,
+                    AT_REST
+                ],
                 "The cryptographic module is AWS-LC, not in its FIPS build."
             ),
             helps!(

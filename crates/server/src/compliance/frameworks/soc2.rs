@@ -74,7 +74,14 @@ pub(super) const SECTIONS: &[Section] = &[
             control!(
                 "CC6.7",
                 "Data are protected on their way and go only where they may.",
-                [TLS, TLS_UPSTREAM, NO_PASSTHROUGH, SCREEN_SECRETS, FLOWS],
+                [
+                    TLS,
+                    TLS_UPSTREAM,
+                    TLS_SERVICES,
+                    NO_PASSTHROUGH,
+                    SCREEN_SECRETS,
+                    FLOWS
+                ],
                 "What upstreams do with what they get is theirs."
             ),
             control!(

@@ -9,7 +9,7 @@ use super::super::measure::{Measure, Verdict, is_here, listed};
 /// TLS of the listeners.
 pub(in crate::compliance) static TLS: Measure = Measure {
     id: "tls",
-    title: "Nothing reaches the gate over a network in the clear",
+    title: "Nobody reaches the gate over a network in the clear",
     does: "Listeners that other machines can reach speak TLS 1.2 or 1.3 with authenticated, forward-secret ciphers. A gate that would listen there in the clear does not start unless the config says so in as many words.",
     keys: &[
         "listen",
@@ -84,6 +84,43 @@ pub(in crate::compliance) static TLS_UPSTREAM: Measure = Measure {
             (clear, _) => Verdict::off(
                 format!("{} on another machine in the clear", listed(clear)),
                 "an https URL in upstreams.NAME.url",
+            ),
+        }
+    },
+};
+
+/// TLS to everything else.
+pub(in crate::compliance) static TLS_SERVICES: Measure = Measure {
+    id: "tls-services",
+    title: "Databases, receivers and mail servers are reached over TLS",
+    does: "What the gate sends to another machine besides calls goes over TLS: to its database, a shared Redis, receivers of the audit log, of traces and of alerts, a mail server, a webhook for consents. It goes in the clear only where the config says so in as many words.",
+    keys: &[
+        "store.danger_plaintext",
+        "shared.redis.danger_plaintext",
+        "audit.sinks.*.danger_plaintext",
+        "telemetry.traces.danger_plaintext",
+        "alerts.receivers.*.danger_plaintext",
+        "mail.danger_plaintext",
+        "consent.webhook.danger_plaintext",
+    ],
+    tests: &[
+        "testkit/tests/it/sinks.rs::syslog_over_tls_is_for_whom_the_authority_vouches_alone",
+        "testkit/tests/it/postgres.rs::a_server_elsewhere_is_spoken_to_under_tls_and_no_password_is_shown",
+    ],
+    queries: &[],
+    judge: |gate| {
+        // By how they end, so that none is forgotten.
+        let clear: Vec<String> = gate
+            .shown
+            .iter()
+            .filter(|one| one.key.ends_with(".danger_plaintext") && one.value == "true")
+            .map(|one| one.key.clone())
+            .collect();
+        match clear.as_slice() {
+            [] => Verdict::on("nothing is sent to another machine in the clear"),
+            clear => Verdict::partly(
+                format!("{} lets it be sent in the clear", listed(clear)),
+                "set it to false, and use TLS there",
             ),
         }
     },

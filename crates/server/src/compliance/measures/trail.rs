@@ -1,5 +1,7 @@
 //! What happened: that it is recorded, that the record can be trusted, and that somebody notices.
 
+use jiff::Timestamp;
+
 use super::super::Chain;
 use super::super::measure::{Measure, Verdict, listed};
 
@@ -121,6 +123,7 @@ pub(in crate::compliance) static SIEM: Measure = Measure {
     judge: |gate| {
         const REMEDY: &str =
             "audit.sinks.siem = { kind = \"syslog\", url = \"tls://siem.example.com:6514\" }";
+        const LOOK: &str = "`portcullis audit sinks` says why";
         let all = gate.names("audit.sinks.*.kind", |_| true);
         let files = gate.names("audit.sinks.*.kind", |kind| kind == "\"file\"");
         match (all.len(), files.len()) {
@@ -129,7 +132,22 @@ pub(in crate::compliance) static SIEM: Measure = Measure {
                 "records are written to files of this machine; who collects those is for you to say",
                 REMEDY,
             ),
-            _ => Verdict::on(format!("records are sent to {}", listed(&all))),
+            (count, _) => {
+                let sinks = gate.facts.into_iter().flat_map(|facts| &facts.sinks);
+                let (failing, since): (Vec<String>, Vec<Timestamp>) = sinks
+                    .filter(|sink| all.contains(&sink.name))
+                    .filter_map(|sink| Some((sink.name.clone(), sink.failing_since?)))
+                    .unzip();
+                let Some(since) = since.into_iter().min() else {
+                    return Verdict::on(format!("records are sent to {}", listed(&all)));
+                };
+                let why = format!("nothing gets to {} (since {since})", listed(&failing));
+                if failing.len() < count {
+                    Verdict::partly(why, LOOK)
+                } else {
+                    Verdict::off(why, LOOK)
+                }
+            }
         }
     },
 };
@@ -157,7 +175,7 @@ pub(in crate::compliance) static LOGS: Measure = Measure {
 pub(in crate::compliance) static METRICS: Measure = Measure {
     id: "metrics",
     title: "What it does is counted",
-    does: "`/metrics` in the form of Prometheus, for whom a rule or role lets in: calls by outcome, waiting times, places, queues, upstreams. Labels come from closed sets, never from clients' words.",
+    does: "`/metrics` in the form of Prometheus, for whoever is known to the gate, whatever his roles: calls by outcome, waiting times, places, queues, upstreams. Labels come from closed sets, never from clients' words.",
     keys: &[],
     tests: &[
         "testkit/tests/it/metrics.rs::every_metric_of_the_list_has_a_number_and_no_label_is_a_clients_word",
@@ -208,7 +226,7 @@ pub(in crate::compliance) static ALERTS: Measure = Measure {
 pub(in crate::compliance) static TRACES: Measure = Measure {
     id: "traces",
     title: "A call can be followed through all systems",
-    does: "A call joins the trace of its caller, and the upstream gets it; the trace's id is in the record. Spans can go to a collector (OTLP). No secret and no word of a client is in a span.",
+    does: "A call joins the trace of its caller, and the upstream gets it; the trace's id is in the record. Spans can go to a collector (OTLP). No secret, no argument and no answer is in a span; of a client's words the id of its request and the `tracestate` that it sent are.",
     keys: &[
         "telemetry.traces.endpoint",
         "telemetry.traces.ratio",
