@@ -1,11 +1,16 @@
 //! The restore drill: a gate is backed up while it works, its data is destroyed, and what comes back is whole.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use serde_json::{Value, json};
-use testkit::fixtures::Postgres;
+use testkit::fixtures::{Postgres, Process};
 use testkit::mcp::{call, modern};
 use testkit::world::until;
 use tokio::task::JoinSet;
@@ -230,4 +235,55 @@ async fn a_backup_moves_a_gate_from_one_kind_of_database_to_the_other_and_back()
     ensure!(answer.to_string().contains("note 2"), "{answer}");
     ensure!(scene.log().await?.len() > there, "the log is shorter");
     scene.gate.stop()
+}
+
+/// What a backup is tried in is all of the database, for whoever reads it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_tried_leaves_nothing_behind_when_it_is_interrupted() -> Result<()> {
+    let mut scene = Scene::start().await?;
+    let file = scene.file();
+    scene.keep(1).await?;
+    scene.run(&["backup", "create", &file]).await?;
+    scene.gate.stop()?;
+    let whole = fs::read(&scene.backup)?;
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let place = tempfile::tempdir()?;
+        // A backup that does not come to its end: the command waits in the middle of it.
+        let pipe = scene.gate.folder().join(format!("{signal}"));
+        nix::unistd::mkfifo(&pipe, Mode::S_IRWXU)?;
+        let phrase = scene.phrase.to_string_lossy();
+        let words = [
+            "backup",
+            "verify",
+            &pipe.to_string_lossy(),
+            "--passphrase-file",
+            &phrase,
+        ];
+        let launch = scene.gate.launch(&words)?;
+        let tmp = place.path().to_string_lossy();
+        let mut process = Process::start(&launch.env("TMPDIR", tmp))?;
+        let mut writer = None;
+        until("it reads", async || {
+            let mut options = OpenOptions::new();
+            options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+            writer = options.open(&pipe).ok();
+            Ok(writer.is_some())
+        })
+        .await?;
+        let mut writer = writer.context("not opened")?;
+        let begun = whole.get(..whole.len() - 1).context("nothing")?;
+        ensure!(writer.write(begun)? > 0);
+        let scratch = || -> Result<_> { Ok(fs::read_dir(place.path())?.next().context("none")??) };
+        until("it is tried", async || Ok(scratch().is_ok())).await?;
+        let folder = scratch()?.path();
+        let mode = fs::metadata(&folder)?.permissions().mode();
+        ensure!(mode & 0o777 == 0o700, "{mode:o}");
+        process.signal(signal)?;
+        let ended = process.ended()?;
+        assert_eq!(ended.code(), Some(status), "{}", process.output()?);
+        let left: Vec<_> = fs::read_dir(place.path())?.collect();
+        ensure!(left.is_empty(), "{left:?}");
+        drop(writer);
+    }
+    Ok(())
 }
