@@ -187,7 +187,12 @@ async fn a_file_that_does_not_answer_keeps_no_gate_from_ending() -> Result<()> {
         Ok(strace.output()?.contains("fdatasync("))
     })
     .await?;
-    scene.gate.stop()
+    scene.gate.signal(Signal::SIGTERM)?;
+    // Gone but for its parent's asking how it ended.
+    until("the gate has ended", async || {
+        Ok(fs::read_to_string(format!("/proc/{gate}/stat"))?.contains(") Z "))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

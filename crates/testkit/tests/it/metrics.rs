@@ -16,6 +16,8 @@ use testkit::fixtures::Prometheus;
 use testkit::mcp::{call, modern, request};
 use testkit::world::{World, until};
 
+use crate::program::Program;
+
 /// Alice may call everything but one tool, and twenty times an hour at that.
 const CONFIG: &str = r#"
 builtins = ["time"]
@@ -444,13 +446,12 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_waits_for_somebody_to_connect_is_not_down() -> Result<()> {
-    let config = r#"
-builtins = ["time"]
-[upstreams.other]
-url = "http://127.0.0.1:9/mcp"
-credential = { oauth = "per-user" }
-"#;
-    let world = World::of(config).await?;
+    let there = Program::start("builtins = [\"time\"]\nauth.loopback = \"off\"\n").await?;
+    let config = format!(
+        "builtins = [\"time\"]\nupstreams.other = {{ url = \"{}\", credential = {{ oauth = \"per-user\" }} }}\n",
+        there.url("/mcp")
+    );
+    let world = World::of(&config).await?;
     until("it waits", async || {
         Ok(world.upstream("other")?["state"] == "waiting for somebody to connect it")
     })
