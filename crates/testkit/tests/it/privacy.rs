@@ -313,7 +313,28 @@ async fn checkpoints_are_written_to_a_folder_elsewhere_and_an_end_that_was_cut_o
     );
 
     let (told, text) = verified(&gate, "whole.jsonl").await?;
-    ensure!(told["ok"] == true);
+    ensure!(told["ok"] == true && told["unsigned"] == 0, "{told}");
+    // A part passes for a part alone.
+    let part = gate.folder().join("part.jsonl").display().to_string();
+    gate.run(&["audit", "export", "--from", "10", "--output", &part])
+        .await?;
+    let key = gate.run(&["audit", "key"]).await?;
+    let words = ["audit", "verify", &part, "--key", key.trim()];
+    let told = gate.run_either(&words).await?;
+    ensure!(told.contains("its front was cut off"), "{told}");
+    let as_part = [&words[..], &["--from", "10"]].concat();
+    let told = gate.run_either(&as_part).await?;
+    ensure!(told.contains("a part, from record 10"), "{told}");
+    // An end that is not signed for passes only where that is said.
+    let open = gate.folder().join("open.jsonl").display().to_string();
+    gate.run(&["audit", "export", "--to", "10", "--output", &open])
+        .await?;
+    let words = ["audit", "verify", &open, "--key", key.trim()];
+    let told = gate.run_either(&words).await?;
+    ensure!(told.contains("anybody could have written them"), "{told}");
+    let as_open = [&words[..], &["--allow-unsigned"]].concat();
+    let told = gate.run_either(&as_open).await?;
+    ensure!(!told.contains("none of them is missing"), "{told}");
     // Cut off in front of it, with a first line that says so.
     let (first, rest) = text.split_once('\n').context("no line")?;
     let mut head: Value = serde_json::from_str(first)?;
