@@ -72,6 +72,11 @@ pub(crate) fn post(host: SocketAddr, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The request that ends a legacy session.
+pub(crate) fn delete(host: SocketAddr, headers: &str) -> Vec<u8> {
+    format!("DELETE /mcp HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes()
+}
+
 /// `None` as long as the answer is not all there.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Answer>> {
     let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {

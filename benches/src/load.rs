@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::client::{Connection, post};
+use crate::client::{Connection, delete, post};
 use crate::rpc::{LEGACY, MODERN};
 
 /// How the sessions speak.
@@ -43,6 +43,8 @@ struct Session {
     call: Vec<u8>,
     /// The text that only the answer to our call holds.
     mark: String,
+    /// How it is ended, if it is one that is kept.
+    end: Option<Vec<u8>>,
 }
 
 impl Load {
@@ -87,6 +89,19 @@ impl Load {
     }
 }
 
+impl Load {
+    /// Ends the sessions: a gate keeps so many and no more.
+    pub(crate) async fn close(self) -> Result<()> {
+        for mut session in self.sessions {
+            if let Some(end) = &session.end {
+                let ended = timeout(CALL_MAX, session.connection.exchange(end)).await;
+                ended.context("ending a session took too long")??;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Session {
     async fn open(to: SocketAddr, number: usize, era: Era, tool: &str) -> Result<Self> {
         let mut connection = Connection::open(to).await?;
@@ -98,10 +113,14 @@ impl Session {
         let mark = format!("session {number} says hello");
         let params = format!(r#""name":"{tool}","arguments":{{"message":"{mark}"}}"#);
         let call = request(to, &headers, era, "tools/call", Some(&tool), &params);
+        let end = headers
+            .contains("Mcp-Session-Id")
+            .then(|| delete(to, &headers));
         Ok(Self {
             connection,
             call,
             mark,
+            end,
         })
     }
 

@@ -133,11 +133,10 @@ pub(crate) async fn stretch(
     let load = Load::open(at, sessions, era, tool).await?;
     let (load, _) = load.run(WARM_UP).await?;
     let before = part.cpu()?;
-    let (_, sample) = load.run(length).await?;
-    Ok(Cell {
-        cpu: part.cpu()?.saturating_sub(before),
-        sample,
-    })
+    let (load, sample) = load.run(length).await?;
+    let cpu = part.cpu()?.saturating_sub(before);
+    load.close().await?;
+    Ok(Cell { cpu, sample })
 }
 
 /// A gate with the config that `write` writes around its address.
