@@ -94,10 +94,7 @@ const TOOLS: &[Tool] = &[
     // Of the package only the programs are used: no service of the system's is started, for there is none in a container.
     Tool {
         name: "prometheus 2.42 or later, with promtool",
-        probe: (
-            "sh",
-            &["-c", "prometheus --version && promtool --version"],
-        ),
+        probe: ("sh", &["-c", "prometheus --version && promtool --version"]),
         package: "prometheus",
     },
     Tool {

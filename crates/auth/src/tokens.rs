@@ -174,12 +174,14 @@ impl Tokens {
 
     /// The issuers whose keys are fetched, by name.
     pub(crate) fn remotes(&self) -> impl Iterator<Item = (&str, &Arc<Remote>, Freshness)> {
-        self.issuers.iter().filter_map(|trusted| match &trusted.source {
-            Source::Remote(remote, freshness) => {
-                Some((&*trusted.issuer.name, remote, *freshness))
-            }
-            Source::Set(_) | Source::Nowhere => None,
-        })
+        self.issuers
+            .iter()
+            .filter_map(|trusted| match &trusted.source {
+                Source::Remote(remote, freshness) => {
+                    Some((&*trusted.issuer.name, remote, *freshness))
+                }
+                Source::Set(_) | Source::Nowhere => None,
+            })
     }
 
     /// Whether what a token rests on is still there: its issuer, and the key that signed it.

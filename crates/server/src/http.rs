@@ -321,12 +321,7 @@ impl Edge {
     }
 
     /// Where the request leads; `None`: to a virtual server that there is not, or not for this principal.
-    async fn visit(
-        &self,
-        facts: &Facts,
-        principal: &Arc<Principal>,
-        path: &str,
-    ) -> Option<Visit> {
+    async fn visit(&self, facts: &Facts, principal: &Arc<Principal>, path: &str) -> Option<Visit> {
         let mut visit = Visit::from(Arc::clone(principal));
         visit.address = Some(facts.address());
         if let Some(name) = routes::server(path) {

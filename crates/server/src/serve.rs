@@ -125,11 +125,7 @@ impl Core {
         );
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
         let tasks = Tasks::new(Health::new(Arc::clone(&clock)), metrics.clone());
-        let tracer = Tracer::new(
-            loaded.tracing.clone(),
-            env!("CARGO_PKG_VERSION"),
-            &metrics,
-        );
+        let tracer = Tracer::new(loaded.tracing.clone(), env!("CARGO_PKG_VERSION"), &metrics);
         telemetry::start(&tracer, &client, &tasks);
         let parts = gateway::Parts {
             tracer,

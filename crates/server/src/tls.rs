@@ -170,7 +170,9 @@ impl Tls {
     pub fn new(settings: &Settings<'_>) -> Result<Self, Error> {
         let chain: Vec<CertificateDer<'static>> = all(settings.chain).map_err(Error::Chain)?;
         // What this cannot read, others may all the same.
-        let own = chain.first().and_then(|own| ClientCertificate::read(own).ok());
+        let own = chain
+            .first()
+            .and_then(|own| ClientCertificate::read(own).ok());
         let key = PrivateKeyDer::from_pem_slice(settings.key).map_err(Error::Key)?;
         let provider = Arc::new(CryptoProvider {
             cipher_suites: CIPHER_SUITES.to_vec(),

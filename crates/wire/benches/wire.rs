@@ -40,7 +40,10 @@ fn read_and_rewrite_params(bencher: Bencher<'_, '_>) {
     };
     bencher.bench(|| {
         let params = request.read_params().ok()?;
-        let meta = params.meta().ok()?.rewrite(Some("42"), &[], &wire::trace::Context::default());
+        let meta = params
+            .meta()
+            .ok()?
+            .rewrite(Some("42"), &[], &wire::trace::Context::default());
         Some(params.rewrite(
             wire::method::Subject::Tool,
             Rewrite::named("read"),

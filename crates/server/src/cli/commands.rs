@@ -755,7 +755,9 @@ pub enum Audit {
         out: PathBuf,
     },
     /// Open the arguments in an export that were sealed for an auditor. Needs no gate and no database.
-    #[command(after_help = "Example:\n  portcullis audit open november.jsonl --key auditor.key | jq .arguments")]
+    #[command(
+        after_help = "Example:\n  portcullis audit open november.jsonl --key auditor.key | jq .arguments"
+    )]
     Open {
         /// The export; `-` is standard input.
         file: PathBuf,
@@ -806,7 +808,9 @@ pub enum Hold {
     #[command(after_help = "Example:\n  portcullis audit hold list")]
     List,
     /// End a hold.
-    #[command(after_help = "Example:\n  portcullis audit hold release 5f0c2b7d9f5e4a7cb1d2e3f405162738")]
+    #[command(
+        after_help = "Example:\n  portcullis audit hold release 5f0c2b7d9f5e4a7cb1d2e3f405162738"
+    )]
     Release {
         /// Its id.
         id: String,

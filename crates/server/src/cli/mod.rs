@@ -35,12 +35,12 @@ pub use self::policy::{Explain, PolicyCommand, Simulate, What};
 use crate::{SystemClock, run};
 pub use alerts::AlertsCommand;
 pub use clients::Client;
-pub use compliance::{Compliance, Form, Wanted};
 pub use commands::{
     ApproveConsent, ApprovePin, Audit, Cli, Command, Common, Config, Consent, Import, Install, Key,
     Kind, NewKeyArguments, NewUser, Pin, PinnedKind, Prompts, Resources, Revoke, Secret, Serve,
     Session, Stdio, Tools, User,
 };
+pub use compliance::{Compliance, Form, Wanted};
 
 /// How a command ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,9 +44,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::store::Location;
 use policy::RoleName;
 use policy::config::{Complaint, Complaints};
-use ::store::Location;
 
 pub use environment::Environment;
 pub use layers::{Origin, Origins};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use auth::vault::secrets::{self, SecretName};
 use ::store::Store;
+use auth::vault::secrets::{self, SecretName};
 
 use super::*;
 use crate::serve::{self, Core};
