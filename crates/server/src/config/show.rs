@@ -74,6 +74,8 @@ fn in_text(path: &[String], value: &Value) -> String {
         (None, ..) => hidden(),
         (_, "hash", _) => hidden(),
         (_, "url", Value::String(text)) => url_without_secrets(text),
+        // Other keys have addresses too: of a database, a collector, a webhook.
+        (_, _, Value::String(text)) if text.contains("://") => url_without_secrets(text),
         (_, "stdio", Value::Array(words)) => Value::Array(words_without_secrets(words)).to_string(),
         (_, _, value) => value.to_string(),
     }

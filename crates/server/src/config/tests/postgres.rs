@@ -82,3 +82,22 @@ fn what_would_not_work_or_not_be_safe_is_told() {
         check(config, &format!("1: {complaint}"));
     }
 }
+
+#[test]
+fn a_password_that_stands_in_an_address_is_not_shown() {
+    let table: toml::Table = toml::from_str(
+        "store.postgres = \"postgres://gate:hunter2@db.example.com/d\"\n\
+         telemetry.traces.endpoint = \"https://gate:hunter2@traces.example.com/?key=hunter2\"\n\
+         alerts.receivers.a.webhook = \"https://gate:hunter2@chat.example.com\"\n",
+    )
+    .unwrap();
+    let layer = super::super::layers::Layer {
+        table,
+        ..Default::default()
+    };
+    let all = super::super::show::shown(&layer);
+    assert_eq!(all.len(), 3, "{all:?}");
+    for one in all {
+        assert!(!one.value.contains("hunter2"), "{one:?}");
+    }
+}
