@@ -91,11 +91,11 @@ fn a_password_that_stands_in_an_address_is_not_shown() {
          alerts.receivers.a.webhook = \"https://gate:hunter2@chat.example.com\"\n",
     )
     .unwrap();
-    let layer = super::super::layers::Layer {
+    let layer = Layer {
         table,
         ..Default::default()
     };
-    let all = super::super::show::shown(&layer);
+    let all = show::shown(&layer);
     assert_eq!(all.len(), 3, "{all:?}");
     for one in all {
         assert!(!one.value.contains("hunter2"), "{one:?}");
