@@ -60,6 +60,9 @@ enum Part {
         /// Fewer and shorter rounds
         #[arg(long)]
         quick: bool,
+        /// One thing alone
+        #[arg(long)]
+        only: Option<run::Subject>,
     },
 }
 
@@ -68,7 +71,12 @@ fn main() -> Result<()> {
         Part::Upstream { stdio: true } => upstream::serve_stdio(),
         Part::Upstream { stdio: false } => upstream::serve(),
         Part::Proxy { to } => proxy::serve(to),
-        Part::Run { gate, out, quick } => run::run(gate.as_deref(), out.as_deref(), quick),
+        Part::Run {
+            gate,
+            out,
+            quick,
+            only,
+        } => run::run(gate.as_deref(), out.as_deref(), quick, only),
     }
 }
 

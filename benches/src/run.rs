@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -50,10 +51,27 @@ const QUICK: Plan = Plan {
     pipe_calls: 200,
 };
 
-/// Measures everything and prints the table.
-pub(crate) fn run(gate: Option<&Path>, out: Option<&Path>, quick: bool) -> Result<()> {
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subject {
+    /// The gate beside the bare upstream and the proxy, over HTTP
+    Http,
+    /// What the audit log and telemetry cost
+    Cost,
+    /// The gate beside the bare upstream, over stdin and stdout
+    Stdio,
+}
+
+/// Measures everything, or one thing alone, and prints the table.
+pub(crate) fn run(
+    gate: Option<&Path>,
+    out: Option<&Path>,
+    quick: bool,
+    only: Option<Subject>,
+) -> Result<()> {
     nix::unistd::alarm::set(RUN_SECONDS_MAX);
     let plan = if quick { QUICK } else { WHOLE };
+    let is_asked = |subject| only.is_none_or(|only| only == subject);
     let folder = tempfile::tempdir()?;
 
     let (upstream, upstream_at) = Part::listening(&["upstream"])?;
@@ -71,7 +89,11 @@ pub(crate) fn run(gate: Option<&Path>, out: Option<&Path>, quick: bool) -> Resul
         report.gate_rss_idle = Some(part.rss()?);
         ways.push((Way::Gate, part, at));
     }
-    let loaded = rounds(&mut report, &ways, &plan);
+    let loaded = if is_asked(Subject::Http) {
+        rounds(&mut report, &ways, &plan)
+    } else {
+        Ok(())
+    };
     if let Some((Way::Gate, part, _)) = ways.last() {
         report.gate_rss_loaded = Some(part.rss()?);
     }
@@ -81,10 +103,18 @@ pub(crate) fn run(gate: Option<&Path>, out: Option<&Path>, quick: bool) -> Resul
     // What was measured before a failure is told, too.
     let measured = loaded
         .and_then(|()| match gate {
-            Some(gate) => report.costs.measure(gate, &folder, upstream_at, &plan),
-            None => Ok(()),
+            Some(gate) if is_asked(Subject::Cost) => {
+                report.costs.measure(gate, &folder, upstream_at, &plan)
+            }
+            Some(_) | None => Ok(()),
         })
-        .and_then(|()| pipes(&mut report, gate, &folder, &plan));
+        .and_then(|()| {
+            if is_asked(Subject::Stdio) {
+                pipes(&mut report, gate, &folder, &plan)
+            } else {
+                Ok(())
+            }
+        });
     report.print();
     measured?;
     if let Some(out) = out {
