@@ -114,7 +114,7 @@ pub(crate) struct Mark<'a> {
 #[derive(Debug)]
 pub(crate) enum Connection {
     /// To a file.
-    Sqlite(rusqlite::Connection),
+    Sqlite(File),
     /// To a server.
     Postgres(Session),
 }
@@ -131,7 +131,7 @@ impl Connection {
     /// Makes a change; how many rows it is about.
     pub(crate) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
         match self {
-            Self::Sqlite(connection) => sqlite::execute(connection, sql, values),
+            Self::Sqlite(file) => sqlite::execute(file, sql, values),
             Self::Postgres(session) => session.execute(sql, values),
         }
     }
@@ -140,7 +140,7 @@ impl Connection {
     /// worked: many of these cost one trip to the server.
     pub(crate) fn send(&self, sql: &'static str, values: &[Value<'_>]) -> Result<()> {
         match self {
-            Self::Sqlite(connection) => sqlite::execute(connection, sql, values).map(drop),
+            Self::Sqlite(file) => sqlite::execute(file, sql, values).map(drop),
             Self::Postgres(session) => {
                 session.send(sql, values);
                 Ok(())
@@ -164,7 +164,7 @@ impl Connection {
         read: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         match self {
-            Self::Sqlite(connection) => sqlite::all(connection, sql, values, read),
+            Self::Sqlite(file) => sqlite::all(file, sql, values, read),
             Self::Postgres(session) => session.all(sql, values, read),
         }
     }
@@ -177,7 +177,7 @@ impl Connection {
         read: impl FnOnce(&Row<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         match self {
-            Self::Sqlite(connection) => sqlite::one(connection, sql, values, read),
+            Self::Sqlite(file) => sqlite::one(file, sql, values, read),
             Self::Postgres(session) => session.one(sql, values, read),
         }
     }
@@ -200,7 +200,7 @@ impl Connection {
     /// Several statements of ours without values, one after the other.
     pub(crate) fn batch(&self, sql: &str) -> Result<()> {
         match self {
-            Self::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            Self::Sqlite(file) => sqlite::batch(file, sql),
             Self::Postgres(session) => session.batch(sql),
         }
     }
@@ -221,13 +221,13 @@ impl Connection {
         run: impl FnOnce(&Self) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         let begun = match self {
-            Self::Sqlite(connection) => sqlite::begin(connection, access, durability),
+            Self::Sqlite(file) => sqlite::begin(file, access, durability),
             Self::Postgres(session) => session.begin(access, durability),
         };
         let done = begun.map_err(E::from).and_then(|()| run(self));
         let done = done.and_then(|done| {
             match self {
-                Self::Sqlite(connection) => sqlite::commit(connection)?,
+                Self::Sqlite(file) => sqlite::commit(file)?,
                 Self::Postgres(session) => session.commit()?,
             }
             Ok(done)
@@ -235,7 +235,7 @@ impl Connection {
         if done.is_err() {
             // One that cannot be rolled back is none any more, or its connection is gone.
             match self {
-                Self::Sqlite(connection) => drop(connection.execute_batch("ROLLBACK")),
+                Self::Sqlite(file) => drop(sqlite::roll_back(file)),
                 Self::Postgres(session) => session.roll_back(),
             }
         }
@@ -283,7 +283,7 @@ impl Connection {
     /// anything is committed again: what that loses on its way, all behind it is lost with.
     pub(crate) fn mend(&self) -> Result<()> {
         match self {
-            Self::Sqlite(connection) => sqlite::mend(connection),
+            Self::Sqlite(file) => sqlite::mend(file),
             Self::Postgres(_) => Ok(()),
         }
     }
@@ -297,4 +297,4 @@ impl Connection {
     }
 }
 
-pub(crate) use sqlite::open as open_file;
+pub(crate) use sqlite::{File, open as open_file};

@@ -208,11 +208,16 @@ fn commit(
         is_again: attempt.is_again,
     };
     connection.transaction_once(&mark, durability, |connection| {
-        write(connection, batch, instance)
+        write(connection, batch, instance, attempt.is_again)
     })
 }
 
-fn write(connection: &Connection, batch: &mut [Job], instance: &mut Instance) -> db::Result<()> {
+fn write(
+    connection: &Connection,
+    batch: &mut [Job],
+    instance: &mut Instance,
+    is_again: bool,
+) -> db::Result<()> {
     let mut head = None;
     for job in batch {
         match job {
@@ -221,7 +226,7 @@ fn write(connection: &Connection, batch: &mut [Job], instance: &mut Instance) ->
                     Some(head) => head,
                     empty => empty.insert(audit::Head::read(connection)?),
                 };
-                head.append(connection, row, instance)?;
+                head.append(connection, row, instance, is_again)?;
             }
             // In its own savepoint: a change that fails takes nobody else's with it.
             Job::Change(change) => connection.savepoint(|connection| change.apply(connection))?,

@@ -379,7 +379,7 @@ fn follow(
         return Err(Fault::Form);
     }
     let sealed: Sealed<'_> = serde_json::from_str(record.get()).map_err(|_bad| Fault::Form)?;
-    let after = link(&state.chain, record.get());
+    let after = link(&state.chain, &leaf(record.get().as_bytes()));
     if after != chain {
         // What is changed in the personal part alone is told apart below; here the record itself is not the one.
         return Err(Fault::Chain);

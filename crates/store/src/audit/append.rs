@@ -3,13 +3,10 @@
 //! The head is read and written once per batch. Whoever appends holds its row's lock, so several processes, and several
 //! gates before one database, append to one log.
 
-use aws_lc_rs::rand;
-
 use super::merkle::{self, Frontier, Hash};
 use super::open::Instance;
 use super::text::{self, SALT_LEN};
 use super::{AuditRow, HASH_LEN, LogState, number};
-use crate::Error;
 use crate::db::{self, Connection, Failure, values};
 
 /// Levels of the tree of which roots are kept: every eighth.
@@ -58,24 +55,25 @@ impl Head {
 
     /// Adds a row.
     ///
-    /// Must not fail for the sake of what is in the row: it would be tried again for ever.
+    /// Must not fail for the sake of what is in the row: it would be tried again for ever. `is_again`: it was tried before.
     pub(crate) fn append(
         &mut self,
         connection: &Connection,
         row: &AuditRow,
         instance: &mut Instance,
+        is_again: bool,
     ) -> db::Result<()> {
         let place = number(self.tree.size());
         let seq = self.base + 1 + place;
-        let mut salt = [0; SALT_LEN];
-        rand::fill(&mut salt).map_err(|_none| Failure::Beside(Error::NoRandomness.into()))?;
+        let salt = instance.salt()?;
         let commitment = text::commitment(&salt, &text::personal(row));
         let record = text::record(seq, row, &commitment);
-        self.chain = text::link(&self.chain, &record);
+        let leaf = merkle::leaf(record.as_bytes());
+        self.chain = text::link(&self.chain, &leaf);
         insert(connection, row, seq, &salt, &self.chain)?;
-        instance.note(connection, row, seq)?;
+        instance.note(connection, row, seq, is_again)?;
         let mut kept = Ok(());
-        self.tree.push(merkle::leaf(record.as_bytes()), |filled| {
+        self.tree.push(leaf, |filled| {
             if filled.level.is_multiple_of(LEVELS_KEPT) && kept.is_ok() {
                 kept = connection.send(
                     "INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)",

@@ -3,6 +3,7 @@
 //! A gate holds a lock for as long as it lives: on a file of its own beside the database, or in the PostgreSQL, with the
 //! connection that it writes over. The system lets go of it whatever ended the gate, so who holds none is gone.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError, remove_file};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use tokio::time::sleep;
 
-use super::text::hex;
+use super::text::{SALT_LEN, hex};
 use super::{AuditRow, Outcome, SELECT_ONE, recorded};
 use crate::db::{self, Connection, Failure, values};
 use crate::store::Place;
@@ -20,6 +21,8 @@ use crate::{Error, Store};
 
 /// Random bytes in a gate's name.
 const ID_LEN: usize = 8;
+/// Salts that are made at once.
+const SALTS: usize = 64;
 /// Within which a gate that lives takes its lock in a PostgreSQL back, when the connection broke that had it.
 const BACK_AFTER: Duration = Duration::from_secs(5);
 /// Why a call that its gate left behind is `unknown`.
@@ -30,6 +33,29 @@ const LEFT: &str = "the gate ended before the call did";
 pub(crate) struct Instance {
     id: String,
     sign: Sign,
+    /// The calls that it has begun and that are not over: no more than there are places in the queue.
+    begun: HashSet<String>,
+    salts: Salts,
+}
+
+/// Random bytes, fetched for many rows at once.
+#[derive(Debug)]
+struct Salts {
+    bytes: Box<[[u8; SALT_LEN]; SALTS]>,
+    used: usize,
+}
+
+impl Salts {
+    fn next(&mut self) -> Result<[u8; SALT_LEN], Error> {
+        if self.used == SALTS {
+            let bytes = self.bytes.as_flattened_mut();
+            rand::fill(bytes).map_err(|_none| Error::NoRandomness)?;
+            self.used = 0;
+        }
+        let salt = self.bytes.get(self.used).copied();
+        self.used += 1;
+        salt.ok_or(Error::NoRandomness)
+    }
 }
 
 /// How a gate shows that it lives.
@@ -53,7 +79,15 @@ impl Instance {
             },
             Place::Server(_) => Sign::Connection,
         };
-        Ok(Self { id, sign })
+        Ok(Self {
+            id,
+            sign,
+            begun: HashSet::new(),
+            salts: Salts {
+                bytes: Box::new([[0; SALT_LEN]; SALTS]),
+                used: SALTS,
+            },
+        })
     }
 
     /// What it is called among the gates of its database.
@@ -66,25 +100,37 @@ impl Instance {
         key_of(&self.id)
     }
 
-    /// Keeps account of calls that were begun and are not over.
+    /// Random bytes for one row.
+    pub(super) fn salt(&mut self) -> db::Result<[u8; SALT_LEN]> {
+        let salt = self.salts.next();
+        salt.map_err(|error| Failure::Beside(error.into()))
+    }
+
+    /// Keeps account of calls that were begun and are not over. `is_again`: it was tried before, and what is known here may
+    /// be ahead of the database.
     pub(crate) fn note(
         &mut self,
         connection: &Connection,
         row: &AuditRow,
         seq: i64,
+        is_again: bool,
     ) -> db::Result<()> {
         if row.outcome == Outcome::Pending {
+            self.begun.insert(row.call_id.clone());
             self.hold().map_err(|error| Failure::Beside(error.into()))?;
             connection.send(
                 "INSERT INTO audit_open (call_id, seq, gate) VALUES (?1, ?2, ?3)
                 ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq, gate = excluded.gate",
                 values![row.call_id, seq, self.id],
             )
-        } else {
+        } else if self.begun.remove(&row.call_id) || is_again || row.outcome == Outcome::Unknown {
             connection.send(
                 "DELETE FROM audit_open WHERE call_id = ?1",
                 values![row.call_id],
             )
+        } else {
+            // Nearly all calls of most gates: they only read.
+            Ok(())
         }
     }
 

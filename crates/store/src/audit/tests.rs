@@ -162,7 +162,7 @@ pub(crate) fn check(store: &Store) -> (u64, merkle::Hash) {
     let (mut chain, mut tree) = (merkle::Hash::default(), merkle::Frontier::default());
     for (place, entry) in (0..).zip(&entries) {
         assert_eq!(entry.place, place);
-        chain = text::link(&chain, &entry.record);
+        chain = text::link(&chain, &merkle::leaf(entry.record.as_bytes()));
         assert_eq!(entry.chain, chain);
         let (salt, personal) = entry.personal.as_ref().unwrap();
         let commitment = text::hex(&text::commitment(salt, personal));
@@ -229,7 +229,7 @@ async fn a_changed_row_no_longer_fits_its_chain() {
             .unwrap();
         let entries = store.audit_entries(0, 9).unwrap();
         let fits =
-            |before: merkle::Hash, entry: &Entry| text::link(&before, &entry.record) == entry.chain;
+            |before: merkle::Hash, entry: &Entry| text::link(&before, &merkle::leaf(entry.record.as_bytes())) == entry.chain;
         assert!(fits(merkle::Hash::default(), &entries[0]));
         assert!(!fits(entries[0].chain, &entries[1]));
         assert!(fits(entries[1].chain, &entries[2]));

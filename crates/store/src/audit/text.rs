@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::merkle::{self, Hash, sha256};
+use super::merkle::{Hash, sha256};
 use super::{AuditRow, HASH_LEN};
 
 /// Random bytes in front of what is committed to: without them a name could be guessed from its hash.
@@ -63,10 +63,10 @@ pub fn record(seq: i64, row: &AuditRow, commitment: &Hash) -> String {
     text.end()
 }
 
-/// The chain's value after a record.
+/// The chain's value after the record whose leaf this is.
 #[must_use]
-pub fn link(before: &Hash, record: &str) -> Hash {
-    sha256(&[&[LINK], before, &merkle::leaf(record.as_bytes())])
+pub fn link(before: &Hash, leaf: &Hash) -> Hash {
+    sha256(&[&[LINK], before, leaf])
 }
 
 /// Bytes as hexadecimal digits.
@@ -128,9 +128,22 @@ impl Members {
     }
 }
 
+/// Whether nothing in it needs an escape: nearly always, so all of it is looked at in one go.
+fn is_plain(text: &str) -> bool {
+    let needs_escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    !text
+        .bytes()
+        .fold(false, |found, byte| found | needs_escape(byte))
+}
+
 /// A string as RFC 8785, section 3.2.2.2, spells it.
 fn string(out: &mut String, text: &str) {
     out.push('"');
+    if is_plain(text) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {

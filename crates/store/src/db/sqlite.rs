@@ -1,5 +1,6 @@
 //! SQLite: a file that this process opens itself.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,35 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 64;
 
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct File {
+    connection: Connection,
+    /// How soon its commits are on the disk: said to SQLite where it changes, since that is read as a statement.
+    durability: Cell<Durability>,
+}
+
+impl File {
+    pub(crate) fn new(connection: Connection) -> Result<Self> {
+        let file = Self {
+            connection,
+            durability: Cell::new(Durability::Now),
+        };
+        file.synchronise(Durability::Now)?;
+        Ok(file)
+    }
+
+    fn synchronise(&self, durability: Durability) -> Result<()> {
+        let level = match durability {
+            Durability::Now => "full",
+            Durability::Soon => "normal",
+        };
+        self.connection.pragma_update(None, "synchronous", level)?;
+        self.durability.set(durability);
+        Ok(())
+    }
+}
+
 /// Opens a file that is there.
 pub(crate) fn open(path: &Path, access: Access) -> Result<super::Connection> {
     let connection = Connection::open(path)?;
@@ -23,23 +53,31 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<super::Connection> {
         Access::Write => connection.pragma_update(None, "journal_mode", "wal")?,
         Access::Read => connection.pragma_update(None, "query_only", true)?,
     }
-    Ok(super::Connection::Sqlite(connection))
+    Ok(super::Connection::Sqlite(File::new(connection)?))
 }
 
-pub(super) fn begin(connection: &Connection, access: Access, durability: Durability) -> Result<()> {
-    let level = match durability {
-        Durability::Now => "full",
-        Durability::Soon => "normal",
-    };
-    connection.pragma_update(None, "synchronous", level)?;
-    Ok(connection.execute_batch(match access {
+pub(super) fn begin(file: &File, access: Access, durability: Durability) -> Result<()> {
+    if file.durability.get() != durability {
+        file.synchronise(durability)?;
+    }
+    let begin = match access {
         Access::Read => "BEGIN",
         Access::Write => "BEGIN IMMEDIATE",
-    })?)
+    };
+    execute(file, begin, &[]).map(drop)
 }
 
-pub(super) fn commit(connection: &Connection) -> Result<()> {
-    Ok(connection.execute_batch("COMMIT")?)
+pub(super) fn commit(file: &File) -> Result<()> {
+    execute(file, "COMMIT", &[]).map(drop)
+}
+
+pub(super) fn roll_back(file: &File) -> Result<()> {
+    batch(file, "ROLLBACK")
+}
+
+/// Statements without values.
+pub(super) fn batch(file: &File, sql: &str) -> Result<()> {
+    Ok(file.connection.execute_batch(sql)?)
 }
 
 /// Writes what is in the WAL into the database file, syncs that, and begins the WAL anew.
@@ -47,9 +85,9 @@ pub(super) fn commit(connection: &Connection) -> Result<()> {
 /// A commit that need not be on the disk at once leaves frames in the WAL that are not. When the disk then refuses to
 /// sync the next commit's, the system holds them for written, and no later sync says otherwise; but after a crash the WAL
 /// is read only as far as it is whole.
-pub(super) fn mend(connection: &Connection) -> Result<()> {
+pub(super) fn mend(file: &File) -> Result<()> {
     let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-    let is_busy: bool = connection.query_row(sql, [], |row| row.get(0))?;
+    let is_busy: bool = file.connection.query_row(sql, [], |row| row.get(0))?;
     if is_busy {
         // Somebody reads from it: the next try may find it alone.
         return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None).into());
@@ -57,18 +95,18 @@ pub(super) fn mend(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn execute(connection: &Connection, sql: &str, values: &[Value<'_>]) -> Result<usize> {
-    let mut statement = connection.prepare_cached(sql)?;
+pub(super) fn execute(file: &File, sql: &str, values: &[Value<'_>]) -> Result<usize> {
+    let mut statement = file.connection.prepare_cached(sql)?;
     Ok(statement.execute(params_from_iter(values))?)
 }
 
 pub(super) fn all<T>(
-    connection: &Connection,
+    file: &File,
     sql: &str,
     values: &[Value<'_>],
     mut read: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = file.connection.prepare_cached(sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -78,12 +116,12 @@ pub(super) fn all<T>(
 }
 
 pub(super) fn one<T>(
-    connection: &Connection,
+    file: &File,
     sql: &str,
     values: &[Value<'_>],
     read: impl FnOnce(&Row<'_>) -> Result<T>,
 ) -> Result<Option<T>> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = file.connection.prepare_cached(sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let row = rows.next()?;
     row.map(|row| read(&Row::Sqlite(row))).transpose()

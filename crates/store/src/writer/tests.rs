@@ -19,7 +19,7 @@ fn transactions(path: &Path) -> u32 {
 fn what_waits_together_is_one_transaction() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
-    let connection = Connection::Sqlite(rusqlite::Connection::open(&path).unwrap());
+    let connection = Connection::Sqlite(db::File::new(rusqlite::Connection::open(&path).unwrap()).unwrap());
     migrate(&connection).unwrap();
     let before = transactions(&path);
 
