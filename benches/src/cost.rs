@@ -203,7 +203,9 @@ impl Costs {
         if self.cells.is_empty() {
             return;
         }
-        println!("\ntool   sessions  setting  calls/s   p50 µs   p99 µs     lost  added p50 µs");
+        println!(
+            "\ntool   sessions  setting  calls/s   p50 µs   p99 µs  CPU µs/call     lost  added p50 µs"
+        );
         for tool in Tool::ALL {
             for sessions in [1, 64] {
                 for setting in Setting::ALL {
@@ -213,12 +215,13 @@ impl Costs {
                         .flat_map(|cell| cell.sample.latencies.iter().copied())
                         .collect();
                     println!(
-                        "{:<6} {sessions:>8}  {:<7} {:>8.0} {:>8.1} {:>8.1} {:>7.1}% {:>13.1}",
+                        "{:<6} {sessions:>8}  {:<7} {:>8.0} {:>8.1} {:>8.1} {:>12.1} {:>7.1}% {:>13.1}",
                         format!("{tool:?}").to_lowercase(),
                         format!("{setting:?}").to_lowercase(),
                         median(self.cells(case).map(Cell::rate).collect()),
                         percentile(&latencies, 50),
                         percentile(&latencies, 99),
+                        median(self.cells(case).map(Cell::cpu_per_call).collect()),
                         100.0 * self.lost(case, Setting::Off),
                         self.added(case),
                     );

@@ -26,6 +26,11 @@ impl Cell {
     pub(crate) fn p50(&self) -> f64 {
         percentile(&self.sample.latencies, 50)
     }
+
+    /// CPU time of the process that was loaded, in microseconds.
+    pub(crate) fn cpu_per_call(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / float(self.sample.calls.max(1))
+    }
 }
 
 /// What was loaded, and how.

@@ -261,9 +261,10 @@ impl CallRecord {
             return Box::pin(async { Ok(()) });
         };
         let mut ended = self.ended(status, &row);
+        let written = place.close(&row);
         Box::pin(async move {
             let _waiting = ended.metrics.audit_waiting();
-            let written = place.close(row).await.map_err(Rejection::Unconfirmed);
+            let written = written.await.map_err(Rejection::Unconfirmed);
             if let Err(rejection) = &written {
                 ended.refuse(rejection);
             }
@@ -326,7 +327,7 @@ impl Drop for CallRecord {
         self.note(|row| row.reason = Some("abandoned by the client".to_owned()));
         if let Some((place, row)) = self.finish() {
             let ended = self.ended(CLIENT_CLOSED_REQUEST, &row);
-            place.abandon(row);
+            place.abandon(&row);
             drop(ended);
         }
     }

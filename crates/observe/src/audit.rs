@@ -115,33 +115,41 @@ impl AuditLog {
         }
         row.outcome = Outcome::Pending;
         let slot = self.store.reserve_audit(OPEN_WAIT).await;
-        let committed = slot.map_err(Unavailable)?.commit(row, COMMIT_WAIT).await;
+        let committed = slot.map_err(Unavailable)?.commit(&row, COMMIT_WAIT).await;
         committed.map_err(Unavailable)
     }
 }
 
 impl OpenRecord {
-    /// Writes the row and the call's one log line, and waits until the row is on the disk unless the log is relaxed.
+    /// Writes the row and the call's one log line, at once; and, where that is awaited, waits until the row is on the disk
+    /// unless the log is relaxed.
     ///
     /// # Errors
     /// If the disk refuses for a second, or nothing gets there for five: then the answer must not be given.
-    pub async fn close(self, row: AuditRow) -> Result<(), Unavailable> {
-        tell(&row);
-        match self.slot {
-            Some(slot) if self.mode == AuditMode::Durable => {
-                slot.commit(row, COMMIT_WAIT).await.map_err(Unavailable)
-            }
+    pub fn close(
+        self,
+        row: &AuditRow,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send + use<> {
+        tell(row);
+        let committed = match self.slot {
+            Some(slot) if self.mode == AuditMode::Durable => Some(slot.commit(row, COMMIT_WAIT)),
             Some(slot) => {
                 slot.write(row);
-                Ok(())
+                None
             }
-            None => Ok(()),
+            None => None,
+        };
+        async move {
+            match committed {
+                Some(committed) => committed.await.map_err(Unavailable),
+                None => Ok(()),
+            }
         }
     }
 
     /// The same where nobody is there any more to wait. Cannot fail.
-    pub fn abandon(self, row: AuditRow) {
-        tell(&row);
+    pub fn abandon(self, row: &AuditRow) {
+        tell(row);
         if let Some(slot) = self.slot {
             slot.write(row);
         }

@@ -82,7 +82,7 @@ impl Log {
         row(self.next, outcome)
     }
 
-    fn commit(&self, row: AuditRow) {
+    fn commit(&self, row: &AuditRow) {
         self.runtime.block_on(async {
             let slot = self.store.reserve_audit(WAIT).await.expect("a place");
             slot.commit(black_box(row), WAIT).await.expect("written");
@@ -97,7 +97,7 @@ fn unawaited(bencher: Bencher<'_, '_>) {
         for _ in 0..MANY {
             let row = log.row(Outcome::Ok);
             let slot = log.runtime.block_on(log.store.reserve_audit(WAIT));
-            slot.expect("a place").write(black_box(row));
+            slot.expect("a place").write(black_box(&row));
         }
         log.runtime.block_on(log.store.flush()).expect("written");
     });
@@ -112,7 +112,7 @@ fn together(bencher: Bencher<'_, '_>) {
             let mut writers = JoinSet::new();
             for row in rows {
                 let slot = log.store.reserve_audit(WAIT).await.expect("a place");
-                writers.spawn(async move { slot.commit(row, WAIT).await.expect("written") });
+                writers.spawn(async move { slot.commit(&row, WAIT).await.expect("written") });
             }
             writers.join_all().await
         })
@@ -124,7 +124,7 @@ fn alone(bencher: Bencher<'_, '_>) {
     let mut log = Log::new();
     bencher.bench_local(|| {
         let row = log.row(Outcome::Ok);
-        log.commit(row);
+        log.commit(&row);
     });
 }
 
@@ -137,7 +137,7 @@ fn both(bencher: Bencher<'_, '_>) {
             outcome: Outcome::Ok,
             ..row.clone()
         };
-        log.commit(row);
-        log.commit(ended);
+        log.commit(&row);
+        log.commit(&ended);
     });
 }

@@ -1,12 +1,13 @@
 //! The audit log: rows that are added and never changed, in a chain and a tree that show it when one was.
 //!
 //! A call that can have an effect has two: one before its upstream sees it, which is `pending`, and one before its
-//! answer. All else has one. `append` adds them, `prune` takes them off its front, `erase` takes out of them what is
+//! answer. All else has one. `append` adds them, `fields` is how they get there, `prune` takes them off its front, `erase` takes out of them what is
 //! somebody's, unless `holds` keeps it; `text` says which bytes are hashed, `merkle` is the tree; what of a log
 //! holds when it is checked elsewhere is `observe`'s business.
 
 mod append;
 mod erase;
+mod fields;
 mod holds;
 mod key;
 pub mod merkle;
@@ -23,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::db::{self, Connection, Failure, Row, ToValue as _, Value, values};
-use crate::writer::Job;
+use crate::writer::{Company, Job, Waiting};
 use crate::{Error, Store};
 
 /// Why `write!` to a String is not looked at.
@@ -34,15 +35,6 @@ pub(crate) const HASH_LEN: usize = 32;
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// How often in a row nothing may have been written while a row waits.
 const STALLS_MAX: u32 = 5;
-/// What stands for a character that cannot be kept everywhere.
-const REPLACEMENT: &str = "\u{fffd}";
-/// Most characters of a client's name and version that are kept.
-const CLIENT_CHARS_MAX: usize = 120;
-/// Most characters of a principal or a subject that are kept: more would not fit into PostgreSQL's index.
-const PRINCIPAL_CHARS_MAX: usize = 600;
-/// Most characters that are kept of a text with words of a client or an upstream in it.
-const TEXT_CHARS_MAX: usize = 1_000;
-
 /// What happened to one call. Words from closed sets are borrowed, so a row costs few allocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow {
@@ -243,24 +235,35 @@ pub struct AuditSlot {
 
 impl AuditSlot {
     /// Hands the row to the writer. The place is there already, so this cannot fail.
-    pub fn write(self, row: AuditRow) {
-        self.send(row, None);
+    pub fn write(self, row: &AuditRow) {
+        drop(self.send(row, None));
     }
 
-    /// Hands the row to the writer, and waits until it is on the disk: for as long as that takes if others get there
-    /// meanwhile, as they do when thousands wait.
+    /// Hands the row to the writer, at once; and, where that is awaited, waits until it is on the disk: for as long as that
+    /// takes if others get there meanwhile, as they do when thousands wait.
     ///
     /// # Errors
     /// If it is not after `wait` and the disk refuses, or after five times that in which nobody's was written: a disk that
     /// is slow is not one that is gone. It may be written later: it keeps its place.
-    pub async fn commit(self, row: AuditRow, wait: Duration) -> Result<(), Error> {
-        let store = self.store.clone();
-        let (done, mut committed) = oneshot::channel();
-        self.send(row, Some(done));
+    pub fn commit(
+        self,
+        row: &AuditRow,
+        wait: Duration,
+    ) -> impl Future<Output = Result<(), Error>> + use<> {
+        let (waiting, committed) = Waiting::new();
+        let store = self.send(row, Some(waiting));
+        Self::committed(store, committed, wait)
+    }
+
+    async fn committed(
+        store: Store,
+        mut committed: oneshot::Receiver<Company>,
+        wait: Duration,
+    ) -> Result<(), Error> {
         let (mut before, mut stalled) = (store.commits(), 0);
         loop {
             if let Ok(committed) = timeout(wait, &mut committed).await {
-                return committed.map_err(|_gone| Error::Closed);
+                return committed.map(drop).map_err(|_gone| Error::Closed);
             }
             let now = store.commits();
             stalled = if now == before { stalled + 1 } else { 0 };
@@ -271,23 +274,10 @@ impl AuditSlot {
         }
     }
 
-    fn send(self, mut row: AuditRow, done: Option<oneshot::Sender<()>>) {
-        // Before it waits in the queue: thousands of rows may wait, and a name can be as long as a body.
-        cut(&mut row.client, CLIENT_CHARS_MAX);
-        cut(&mut row.principal, PRINCIPAL_CHARS_MAX);
-        for text in [&mut row.entry, &mut row.reason, &mut row.actor]
-            .into_iter()
-            .flatten()
-        {
-            cut(text, TEXT_CHARS_MAX);
-        }
-        if let Some(subject) = &mut row.subject {
-            cut(subject, PRINCIPAL_CHARS_MAX);
-        }
-        clean(&mut row);
-        self.place
-            .send(Job::Audit(Box::new(row), done, Instant::now()));
-        drop(self.store);
+    fn send(self, row: &AuditRow, waiting: Option<Waiting>) -> Store {
+        let job = Job::Audit(Packed::new(row), waiting, Instant::now());
+        self.place.send(job);
+        self.store
     }
 }
 
@@ -504,14 +494,14 @@ const SELECT_ONE: &str = columns!("WHERE seq = ?1");
 fn entry(row: &Row<'_>, base: i64) -> db::Result<Entry> {
     let Recorded { seq, row: written } = recorded(row)?;
     let salt: Option<Vec<u8>> = row.get(26)?;
-    let personal = salt.map(|salt| (salt, text::personal(&written)));
+    let personal = salt.map(|salt| (salt, text::personal(&written.fields())));
     let commitment = match &personal {
         Some((salt, personal)) => text::commitment(salt, personal),
         None => row.get(27)?,
     };
     Ok(Entry {
         place: u64::try_from(seq - base - 1).unwrap_or_default(),
-        record: text::record(seq, &written, &commitment),
+        record: text::record(seq, &written.fields(), &commitment),
         personal,
         chain: row.get(28)?,
     })
@@ -582,79 +572,14 @@ fn recorded(row: &Row<'_>) -> db::Result<Recorded> {
     })
 }
 
-fn cut(text: &mut String, chars_max: usize) {
-    if let Some((end, _)) = text.char_indices().nth(chars_max) {
-        text.truncate(end);
-        text.shrink_to_fit();
-    }
-}
-
-/// A text can hold a character that PostgreSQL has no place for: what is hashed is what is kept, wherever that is.
-fn clean(row: &mut AuditRow) {
-    let AuditRow {
-        call_id,
-        principal,
-        credential,
-        client,
-        transport,
-        revision,
-        method,
-        upstream,
-        entry,
-        arguments_digest,
-        decision,
-        rule,
-        server,
-        definition,
-        consent,
-        screened,
-        trace_id,
-        arguments,
-        address,
-        actor,
-        subject,
-        reason,
-        at_us: _,
-        outcome: _,
-        code: _,
-        duration_us: _,
-        bytes_in: _,
-        bytes_out: _,
-    } = row;
-    let closed = [transport, revision, method, decision];
-    for text in closed.into_iter().filter(|text| text.contains('\0')) {
-        *text = text.replace('\0', REPLACEMENT).into();
-    }
-    let optional = [
-        upstream,
-        entry,
-        arguments_digest,
-        rule,
-        server,
-        definition,
-        consent,
-        screened,
-        trace_id,
-        arguments,
-        address,
-        actor,
-        subject,
-        reason,
-    ];
-    let texts = [call_id, principal, credential, client]
-        .into_iter()
-        .chain(optional.into_iter().flatten());
-    for text in texts.filter(|text| text.contains('\0')) {
-        *text = text.replace('\0', REPLACEMENT);
-    }
-}
-
 pub use erase::{ERASED, Erasure};
+pub use fields::Fields;
 pub use holds::AuditHold;
 pub use key::AuditKeyRow;
 pub use prune::{Pruned, Pruning};
 
 pub(crate) use append::Head;
+pub(crate) use fields::Packed;
 pub(crate) use open::Instance;
 
 fn number(count: u64) -> i64 {

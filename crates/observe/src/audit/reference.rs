@@ -193,8 +193,8 @@ mod tests {
                 .filter(|field| field.is_personal == is_personal);
             fields.map(|field| field.name.to_owned()).collect()
         };
-        assert_eq!(names(text::personal(&row)), listed(true));
-        let mut record = names(text::record(1, &row, &Hash::default()));
+        assert_eq!(names(text::personal(&row.fields())), listed(true));
+        let mut record = names(text::record(1, &row.fields(), &Hash::default()));
         assert!(record.remove("personal"));
         assert_eq!(record, listed(false));
     }

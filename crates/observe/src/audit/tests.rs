@@ -45,7 +45,7 @@ async fn a_closed_record_is_in_the_log_and_an_abandoned_one_is_not() {
     let log = AuditLog::new(store.clone(), AuditMode::Durable);
     let (kept, abandoned) = (log.open().await.unwrap(), log.open().await.unwrap());
     drop(abandoned);
-    kept.close(row()).await.unwrap();
+    kept.close(&row()).await.unwrap();
     let found = store.audit_tail(9, None, &AuditFilter::default()).unwrap();
     assert_eq!(
         found

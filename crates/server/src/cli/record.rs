@@ -68,7 +68,7 @@ impl Act {
             reason,
             ..self.row(about, outcome)
         };
-        Ok(self.place.close(row).await?)
+        Ok(self.place.close(&row).await?)
     }
 
     fn row(&self, about: &str, outcome: Outcome) -> AuditRow {

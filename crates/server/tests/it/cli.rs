@@ -563,7 +563,7 @@ fn record(store: &Store, runtime: &Runtime, nth: u64) {
             .reserve_audit(Duration::from_secs(5))
             .await
             .unwrap()
-            .write(row(nth));
+            .write(&row(nth));
         store.flush().await.unwrap();
     });
 }

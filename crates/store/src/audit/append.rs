@@ -6,7 +6,7 @@
 use super::merkle::{self, Frontier, Hash};
 use super::open::Instance;
 use super::text::{self, SALT_LEN};
-use super::{AuditRow, HASH_LEN, LogState, number};
+use super::{Fields, HASH_LEN, LogState, number};
 use crate::db::{self, Connection, Failure, values};
 
 /// Levels of the tree of which roots are kept: every eighth.
@@ -59,7 +59,7 @@ impl Head {
     pub(crate) fn append(
         &mut self,
         connection: &Connection,
-        row: &AuditRow,
+        row: &Fields<'_>,
         instance: &mut Instance,
         is_again: bool,
     ) -> db::Result<()> {
@@ -96,7 +96,7 @@ impl Head {
 
 fn insert(
     connection: &Connection,
-    row: &AuditRow,
+    row: &Fields<'_>,
     seq: i64,
     salt: &[u8; SALT_LEN],
     chain: &Hash,

@@ -110,7 +110,7 @@ fn erase(connection: &Connection, principal: &str, until_us: i64) -> db::Result<
     for (Recorded { seq, row }, salt) in &rows {
         // Rows from before the chain have no salt, and nothing to hold to.
         let salt = salt.as_deref().filter(|salt| salt.len() == SALT_LEN);
-        let commitment = salt.map(|salt| text::commitment(salt, &text::personal(row)));
+        let commitment = salt.map(|salt| text::commitment(salt, &text::personal(&row.fields())));
         connection.send(
             "UPDATE audit SET salt = NULL, commitment = ?2, principal = ?3, credential = ?3, client = '',
                 arguments = NULL, arguments_digest = NULL, reason = NULL, address = NULL, actor = NULL, subject = NULL

@@ -14,7 +14,7 @@ use aws_lc_rs::rand;
 use tokio::time::sleep;
 
 use super::text::{SALT_LEN, hex};
-use super::{AuditRow, Outcome, SELECT_ONE, recorded};
+use super::{AuditRow, Fields, Outcome, SELECT_ONE, recorded};
 use crate::db::{self, Connection, Failure, values};
 use crate::store::Place;
 use crate::{Error, Store};
@@ -111,19 +111,19 @@ impl Instance {
     pub(crate) fn note(
         &mut self,
         connection: &Connection,
-        row: &AuditRow,
+        row: &Fields<'_>,
         seq: i64,
         is_again: bool,
     ) -> db::Result<()> {
         if row.outcome == Outcome::Pending {
-            self.begun.insert(row.call_id.clone());
+            self.begun.insert(row.call_id.to_owned());
             self.hold().map_err(|error| Failure::Beside(error.into()))?;
             connection.send(
                 "INSERT INTO audit_open (call_id, seq, gate) VALUES (?1, ?2, ?3)
                 ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq, gate = excluded.gate",
                 values![row.call_id, seq, self.id],
             )
-        } else if self.begun.remove(&row.call_id) || is_again || row.outcome == Outcome::Unknown {
+        } else if self.begun.remove(row.call_id) || is_again || row.outcome == Outcome::Unknown {
             connection.send(
                 "DELETE FROM audit_open WHERE call_id = ?1",
                 values![row.call_id],
@@ -200,7 +200,7 @@ impl Store {
                     ..found.row
                 };
                 let slot = self.reserve_audit(super::SETTLE_WAIT).await?;
-                slot.commit(row, super::SETTLE_WAIT).await?;
+                slot.commit(&row, super::SETTLE_WAIT).await?;
                 settled += 1;
             }
             left.forget();

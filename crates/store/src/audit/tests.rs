@@ -41,7 +41,7 @@ async fn write(store: &Store, row: AuditRow) {
         .reserve_audit(Duration::from_secs(1))
         .await
         .unwrap()
-        .write(row);
+        .write(&row);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn what_a_client_made_long_is_cut() {
 
 pub(crate) async fn commit(store: &Store, row: AuditRow) {
     let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
-    slot.commit(row, Duration::from_secs(5)).await.unwrap();
+    slot.commit(&row, Duration::from_secs(5)).await.unwrap();
 }
 
 /// All that a log says of itself, worked out again from its rows.
@@ -228,8 +228,9 @@ async fn a_changed_row_no_longer_fits_its_chain() {
             .await
             .unwrap();
         let entries = store.audit_entries(0, 9).unwrap();
-        let fits =
-            |before: merkle::Hash, entry: &Entry| text::link(&before, &merkle::leaf(entry.record.as_bytes())) == entry.chain;
+        let fits = |before: merkle::Hash, entry: &Entry| {
+            text::link(&before, &merkle::leaf(entry.record.as_bytes())) == entry.chain
+        };
         assert!(fits(merkle::Hash::default(), &entries[0]));
         assert!(!fits(entries[0].chain, &entries[1]));
         assert!(fits(entries[1].chain, &entries[2]));

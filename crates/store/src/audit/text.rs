@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::merkle::{Hash, sha256};
-use super::{AuditRow, HASH_LEN};
+use super::{Fields, HASH_LEN};
 
 /// Random bytes in front of what is committed to: without them a name could be guessed from its hash.
 pub const SALT_LEN: usize = 16;
@@ -15,17 +15,17 @@ const LINK: u8 = 2;
 
 /// What of a row can be erased, as canonical JSON.
 #[must_use]
-pub fn personal(row: &AuditRow) -> String {
+pub fn personal(row: &Fields<'_>) -> String {
     let mut text = Members::new(256);
-    text.text_if("actor", row.actor.as_deref());
-    text.text_if("address", row.address.as_deref());
-    text.text_if("arguments", row.arguments.as_deref());
-    text.text_if("arguments_digest", row.arguments_digest.as_deref());
-    text.text("client", &row.client);
-    text.text("credential", &row.credential);
-    text.text("principal", &row.principal);
-    text.text_if("reason", row.reason.as_deref());
-    text.text_if("subject", row.subject.as_deref());
+    text.text_if("actor", row.actor);
+    text.text_if("address", row.address);
+    text.text_if("arguments", row.arguments);
+    text.text_if("arguments_digest", row.arguments_digest);
+    text.text("client", row.client);
+    text.text("credential", row.credential);
+    text.text("principal", row.principal);
+    text.text_if("reason", row.reason);
+    text.text_if("subject", row.subject);
     text.end()
 }
 
@@ -37,29 +37,29 @@ pub fn commitment(salt: &[u8], personal: &str) -> Hash {
 
 /// What cannot be erased, as canonical JSON.
 #[must_use]
-pub fn record(seq: i64, row: &AuditRow, commitment: &Hash) -> String {
+pub fn record(seq: i64, row: &Fields<'_>, commitment: &Hash) -> String {
     let mut text = Members::new(640);
     text.number("at_us", row.at_us);
     text.number("bytes_in", row.bytes_in);
     text.number("bytes_out", row.bytes_out);
-    text.text("call_id", &row.call_id);
+    text.text("call_id", row.call_id);
     text.number_if("code", row.code);
-    text.text_if("consent", row.consent.as_deref());
-    text.text("decision", &row.decision);
-    text.text_if("definition", row.definition.as_deref());
+    text.text_if("consent", row.consent);
+    text.text("decision", row.decision);
+    text.text_if("definition", row.definition);
     text.number("duration_us", row.duration_us);
-    text.text_if("entry", row.entry.as_deref());
-    text.text("method", &row.method);
+    text.text_if("entry", row.entry);
+    text.text("method", row.method);
     text.text("outcome", row.outcome.as_str());
     text.text("personal", &hex(commitment));
-    text.text("revision", &row.revision);
-    text.text_if("rule", row.rule.as_deref());
-    text.text_if("screened", row.screened.as_deref());
+    text.text("revision", row.revision);
+    text.text_if("rule", row.rule);
+    text.text_if("screened", row.screened);
     text.number("seq", seq);
-    text.text_if("server", row.server.as_deref());
-    text.text_if("trace_id", row.trace_id.as_deref());
-    text.text("transport", &row.transport);
-    text.text_if("upstream", row.upstream.as_deref());
+    text.text_if("server", row.server);
+    text.text_if("trace_id", row.trace_id);
+    text.text("transport", row.transport);
+    text.text_if("upstream", row.upstream);
     text.end()
 }
 

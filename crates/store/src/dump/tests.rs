@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 async fn fill(store: &Store) {
     for nth in 0..300 {
         let place = store.reserve_audit(DAY).await.unwrap();
-        place.write(row(&nth.to_string()));
+        place.write(&row(&nth.to_string()));
     }
     store.flush().await.unwrap();
     let note = |title: &str| NoteDraft {
@@ -70,7 +70,7 @@ async fn what_one_database_held_another_holds_of_whichever_kind() {
             );
             // It goes on where the other was.
             let place = other.reserve_audit(DAY).await.unwrap();
-            place.write(row("next"));
+            place.write(&row("next"));
             other.flush().await.unwrap();
             let draft = NoteDraft {
                 title: "three".to_owned(),

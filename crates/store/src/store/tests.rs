@@ -21,7 +21,7 @@ async fn write(store: &Store, call_id: &str) {
         .reserve_audit(Duration::from_secs(5))
         .await
         .unwrap()
-        .write(row(call_id));
+        .write(&row(call_id));
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_full_queue_refuses_within_the_wait_and_loses_nothing() {
     let mut accepted = 0;
     let refusal = loop {
         match store.reserve_audit(wait).await {
-            Ok(slot) => slot.write(row(&accepted.to_string())),
+            Ok(slot) => slot.write(&row(&accepted.to_string())),
             Err(refusal) => break refusal,
         }
         accepted += 1;
@@ -182,7 +182,7 @@ async fn a_closed_store_takes_nothing_new_and_keeps_what_was_open() {
             .await
             .is_err()
     );
-    slot.write(row("last"));
+    slot.write(&row("last"));
     closing.await;
     assert!(matches!(
         store.reserve_audit(Duration::from_secs(1)).await,

@@ -19,7 +19,8 @@ fn transactions(path: &Path) -> u32 {
 fn what_waits_together_is_one_transaction() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
-    let connection = Connection::Sqlite(db::File::new(rusqlite::Connection::open(&path).unwrap()).unwrap());
+    let connection =
+        Connection::Sqlite(db::File::new(rusqlite::Connection::open(&path).unwrap()).unwrap());
     migrate(&connection).unwrap();
     let before = transactions(&path);
 
@@ -28,7 +29,7 @@ fn what_waits_together_is_one_transaction() {
         assert!(
             sender
                 .try_send(Job::Audit(
-                    Box::new(row(&nth.to_string())),
+                    Packed::new(&row(&nth.to_string())),
                     None,
                     Instant::now()
                 ))
@@ -59,7 +60,7 @@ fn once_the_disk_failed_nothing_is_committed_before_all_is_out_of_the_wal() {
         is_again: false,
     };
     let mut soon = [Job::Audit(
-        Box::new(row("not synced")),
+        Packed::new(&row("not synced")),
         None,
         Instant::now(),
     )];

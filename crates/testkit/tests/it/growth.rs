@@ -67,7 +67,7 @@ async fn append(store: &Store, from: u64, to: u64) -> Result<Duration> {
         writers.spawn(async move {
             for nth in (from..to).filter(|nth| nth % WRITERS == whose) {
                 let place = store.reserve_audit(Duration::from_secs(60)).await?;
-                place.write(row(nth));
+                place.write(&row(nth));
             }
             anyhow::Ok(())
         });

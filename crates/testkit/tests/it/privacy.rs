@@ -18,7 +18,7 @@ async fn log(gate: &Program, now_us: i64) -> Result<()> {
     let store = Store::open(&gate.folder().join("data/portcullis.db"))?;
     for n in 0..900_i64 {
         let slot = store.reserve_audit(Duration::from_secs(5)).await?;
-        slot.write(row(n, now_us));
+        slot.write(&row(n, now_us));
     }
     store.flush().await?;
     store.close().await;
@@ -220,7 +220,7 @@ async fn records_past_their_time_go_and_what_is_left_is_verified() -> Result<()>
         for n in 0..count {
             let slot = store.reserve_audit(Duration::from_secs(5)).await?;
             let at_us = i64::try_from(now.as_micros())? + n;
-            slot.write(AuditRow { at_us, ..row(n, 0) });
+            slot.write(&AuditRow { at_us, ..row(n, 0) });
         }
         Ok(store.flush().await?)
     };
@@ -258,7 +258,7 @@ async fn what_another_gate_left_behind_is_settled_while_this_one_runs() -> Resul
             ..row(n, now_us()?)
         };
         let id = begun.call_id.clone();
-        slot.commit(begun, Duration::from_secs(5)).await?;
+        slot.commit(&begun, Duration::from_secs(5)).await?;
         peer.close().await;
         drop(peer);
         world.advance(Duration::from_secs(61));

@@ -55,7 +55,7 @@ async fn log(count: u64) -> (TempDir, Store) {
             entry: Some("read".to_owned()),
             ..row()
         };
-        slot.commit(row, Duration::from_secs(5)).await.unwrap();
+        slot.commit(&row, Duration::from_secs(5)).await.unwrap();
         if n % 10 == 0 {
             sign(&store).await;
         }
@@ -161,7 +161,7 @@ async fn an_unsigned_end_that_was_written_anew_is_not_taken_for_the_log() {
             let read: Line<'_> = serde_json::from_str(line).unwrap();
             let record = read.record.unwrap().get().replace("read", "drop");
             let salt = format!("\"{}\"", read.salt.unwrap());
-            chain = link(&chain, &record);
+            chain = link(&chain, &leaf(record.as_bytes()));
             out += &record_line(&chain, read.personal.unwrap().get(), &record, &salt, false);
         } else {
             out += line;
@@ -252,7 +252,7 @@ async fn erased_places_are_named_and_those_that_no_erasure_explains() {
     };
     let write = async |row| {
         let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
-        slot.commit(row, Duration::from_secs(5)).await.unwrap();
+        slot.commit(&row, Duration::from_secs(5)).await.unwrap();
     };
     for principal in ["carol", "carol", "bob", "carol"] {
         write(row_of(principal)).await;
@@ -307,7 +307,7 @@ async fn a_log_that_was_written_anew_is_not_the_one_that_was_signed() {
         } else {
             record
         };
-        chain = link(&chain, &record);
+        chain = link(&chain, &leaf(record.as_bytes()));
         let (salt, personal) = personal.unwrap();
         let salt = format!("\"{}\"", hex(&salt));
         let is_signed = notes.iter().any(|(size, _)| *size == place + 1);

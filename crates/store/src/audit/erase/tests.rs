@@ -31,7 +31,7 @@ async fn log(home: &Home) -> Store {
             reason: Some(format!("because of {principal}")),
             ..row(&at_us.to_string())
         };
-        slot.commit(row, Duration::from_secs(5)).await.unwrap();
+        slot.commit(&row, Duration::from_secs(5)).await.unwrap();
     }
     store
 }
@@ -179,7 +179,7 @@ async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
             subject: Some("alice".to_owned()),
             ..row("5")
         };
-        slot.commit(row, Duration::from_secs(5)).await.unwrap();
+        slot.commit(&row, Duration::from_secs(5)).await.unwrap();
         let held = Erasure::Held(vec!["of-alice".to_owned()]);
         assert_eq!(store.erase_audit("bob", i64::MAX).await.unwrap(), held);
     }
@@ -198,7 +198,7 @@ async fn more_than_one_transaction_takes_is_erased_and_read_in_order() {
                 1 => ("alice", Some(NAME)),
                 _ => (NAME, Some(NAME)),
             };
-            slot.write(AuditRow {
+            slot.write(&AuditRow {
                 principal: principal.to_owned(),
                 subject: subject.map(str::to_owned),
                 ..row(&number.to_string())

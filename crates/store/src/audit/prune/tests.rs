@@ -23,7 +23,7 @@ async fn log(home: &Home, rows: u64) -> Store {
 
 async fn add(store: &Store, n: u64) {
     let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
-    slot.write(AuditRow {
+    slot.write(&AuditRow {
         at_us: number(n),
         principal: format!("p{}", n % 7),
         ..row(&n.to_string())
@@ -146,16 +146,14 @@ async fn what_a_gate_has_begun_stays_until_it_is_over() {
             ..row("begun")
         };
         let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
-        slot.commit(pending.clone(), Duration::from_secs(5))
-            .await
-            .unwrap();
+        slot.commit(&pending, Duration::from_secs(5)).await.unwrap();
         assert_eq!(prune_all(&store, i64::MAX).await, None);
         let over = AuditRow {
             outcome: Outcome::Ok,
             ..pending
         };
         let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
-        slot.commit(over, Duration::from_secs(5)).await.unwrap();
+        slot.commit(&over, Duration::from_secs(5)).await.unwrap();
         assert_eq!(prune_all(&store, i64::MAX).await.unwrap().to, BLOCK);
     }
 }

@@ -45,7 +45,7 @@ async fn a_server_that_is_gone_is_noticed_and_one_that_is_back_is_used_without_b
     }
     let wait = Duration::from_millis(100);
     let slot = store.reserve_audit(wait).await.unwrap();
-    let refused = slot.commit(row("without"), wait).await.unwrap_err();
+    let refused = slot.commit(&row("without"), wait).await.unwrap_err();
     assert!(matches!(refused, Error::Unconfirmed(_)), "{refused}");
     server.start_again().unwrap();
     until(|| store.is_writable()).await;
@@ -86,7 +86,7 @@ async fn however_often_connections_break_nothing_is_written_twice_or_lost() {
     let writing = async {
         for number in 0..ROWS {
             let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
-            slot.write(row(&number.to_string()));
+            slot.write(&row(&number.to_string()));
             if number % 7 == 0 {
                 tokio::task::yield_now().await;
                 store.flush().await.unwrap();

@@ -1,0 +1,221 @@
+//! A row's values without their owners: as they stand in a row, and packed for the way to the thread that writes.
+
+use super::{AuditRow, Outcome};
+
+/// How many texts a row has at most.
+const TEXTS: usize = 22;
+/// The length of a text that is not there.
+const ABSENT: u32 = u32::MAX;
+/// What stands for a character that cannot be kept everywhere.
+const REPLACEMENT: &str = "\u{fffd}";
+/// Most characters of a client's name and version that are kept.
+const CLIENT_CHARS_MAX: usize = 120;
+/// Most characters of a principal or a subject that are kept: more would not fit into PostgreSQL's index.
+const PRINCIPAL_CHARS_MAX: usize = 600;
+/// Most characters that are kept of a text with words of a client or an upstream in it.
+const TEXT_CHARS_MAX: usize = 1_000;
+
+/// A row's values, whoever has them. What they are is said at [`AuditRow`].
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "each is the row's field of the same name")]
+pub struct Fields<'a> {
+    pub at_us: i64,
+    pub call_id: &'a str,
+    pub principal: &'a str,
+    pub credential: &'a str,
+    pub client: &'a str,
+    pub transport: &'a str,
+    pub revision: &'a str,
+    pub method: &'a str,
+    pub upstream: Option<&'a str>,
+    pub entry: Option<&'a str>,
+    pub arguments_digest: Option<&'a str>,
+    pub decision: &'a str,
+    pub rule: Option<&'a str>,
+    pub server: Option<&'a str>,
+    pub definition: Option<&'a str>,
+    pub consent: Option<&'a str>,
+    pub screened: Option<&'a str>,
+    pub trace_id: Option<&'a str>,
+    pub arguments: Option<&'a str>,
+    pub address: Option<&'a str>,
+    pub actor: Option<&'a str>,
+    pub subject: Option<&'a str>,
+    pub outcome: Outcome,
+    pub code: Option<i64>,
+    pub reason: Option<&'a str>,
+    pub duration_us: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+impl AuditRow {
+    /// Its values.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields {
+            at_us: self.at_us,
+            call_id: &self.call_id,
+            principal: &self.principal,
+            credential: &self.credential,
+            client: &self.client,
+            transport: &self.transport,
+            revision: &self.revision,
+            method: &self.method,
+            upstream: self.upstream.as_deref(),
+            entry: self.entry.as_deref(),
+            arguments_digest: self.arguments_digest.as_deref(),
+            decision: &self.decision,
+            rule: self.rule.as_deref(),
+            server: self.server.as_deref(),
+            definition: self.definition.as_deref(),
+            consent: self.consent.as_deref(),
+            screened: self.screened.as_deref(),
+            trace_id: self.trace_id.as_deref(),
+            arguments: self.arguments.as_deref(),
+            address: self.address.as_deref(),
+            actor: self.actor.as_deref(),
+            subject: self.subject.as_deref(),
+            outcome: self.outcome,
+            code: self.code,
+            reason: self.reason.as_deref(),
+            duration_us: self.duration_us,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The texts with how many characters of each are kept, in the order in which they are packed.
+    fn texts(&self) -> [(Option<&'a str>, usize); TEXTS] {
+        const ALL: usize = usize::MAX;
+        [
+            (Some(self.call_id), ALL),
+            (Some(self.principal), PRINCIPAL_CHARS_MAX),
+            (Some(self.credential), ALL),
+            (Some(self.client), CLIENT_CHARS_MAX),
+            (Some(self.transport), ALL),
+            (Some(self.revision), ALL),
+            (Some(self.method), ALL),
+            (self.upstream, ALL),
+            (self.entry, TEXT_CHARS_MAX),
+            (self.arguments_digest, ALL),
+            (Some(self.decision), ALL),
+            (self.rule, ALL),
+            (self.server, ALL),
+            (self.definition, ALL),
+            (self.consent, ALL),
+            (self.screened, ALL),
+            (self.trace_id, ALL),
+            (self.arguments, ALL),
+            (self.address, ALL),
+            (self.actor, TEXT_CHARS_MAX),
+            (self.subject, PRINCIPAL_CHARS_MAX),
+            (self.reason, TEXT_CHARS_MAX),
+        ]
+    }
+}
+
+/// A row on its way to the thread that writes: what thousands of waiting rows may take is bounded, and what is hashed is
+/// what is kept.
+///
+/// In one piece: each piece that one thread allocates and another frees costs both of them more than copying it.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    texts: String,
+    lengths: [u32; TEXTS],
+    at_us: i64,
+    outcome: Outcome,
+    code: Option<i64>,
+    duration_us: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Packed {
+    pub(crate) fn new(row: &AuditRow) -> Self {
+        let fields = row.fields();
+        let texts = fields.texts();
+        let size = texts.iter().filter_map(|(text, _)| *text).map(str::len);
+        let mut packed = String::with_capacity(size.sum());
+        let lengths = texts.map(|(text, chars_max)| {
+            let Some(text) = text else { return ABSENT };
+            let before = packed.len();
+            push(&mut packed, cut(text, chars_max));
+            // No text gets near that: all of a call's are together no longer than its body.
+            u32::try_from(packed.len() - before).unwrap_or(ABSENT)
+        });
+        Self {
+            texts: packed,
+            lengths,
+            at_us: fields.at_us,
+            outcome: fields.outcome,
+            code: fields.code,
+            duration_us: fields.duration_us,
+            bytes_in: fields.bytes_in,
+            bytes_out: fields.bytes_out,
+        }
+    }
+
+    /// What was packed.
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        let mut rest = self.texts.as_str();
+        let mut lengths = self.lengths.iter();
+        let mut next = || {
+            let length = lengths.next().filter(|length| **length != ABSENT)?;
+            let (text, behind) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
+            rest = behind;
+            Some(text)
+        };
+        // In the order in which they were packed.
+        Fields {
+            at_us: self.at_us,
+            call_id: next().unwrap_or_default(),
+            principal: next().unwrap_or_default(),
+            credential: next().unwrap_or_default(),
+            client: next().unwrap_or_default(),
+            transport: next().unwrap_or_default(),
+            revision: next().unwrap_or_default(),
+            method: next().unwrap_or_default(),
+            upstream: next(),
+            entry: next(),
+            arguments_digest: next(),
+            decision: next().unwrap_or_default(),
+            rule: next(),
+            server: next(),
+            definition: next(),
+            consent: next(),
+            screened: next(),
+            trace_id: next(),
+            arguments: next(),
+            address: next(),
+            actor: next(),
+            subject: next(),
+            outcome: self.outcome,
+            code: self.code,
+            reason: next(),
+            duration_us: self.duration_us,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        }
+    }
+}
+
+fn cut(text: &str, chars_max: usize) -> &str {
+    if text.len() <= chars_max {
+        return text;
+    }
+    let end = text.char_indices().nth(chars_max);
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+/// A text can hold a character that PostgreSQL has no place for.
+fn push(packed: &mut String, text: &str) {
+    let mut parts = text.split('\0');
+    packed.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        packed.push_str(REPLACEMENT);
+        packed.push_str(part);
+    }
+}
