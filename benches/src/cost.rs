@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::load::Era;
 use crate::report::{Cell, median, percentile};
@@ -17,6 +19,8 @@ use crate::run::{Plan, config, start_gate, stretch};
 
 /// Writes that are timed in each round.
 const SYNCS: usize = 50;
+/// Between two questions to another thread.
+const BETWEEN_TURNS: Duration = Duration::from_millis(1);
 /// How much is written each time: about what a commit of one record is.
 const SYNC_BYTES: usize = 4096;
 
@@ -87,6 +91,8 @@ pub(crate) struct Costs {
     cells: Vec<(Case, Cell)>,
     /// How long it takes until written bytes are on the disk.
     syncs: Vec<Duration>,
+    /// How long it takes until another thread that slept has been asked and has answered: that is in every commit.
+    turns: Vec<Duration>,
 }
 
 impl Costs {
@@ -128,8 +134,35 @@ impl Costs {
                 }
             }
             self.sync(folder)?;
+            self.turn(&runtime)?;
         }
         Ok(())
+    }
+
+    /// Times another thread's answers, asked as seldom as one caller does.
+    fn turn(&mut self, runtime: &Runtime) -> Result<()> {
+        let (ask, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
+        let other = std::thread::spawn(move || {
+            while let Some(reply) = asked.blocking_recv() {
+                if reply.send(()).is_err() {
+                    break;
+                }
+            }
+        });
+        for _ in 0..SYNCS {
+            let taken = runtime.block_on(async {
+                tokio::time::sleep(BETWEEN_TURNS).await;
+                let before = Instant::now();
+                let (reply, replied) = oneshot::channel();
+                ask.send(reply).await?;
+                replied.await?;
+                anyhow::Ok(before.elapsed())
+            });
+            self.turns.push(taken?);
+        }
+        drop(ask);
+        let ended = other.join();
+        ended.map_err(|_panic| anyhow!("the other thread ended in a panic"))
     }
 
     /// Times the disk that the databases are on.
@@ -196,7 +229,11 @@ impl Costs {
                 "relaxed_added_us": self.added(Self::case(Setting::Relaxed, tool, 1)),
             })
         });
-        json!({ "sync_us": percentile(&self.syncs, 50), "tools": tools })
+        json!({
+            "sync_us": percentile(&self.syncs, 50),
+            "turn_us": percentile(&self.turns, 50),
+            "tools": tools,
+        })
     }
 
     pub(crate) fn print(&self) {
@@ -232,6 +269,11 @@ impl Costs {
             "4 KiB are on the disk after {:.1} µs (median), {:.1} µs (99 %)",
             percentile(&self.syncs, 50),
             percentile(&self.syncs, 99)
+        );
+        println!(
+            "a thread that sleeps has answered after {:.1} µs (median), {:.1} µs (99 %)",
+            percentile(&self.turns, 50),
+            percentile(&self.turns, 99)
         );
         for tool in Tool::ALL {
             println!(

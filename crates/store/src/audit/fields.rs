@@ -136,18 +136,13 @@ pub(crate) struct Packed {
 impl Packed {
     pub(crate) fn new(row: &AuditRow) -> Self {
         let fields = row.fields();
-        let texts = fields.texts();
-        let size = texts.iter().filter_map(|(text, _)| *text).map(str::len);
-        let mut packed = String::with_capacity(size.sum());
-        let lengths = texts.map(|(text, chars_max)| {
-            let Some(text) = text else { return ABSENT };
-            let before = packed.len();
-            push(&mut packed, cut(text, chars_max));
-            // No text gets near that: all of a call's are together no longer than its body.
-            u32::try_from(packed.len() - before).unwrap_or(ABSENT)
-        });
+        let mut packed = pack(&fields, String::push_str);
+        if packed.0.contains('\0') {
+            packed = pack(&fields, push_clean);
+        }
+        let (texts, lengths) = packed;
         Self {
-            texts: packed,
+            texts,
             lengths,
             at_us: fields.at_us,
             outcome: fields.outcome,
@@ -210,12 +205,54 @@ fn cut(text: &str, chars_max: usize) -> &str {
     end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
+/// All texts, one behind the other, and how long each is.
+fn pack(fields: &Fields<'_>, push: impl Fn(&mut String, &str)) -> (String, [u32; TEXTS]) {
+    let texts = fields.texts();
+    let size = texts.iter().filter_map(|(text, _)| *text).map(str::len);
+    let mut packed = String::with_capacity(size.sum());
+    let lengths = texts.map(|(text, chars_max)| {
+        let Some(text) = text else { return ABSENT };
+        let before = packed.len();
+        push(&mut packed, cut(text, chars_max));
+        // No text gets near that: all of a call's are together no longer than its body.
+        u32::try_from(packed.len() - before).unwrap_or(ABSENT)
+    });
+    (packed, lengths)
+}
+
 /// A text can hold a character that PostgreSQL has no place for.
-fn push(packed: &mut String, text: &str) {
+fn push_clean(packed: &mut String, text: &str) {
     let mut parts = text.split('\0');
     packed.push_str(parts.next().unwrap_or_default());
     for part in parts {
         packed.push_str(REPLACEMENT);
         packed.push_str(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::row;
+
+    #[test]
+    fn what_is_packed_comes_out_as_it_was_but_for_what_cannot_be_kept() {
+        let given = AuditRow {
+            principal: "é".repeat(PRINCIPAL_CHARS_MAX + 1),
+            client: String::new(),
+            rule: Some("one\0two\0".to_owned()),
+            screened: Some(String::new()),
+            ..row("a")
+        };
+        let kept = AuditRow {
+            principal: "é".repeat(PRINCIPAL_CHARS_MAX),
+            rule: Some("one\u{fffd}two\u{fffd}".to_owned()),
+            ..given.clone()
+        };
+        let packed = Packed::new(&given);
+        assert_eq!(
+            format!("{:?}", packed.fields()),
+            format!("{:?}", kept.fields())
+        );
     }
 }
