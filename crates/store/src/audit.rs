@@ -1,9 +1,9 @@
 //! The audit log: rows that are added and never changed, in a chain and a tree that show it when one was.
 //!
 //! A call that can have an effect has two: one before its upstream sees it, which is `pending`, and one before its
-//! answer. All else has one. `append` adds them, `fields` is how they get there, `prune` takes them off its front, `erase` takes out of them what is
-//! somebody's, unless `holds` keeps it; `text` says which bytes are hashed, `merkle` is the tree; what of a log
-//! holds when it is checked elsewhere is `observe`'s business.
+//! answer. All else has one. `fields` is how they get to the thread that writes, `append` adds them, `prune` takes them off
+//! the log's front, `erase` takes out of them what is somebody's, unless `holds` keeps it; `text` says which bytes are
+//! hashed, `merkle` is the tree; what of a log holds when it is checked elsewhere is `observe`'s business.
 
 mod append;
 mod erase;
@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::db::{self, Connection, Failure, Row, ToValue as _, Value, values};
-use crate::writer::{Company, Job, Waiting};
+use crate::writer::Job;
 use crate::{Error, Store};
 
 /// Why `write!` to a String is not looked at.
@@ -35,6 +35,7 @@ pub(crate) const HASH_LEN: usize = 32;
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// How often in a row nothing may have been written while a row waits.
 const STALLS_MAX: u32 = 5;
+
 /// What happened to one call. Words from closed sets are borrowed, so a row costs few allocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow {
@@ -250,20 +251,20 @@ impl AuditSlot {
         row: &AuditRow,
         wait: Duration,
     ) -> impl Future<Output = Result<(), Error>> + use<> {
-        let (waiting, committed) = Waiting::new();
-        let store = self.send(row, Some(waiting));
+        let (done, committed) = oneshot::channel();
+        let store = self.send(row, Some(done));
         Self::committed(store, committed, wait)
     }
 
     async fn committed(
         store: Store,
-        mut committed: oneshot::Receiver<Company>,
+        mut committed: oneshot::Receiver<()>,
         wait: Duration,
     ) -> Result<(), Error> {
         let (mut before, mut stalled) = (store.commits(), 0);
         loop {
             if let Ok(committed) = timeout(wait, &mut committed).await {
-                return committed.map(drop).map_err(|_gone| Error::Closed);
+                return committed.map_err(|_gone| Error::Closed);
             }
             let now = store.commits();
             stalled = if now == before { stalled + 1 } else { 0 };
@@ -274,8 +275,8 @@ impl AuditSlot {
         }
     }
 
-    fn send(self, row: &AuditRow, waiting: Option<Waiting>) -> Store {
-        let job = Job::Audit(Packed::new(row), waiting, Instant::now());
+    fn send(self, row: &AuditRow, done: Option<oneshot::Sender<()>>) -> Store {
+        let job = Job::Audit(Packed::new(row), done, Instant::now());
         self.place.send(job);
         self.store
     }

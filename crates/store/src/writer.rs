@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, ThreadId};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -32,56 +32,11 @@ const PAUSES_CLOSING_MAX: Duration = Duration::from_secs(3);
 /// Something to write.
 pub(crate) enum Job {
     /// A record, which must not get lost; who waits until it is on the disk, if anybody does; and when it came.
-    Audit(Packed, Option<Waiting>, Instant),
+    Audit(Packed, Option<oneshot::Sender<()>>, Instant),
     /// A change that somebody waits for.
     Change(Box<dyn Change>),
     /// Nothing; but whether something could be written is known then.
     Look,
-}
-
-/// Who waits until a record is on the disk.
-pub(crate) struct Waiting {
-    thread: ThreadId,
-    told: oneshot::Sender<Company>,
-}
-
-impl Waiting {
-    /// Of this thread; and where it is told.
-    pub(crate) fn new() -> (Self, oneshot::Receiver<Company>) {
-        thread_local!(static HERE: ThreadId = thread::current().id());
-        let (told, tells) = oneshot::channel();
-        let thread = HERE.with(|here| *here);
-        (Self { thread, told }, tells)
-    }
-}
-
-/// Those who began to wait on the same thread, told by whoever is told first, or when that one does not listen any more:
-/// to wake a thread costs a system call, and once it is awake nothing.
-#[derive(Default)]
-pub(crate) struct Company(Vec<oneshot::Sender<Self>>);
-
-impl Drop for Company {
-    fn drop(&mut self) {
-        for told in self.0.drain(..) {
-            // Whoever gave up waiting was told so.
-            drop(told.send(Self::default()));
-        }
-    }
-}
-
-/// Tells all of them.
-fn tell(all: impl Iterator<Item = Waiting>) {
-    let mut firsts: Vec<(Waiting, Company)> = Vec::new();
-    for waiting in all {
-        let same = |(first, _): &&mut (Waiting, Company)| first.thread == waiting.thread;
-        match firsts.iter_mut().find(same) {
-            Some((_, company)) => company.0.push(waiting.told),
-            None => firsts.push((waiting, Company::default())),
-        }
-    }
-    for (first, company) in firsts {
-        drop(first.told.send(company));
-    }
 }
 
 /// A change that somebody waits for.
@@ -148,14 +103,14 @@ pub(crate) fn run(
             &mut is_torn,
         );
         *shared.oldest.lock() = None;
-        tell(batch.drain(..).filter_map(|job| match job {
-            Job::Change(change) => {
-                change.done();
-                None
+        for job in batch.drain(..) {
+            match job {
+                Job::Change(change) => change.done(),
+                // Whoever gave up waiting was told so.
+                Job::Audit(_, waiting, _) => drop(waiting.map(|waiting| waiting.send(()))),
+                Job::Look => {}
             }
-            Job::Audit(_, waiting, _) => waiting,
-            Job::Look => None,
-        }));
+        }
     }
 }
 

@@ -208,12 +208,13 @@ fn cut(text: &str, chars_max: usize) -> &str {
 /// All texts, one behind the other, and how long each is.
 fn pack(fields: &Fields<'_>, push: impl Fn(&mut String, &str)) -> (String, [u32; TEXTS]) {
     let texts = fields.texts();
-    let size = texts.iter().filter_map(|(text, _)| *text).map(str::len);
-    let mut packed = String::with_capacity(size.sum());
-    let lengths = texts.map(|(text, chars_max)| {
+    let texts = texts.map(|(text, chars_max)| text.map(|text| cut(text, chars_max)));
+    let size: usize = texts.iter().flatten().map(|text| text.len()).sum();
+    let mut packed = String::with_capacity(size);
+    let lengths = texts.map(|text| {
         let Some(text) = text else { return ABSENT };
         let before = packed.len();
-        push(&mut packed, cut(text, chars_max));
+        push(&mut packed, text);
         // No text gets near that: all of a call's are together no longer than its body.
         u32::try_from(packed.len() - before).unwrap_or(ABSENT)
     });
@@ -237,16 +238,27 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_out_as_it_was_but_for_what_cannot_be_kept() {
+        let named = |name: &str| Some(name.to_owned());
         let given = AuditRow {
             principal: "é".repeat(PRINCIPAL_CHARS_MAX + 1),
             client: String::new(),
-            rule: Some("one\0two\0".to_owned()),
-            screened: Some(String::new()),
+            rule: named("one\0two\0"),
+            server: named("server"),
+            definition: named("definition"),
+            consent: named("consent"),
+            screened: named(""),
+            arguments: named("arguments"),
+            address: named("address"),
+            actor: named("actor"),
+            subject: named("subject"),
+            reason: named("reason"),
+            code: Some(-1),
             ..row("a")
         };
+        assert_eq!(given.trace_id, None);
         let kept = AuditRow {
             principal: "é".repeat(PRINCIPAL_CHARS_MAX),
-            rule: Some("one\u{fffd}two\u{fffd}".to_owned()),
+            rule: named("one\u{fffd}two\u{fffd}"),
             ..given.clone()
         };
         let packed = Packed::new(&given);
