@@ -87,9 +87,7 @@ impl Load {
         sample.calls = sample.latencies.len();
         Ok((Self { sessions }, sample))
     }
-}
 
-impl Load {
     /// Ends the sessions: a gate keeps so many and no more.
     pub(crate) async fn close(self) -> Result<()> {
         for mut session in self.sessions {

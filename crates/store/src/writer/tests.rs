@@ -87,3 +87,37 @@ fn once_the_disk_failed_nothing_is_committed_before_all_is_out_of_the_wal() {
     assert!(failed(rusqlite::ffi::SQLITE_IOERR_FSYNC));
     assert!(!failed(rusqlite::ffi::SQLITE_BUSY) && !failed(rusqlite::ffi::SQLITE_FULL));
 }
+
+#[test]
+fn a_call_whose_end_was_tried_twice_is_not_begun_any_more() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("gate.db");
+    let mut connection = db::open_file(&path, db::Access::Write).unwrap();
+    migrate(&connection).unwrap();
+    let mut instance = Instance::new(&Place::File(path.clone())).unwrap();
+    let mut put = |connection: &mut Connection, number, is_again, outcome| {
+        let row = crate::AuditRow {
+            outcome,
+            ..row("called")
+        };
+        let mut batch = [Job::Audit(Packed::new(&row), None, Instant::now())];
+        let attempt = Try { number, is_again };
+        commit(connection, &mut batch, attempt, &mut instance)
+    };
+    let begun = |connection: &Connection| {
+        let sql = "SELECT count(*) FROM audit_open";
+        connection.only(sql, &[], |row| row.get::<i64>(0)).unwrap()
+    };
+    put(&mut connection, 1, false, crate::Outcome::Pending).unwrap();
+    assert_eq!(begun(&connection), 1);
+
+    // The last statement of the batch fails, after all that the writer remembers of it.
+    let fails =
+        "CREATE TRIGGER fails BEFORE UPDATE ON audit_head BEGIN SELECT RAISE(FAIL, 'no'); END";
+    connection.batch(fails).unwrap();
+    put(&mut connection, 2, false, crate::Outcome::Ok).unwrap_err();
+    assert_eq!(begun(&connection), 1);
+    connection.batch("DROP TRIGGER fails").unwrap();
+    put(&mut connection, 2, true, crate::Outcome::Ok).unwrap();
+    assert_eq!(begun(&connection), 0);
+}
