@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::steps::{Tree, run, step};
 
 /// The measuring itself is the package `bench`; its figures go to `target/bench/latest.json`.
-pub(crate) fn bench(tree: &Tree, quick: bool) -> Result<()> {
+pub(crate) fn bench(tree: &Tree, quick: bool, only: Option<&str>) -> Result<()> {
     step("build", || {
         run(tree.cargo().args([
             "build",
@@ -29,6 +29,9 @@ pub(crate) fn bench(tree: &Tree, quick: bool) -> Result<()> {
             .arg(tree.target.join("bench/latest.json"));
         if quick {
             bench.arg("--quick");
+        }
+        if let Some(only) = only {
+            bench.args(["--only", only]);
         }
         run(&mut bench)
     })
