@@ -123,6 +123,7 @@ pub(crate) async fn sign(
     key: &CheckpointKey,
     now: SystemTime,
 ) -> Result<u64, store::Error> {
+    store.flush().await?;
     // Before the end is: a front that is taken off meanwhile is still in it.
     let begin = store.audit_first()?;
     let state = store.audit_log()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use auth::{Auth, Revocations, Site};
 use gateway::{Gate, Happened};
-use observe::Metrics;
+use observe::{AuditMode, Metrics};
 use observe::alerts::Alerts;
 use observe::health::{Health, Order, Task, Tasks};
 use observe::logs::Logs;
@@ -164,6 +164,19 @@ impl Core {
         &self.gate
     }
 
+    /// Has the audit log's records written ahead, where calls wait for them: for a gate that stays, and has many.
+    ///
+    /// # Errors
+    /// If the system gives no thread for it.
+    pub fn keep_journal(&self, loaded: &Loaded) -> Result<(), Error> {
+        if loaded.audit != AuditMode::Durable {
+            return Ok(());
+        }
+        let place = loaded.database().to_string();
+        let unusable = |cause| Error::Store { place, cause };
+        self.store.keep_journal().map_err(unusable)
+    }
+
     /// Its durable state.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -288,6 +301,7 @@ async fn serve(
     }
     let addresses: Vec<SocketAddr> = bound.iter().map(|(address, _)| *address).collect();
     let core = Core::start(&loaded, &addresses, Arc::clone(&clock))?;
+    core.keep_journal(&loaded)?;
     core.send_on(&loaded);
     let gate = Arc::clone(core.gate());
     let alerts = Alerts::new(

@@ -69,9 +69,11 @@ impl Log {
     fn new() -> Self {
         let folder = TempDir::with_prefix("portcullis-bench-").expect("a folder");
         let runtime = Builder::new_current_thread().enable_all().build();
+        let store = Store::open(&folder.path().join("portcullis.db")).expect("a store");
+        store.keep_journal().expect("a journal");
         Self {
             runtime: runtime.expect("a runtime"),
-            store: Store::open(&folder.path().join("portcullis.db")).expect("a store"),
+            store,
             next: 0,
             _folder: folder,
         }

@@ -275,10 +275,11 @@ impl AuditSlot {
         }
     }
 
-    fn send(self, row: &AuditRow, done: Option<oneshot::Sender<()>>) -> Store {
-        let job = Job::Audit(Packed::new(row), done, Instant::now());
-        self.place.send(job);
-        self.store
+    fn send(self, row: &AuditRow, waiting: Option<oneshot::Sender<()>>) -> Store {
+        let Self { place, store } = self;
+        let (row, since) = (Packed::new(row), Instant::now());
+        store.put(place, row, waiting, since);
+        store
     }
 }
 

@@ -20,8 +20,17 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    /// The writer's thread cannot be started.
-    #[error("cannot start the thread that writes")]
+    /// What a gate has left cannot be put into the log.
+    #[error("cannot read `{}`, which a gate has left beside the database", path.display())]
+    Journal {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// A thread that writes cannot be started.
+    #[error("cannot start a thread that writes")]
     Thread(#[source] io::Error),
     /// A later version of this program wrote the database.
     #[error(

@@ -12,6 +12,7 @@ mod consents;
 mod db;
 mod dump;
 mod error;
+mod journal;
 mod keys;
 mod list;
 mod migrate;

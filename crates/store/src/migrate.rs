@@ -37,12 +37,14 @@ const SQLITE: &[Migration] = migrations![
     14 "0014_audit_sinks.sql",
     15 "0015_names.sql",
     16 "0016_audit_privacy.sql",
+    17 "0017_audit_journals.sql",
 ];
 
 /// The same for a PostgreSQL. The first makes what the first fifteen of a file do; those after it have the same numbers.
 const POSTGRES: &[Migration] = migrations![
     15 "postgres/0015_first.sql",
     16 "postgres/0016_audit_privacy.sql",
+    17 "postgres/0017_audit_journals.sql",
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.

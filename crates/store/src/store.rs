@@ -15,16 +15,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use tracing::error;
+use tokio::time::{Instant, timeout};
+use tracing::{error, warn};
 
 use crate::Error;
-use crate::audit::Instance;
+use crate::audit::{Instance, Packed};
 use crate::db::{self, Access, Connection, Durability, PostgresSettings, Role, Server};
+use crate::journal::{self, Entry, Journal};
 use crate::migrate::migrate;
 use crate::node;
 use crate::readers::Readers;
-use crate::writer::{self, Awaited, Job, Shared, Watch};
+use crate::writer::{self, Awaited, Job, Record, Shared, Watch};
 
 /// Most jobs that wait for the writer, reserved places included.
 pub(crate) const QUEUE_MAX: usize = 16_384;
@@ -136,6 +137,10 @@ struct Inner {
     /// `None` once closed.
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// `None` unless it is kept, and once closed.
+    journal: Mutex<Option<Journal>>,
+    /// What this one is called among those that write to the database.
+    gate: String,
     readers: Readers,
     shared: Arc<Shared>,
     node_key: node::NodeKey,
@@ -157,8 +162,11 @@ impl Store {
 
     fn start(place: Place) -> Result<Self, Error> {
         let instance = Instance::new(&place)?;
+        let gate = instance.id().to_owned();
         let connection = place.open(Role::Writer(instance.key()))?;
         migrate(&connection)?;
+        let living = journal::recover(&place)?;
+        journal::catch_up(&place, &connection, &living)?;
         let node_key = node::key(&connection)?;
 
         let shared = Arc::new(Shared::default());
@@ -176,6 +184,8 @@ impl Store {
                 place,
                 queue: Mutex::new(Some(queue)),
                 writer: Mutex::new(Some(writer)),
+                journal: Mutex::new(None),
+                gate,
                 shared,
                 node_key,
             }),
@@ -216,9 +226,15 @@ impl Store {
     pub fn backlog(&self) -> Backlog {
         let queue = self.inner.queue.lock();
         let taken = |queue: &mpsc::Sender<Job>| queue.max_capacity() - queue.capacity();
+        let shared = &self.inner.shared;
+        let (writing, journaling) = (*shared.oldest.lock(), *shared.journaling.lock());
         Backlog {
             taken: queue.as_ref().map_or(0, taken),
-            oldest: self.inner.shared.oldest.lock().map(|since| since.elapsed()),
+            oldest: [writing, journaling]
+                .into_iter()
+                .flatten()
+                .min()
+                .map(|since| since.elapsed()),
         }
     }
 
@@ -232,23 +248,77 @@ impl Store {
 
     /// Takes nothing new, waits for the records that are still open, and ends the writer.
     pub async fn close(&self) {
-        self.inner.shared.closing.store(true, Ordering::Relaxed);
-        drop(self.inner.queue.lock().take());
-        let Some(writer) = self.inner.writer.lock().take() else {
-            return;
-        };
-        let joined = tokio::task::spawn_blocking(|| writer.join());
-        match timeout(CLOSE_WAIT, joined).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(_) => error!("the thread that writes ended in a panic"),
-            Err(_) => error!("closed with audit records still open"),
+        let inner = Arc::clone(&self.inner);
+        let ended = tokio::task::spawn_blocking(move || inner.end());
+        if timeout(CLOSE_WAIT, ended).await.is_err() {
+            error!("closed with audit records still open");
         }
         self.inner.readers.clear();
+    }
+
+    /// Has what somebody waits for written into a journal beside the database from now on, and into the log from there: for a
+    /// gate, which has many who wait at once. Nothing changes where the database is a server.
+    ///
+    /// # Errors
+    /// If its thread cannot be started.
+    pub fn keep_journal(&self) -> Result<(), Error> {
+        if let Place::File(database) = self.place() {
+            let path = journal::path_of(database, &self.inner.gate);
+            let journal = Journal::start(path, Arc::clone(&self.inner.shared))?;
+            *self.inner.journal.lock() = Some(journal);
+        }
+        Ok(())
+    }
+
+    /// Has a record written: by the journal if somebody waits for it, and there is one. While the database refuses, whoever
+    /// waits is to hear of that.
+    pub(crate) fn put(
+        &self,
+        place: mpsc::OwnedPermit<Job>,
+        row: Packed,
+        waiting: Option<oneshot::Sender<()>>,
+        since: Instant,
+    ) {
+        let (place, row, waiting) = match waiting {
+            Some(waiting) if !self.is_failing() => {
+                let entry = Entry {
+                    place,
+                    row,
+                    waiting,
+                    since,
+                };
+                let journal = self.inner.journal.lock();
+                let unsent = match &*journal {
+                    Some(journal) => journal.send(entry).err(),
+                    None => Some(entry),
+                };
+                drop(journal);
+                let Some(entry) = unsent else { return };
+                (entry.place, entry.row, Some(entry.waiting))
+            }
+            waiting => (place, row, waiting),
+        };
+        let is_awaited = waiting.is_some();
+        place.send(Job::Audit(Record {
+            row,
+            waiting,
+            number: None,
+            since,
+        }));
+        if is_awaited {
+            self.inner.shared.rouse();
+        }
     }
 
     /// How many transactions were committed so far.
     pub(crate) fn commits(&self) -> u64 {
         self.inner.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// What this one is called among those that write to the database.
+    #[cfg(test)]
+    pub(crate) fn gate(&self) -> &str {
+        &self.inner.gate
     }
 
     /// Where connections are opened to.
@@ -279,6 +349,7 @@ impl Store {
             .map_err(full)?
             .map_err(closed)?
             .send(job);
+        self.inner.shared.rouse();
         let unconfirmed = |_elapsed| Error::Unconfirmed(CHANGE_WAIT);
         timeout(CHANGE_WAIT, confirmed)
             .await
@@ -303,6 +374,32 @@ impl Store {
     ) -> Result<T, Error> {
         let connection = self.inner.place.open(Role::Errand)?;
         Ok(connection.transaction(Access::Write, Durability::Now, run)?)
+    }
+}
+
+impl Inner {
+    /// Takes nothing new, and waits for what is open: the journal hands that to the writer, and the writer writes it.
+    fn end(&self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        let journal = self.journal.lock().take().map(Journal::end);
+        drop(self.queue.lock().take());
+        self.shared.rouse();
+        let Some(writer) = self.writer.lock().take() else {
+            return;
+        };
+        let left = match (journal.transpose(), writer.join()) {
+            (Ok(left), Ok(())) => left,
+            (Err(_), _) | (_, Err(_)) => {
+                error!("a thread that writes ended in a panic");
+                return;
+            }
+        };
+        let all = self.shared.folded.load(Ordering::Acquire);
+        if let Some(left) = left.flatten()
+            && let Err(error) = left.remove(all, &self.place, &self.gate)
+        {
+            warn!(%error, "the journal stays beside the database: whoever opens that next looks after it");
+        }
     }
 }
 
@@ -348,13 +445,7 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.closing.store(true, Ordering::Relaxed);
-        drop(self.queue.get_mut().take());
-        if let Some(writer) = self.writer.get_mut().take()
-            && writer.join().is_err()
-        {
-            error!("the thread that writes ended in a panic");
-        }
+        self.end();
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::Error;
 use crate::audit::{self, Instance, Packed};
 use crate::db::{self, Connection, Durability, Mark};
+use crate::journal;
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 512;
@@ -31,12 +32,24 @@ const PAUSES_CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// Something to write.
 pub(crate) enum Job {
-    /// A record, which must not get lost; who waits until it is on the disk, if anybody does; and when it came.
-    Audit(Packed, Option<oneshot::Sender<()>>, Instant),
+    /// A record, which must not get lost.
+    Audit(Record),
     /// A change that somebody waits for.
     Change(Box<dyn Change>),
     /// Nothing; but whether something could be written is known then.
     Look,
+}
+
+/// A record on its way into the log.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) row: Packed,
+    /// Who waits until it is on the disk, if anybody does and it is not.
+    pub(crate) waiting: Option<oneshot::Sender<()>>,
+    /// Its number in this gate's journal, if it went by that.
+    pub(crate) number: Option<u64>,
+    /// When it came.
+    pub(crate) since: Instant,
 }
 
 /// A change that somebody waits for.
@@ -58,8 +71,23 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     /// Since when the oldest record waits that is being written.
     pub(crate) oldest: Mutex<Option<Instant>>,
+    /// The same of the journal.
+    pub(crate) journaling: Mutex<Option<Instant>>,
+    /// The number of the last record of the journal's that is in the log.
+    pub(crate) folded: AtomicU64,
+    /// The thread that writes.
+    pub(crate) thread: OnceLock<Thread>,
     /// Who wants to know how it goes.
     pub(crate) watch: OnceLock<Arc<dyn Watch>>,
+}
+
+impl Shared {
+    /// Somebody waits: more is not to be waited for.
+    pub(crate) fn rouse(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
 }
 
 /// Who wants to know how writing goes. Called by the thread that writes: it counts, and waits for nothing.
@@ -77,11 +105,13 @@ pub(crate) fn run(
     shared: &Shared,
     mut instance: Instance,
 ) {
+    drop(shared.thread.set(thread::current()));
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let (mut number, mut is_torn) = (0, false);
     while let Some(first) = queue.blocking_recv() {
-        if matches!(first, Job::Audit(_, None, _)) && !shared.closing.load(Ordering::Relaxed) {
-            thread::sleep(GATHER);
+        let is_awaited = !matches!(&first, Job::Audit(Record { waiting: None, .. }));
+        if !is_awaited && queue.len() < BATCH_MAX && !shared.closing.load(Ordering::Relaxed) {
+            thread::park_timeout(GATHER);
         }
         batch.push(first);
         while batch.len() < BATCH_MAX
@@ -91,7 +121,7 @@ pub(crate) fn run(
         }
         number += 1;
         *shared.oldest.lock() = batch.iter().find_map(|job| match job {
-            Job::Audit(.., since) => Some(*since),
+            Job::Audit(record) => Some(record.since),
             Job::Change(_) | Job::Look => None,
         });
         commit_at_last(
@@ -107,7 +137,7 @@ pub(crate) fn run(
             match job {
                 Job::Change(change) => change.done(),
                 // Whoever gave up waiting was told so.
-                Job::Audit(_, waiting, _) => drop(waiting.map(|waiting| waiting.send(()))),
+                Job::Audit(record) => drop(record.waiting.map(|waiting| waiting.send(()))),
                 Job::Look => {}
             }
         }
@@ -156,6 +186,13 @@ fn commit_at_last(
         pause = (pause * 2).min(PAUSE_MAX);
         began = Instant::now();
     }
+    let numbers = batch.iter().filter_map(|job| match job {
+        Job::Audit(record) => record.number,
+        Job::Change(_) | Job::Look => None,
+    });
+    if let Some(folded) = numbers.max() {
+        shared.folded.store(folded, Ordering::Release);
+    }
     if !batch.iter().all(|job| matches!(job, Job::Look)) {
         shared.commits.fetch_add(1, Ordering::Relaxed);
         if let Some(watch) = shared.watch.get() {
@@ -193,8 +230,13 @@ fn commit(
     if batch.iter().all(|job| matches!(job, Job::Look)) {
         return connection.exists("SELECT 1", &[]).map(drop);
     }
-    // Whoever waits may rely on it, whatever becomes of the machine; what nobody waits for is written when it suits.
-    let is_awaited = |job: &Job| !matches!(job, Job::Audit(_, None, _) | Job::Look);
+    // Whoever waits may rely on it, whatever becomes of the machine, and the journal forgets what is committed; what nobody
+    // waits for is written when it suits.
+    let is_awaited = |job: &Job| match job {
+        Job::Audit(record) => record.waiting.is_some() || record.number.is_some(),
+        Job::Change(_) => true,
+        Job::Look => false,
+    };
     let durability = if batch.iter().any(is_awaited) {
         Durability::Now
     } else {
@@ -217,20 +259,24 @@ fn write(
     instance: &mut Instance,
     is_again: bool,
 ) -> db::Result<()> {
-    let mut head = None;
+    let (mut head, mut folded) = (None, None);
     for job in batch {
         match job {
-            Job::Audit(row, ..) => {
+            Job::Audit(record) => {
                 let head = match &mut head {
                     Some(head) => head,
                     empty => empty.insert(audit::Head::read(connection)?),
                 };
-                head.append(connection, &row.fields(), instance, is_again)?;
+                head.append(connection, &record.row.fields(), instance, is_again)?;
+                folded = record.number.or(folded);
             }
             // In its own savepoint: a change that fails takes nobody else's with it.
             Job::Change(change) => connection.savepoint(|connection| change.apply(connection))?,
             Job::Look => {}
         }
+    }
+    if let Some(number) = folded {
+        journal::note(connection, instance.id(), number)?;
     }
     match head {
         Some(head) => head.write(connection),

@@ -44,6 +44,7 @@ pub fn stdio(common: &Common, stdio: &Stdio) -> anyhow::Result<Exit> {
         }
         let server = server(stdio.server.as_deref(), &loaded)?;
         let core = Core::start(&loaded, &[], clock)?;
+        core.keep_journal(&loaded)?;
         core.send_on(&loaded);
         let served = serve(&core, server, loaded.http.body_max, loaded.drain).await;
         core.stop().await;

@@ -153,6 +153,61 @@ impl Packed {
         }
     }
 
+    /// About how many bytes it takes.
+    pub(crate) fn length(&self) -> usize {
+        size_of::<Self>() + self.texts.len()
+    }
+
+    /// Behind what stands there, as [`decode`](Self::decode) reads it: numbers, little endian, and the texts.
+    pub(crate) fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.at_us.to_le_bytes());
+        to.extend_from_slice(&self.duration_us.to_le_bytes());
+        to.extend_from_slice(&self.bytes_in.to_le_bytes());
+        to.extend_from_slice(&self.bytes_out.to_le_bytes());
+        to.extend_from_slice(&self.code.unwrap_or_default().to_le_bytes());
+        to.push(u8::from(self.code.is_some()));
+        let outcome = Outcome::ALL.iter().position(|one| *one == self.outcome);
+        to.push(
+            outcome
+                .and_then(|at| u8::try_from(at).ok())
+                .unwrap_or(u8::MAX),
+        );
+        for length in self.lengths {
+            to.extend_from_slice(&length.to_le_bytes());
+        }
+        to.extend_from_slice(self.texts.as_bytes());
+    }
+
+    /// Takes one off the front; `None` if there is none.
+    pub(crate) fn decode(from: &mut &[u8]) -> Option<Self> {
+        let at_us = i64::from_le_bytes(taken(from)?);
+        let duration_us = u64::from_le_bytes(taken(from)?);
+        let bytes_in = u64::from_le_bytes(taken(from)?);
+        let bytes_out = u64::from_le_bytes(taken(from)?);
+        let code = i64::from_le_bytes(taken(from)?);
+        let [has_code, outcome] = taken(from)?;
+        let outcome = Outcome::ALL.get(usize::from(outcome)).copied()?;
+        let mut lengths = [ABSENT; TEXTS];
+        let mut size = 0_usize;
+        for length in &mut lengths {
+            *length = u32::from_le_bytes(taken(from)?);
+            if *length != ABSENT {
+                size = size.checked_add(usize::try_from(*length).ok()?)?;
+            }
+        }
+        let texts = from.split_off(..size)?;
+        Some(Self {
+            texts: str::from_utf8(texts).ok()?.to_owned(),
+            lengths,
+            at_us,
+            outcome,
+            code: (has_code != 0).then_some(code),
+            duration_us,
+            bytes_in,
+            bytes_out,
+        })
+    }
+
     /// What was packed.
     pub(crate) fn fields(&self) -> Fields<'_> {
         let mut rest = self.texts.as_str();
@@ -195,6 +250,12 @@ impl Packed {
             bytes_out: self.bytes_out,
         }
     }
+}
+
+fn taken<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = from.split_first_chunk()?;
+    *from = rest;
+    Some(*taken)
 }
 
 fn cut(text: &str, chars_max: usize) -> &str {
@@ -262,9 +323,18 @@ mod tests {
             ..given.clone()
         };
         let packed = Packed::new(&given);
-        assert_eq!(
-            format!("{:?}", packed.fields()),
-            format!("{:?}", kept.fields())
-        );
+        let told = |packed: &Packed| format!("{:?}", packed.fields());
+        assert_eq!(told(&packed), format!("{:?}", kept.fields()));
+
+        let mut bytes = Vec::new();
+        packed.encode(&mut bytes);
+        let whole = bytes.len();
+        packed.encode(&mut bytes);
+        let mut rest = bytes.as_slice();
+        assert_eq!(told(&Packed::decode(&mut rest).unwrap()), told(&packed));
+        assert_eq!(rest.len(), whole);
+        for cut in 0..whole {
+            assert!(Packed::decode(&mut bytes.get(..cut).unwrap()).is_none());
+        }
     }
 }

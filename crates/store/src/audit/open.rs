@@ -17,7 +17,7 @@ use super::text::{SALT_LEN, hex};
 use super::{AuditRow, Fields, Outcome, SELECT_ONE, recorded};
 use crate::db::{self, Connection, Failure, values};
 use crate::store::Place;
-use crate::{Error, Store};
+use crate::{Error, Store, journal};
 
 /// Random bytes in a gate's name.
 const ID_LEN: usize = 8;
@@ -67,19 +67,34 @@ enum Sign {
     Connection,
 }
 
+impl Sign {
+    fn of(place: &Place, gate: &str) -> Self {
+        match place {
+            Place::File(database) => Self::File {
+                path: lock_of(database, gate),
+                held: None,
+            },
+            Place::Server(_) => Self::Connection,
+        }
+    }
+}
+
 impl Instance {
     pub(crate) fn new(place: &Place) -> Result<Self, Error> {
         let mut id = [0; ID_LEN];
         rand::fill(&mut id).map_err(|_none| Error::NoRandomness)?;
         let id = hex(&id);
-        let sign = match place {
-            Place::File(database) => Sign::File {
-                path: lock_of(database, &id),
-                held: None,
-            },
-            Place::Server(_) => Sign::Connection,
-        };
-        Ok(Self {
+        let sign = Sign::of(place, &id);
+        Ok(Self::with(id, sign))
+    }
+
+    /// A gate that is gone, for what it has left to be written.
+    pub(crate) fn named(place: &Place, id: &str) -> Self {
+        Self::with(id.to_owned(), Sign::of(place, id))
+    }
+
+    fn with(id: String, sign: Sign) -> Self {
+        Self {
             id,
             sign,
             begun: HashSet::new(),
@@ -87,7 +102,7 @@ impl Instance {
                 bytes: Box::new([[0; SALT_LEN]; SALTS]),
                 used: SALTS,
             },
-        })
+        }
     }
 
     /// What it is called among the gates of its database.
@@ -173,6 +188,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read or written.
     pub async fn settle_begun(&self, at_us: i64) -> Result<usize, Error> {
+        journal::recover(self.place())?;
         let gates: Vec<String> = self.read(|connection| {
             let sql = "SELECT DISTINCT gate FROM audit_open ORDER BY gate";
             connection.all(sql, &[], |row| row.get(0))

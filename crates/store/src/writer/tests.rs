@@ -15,6 +15,15 @@ fn transactions(path: &Path) -> u32 {
     u32::from_be_bytes(file[24..28].try_into().unwrap())
 }
 
+fn unawaited(row: &crate::AuditRow) -> Job {
+    Job::Audit(Record {
+        row: Packed::new(row),
+        waiting: None,
+        number: None,
+        since: Instant::now(),
+    })
+}
+
 #[test]
 fn what_waits_together_is_one_transaction() {
     let folder = TempDir::new().unwrap();
@@ -26,15 +35,7 @@ fn what_waits_together_is_one_transaction() {
 
     let (sender, queue) = mpsc::channel(513);
     for nth in 0..513 {
-        assert!(
-            sender
-                .try_send(Job::Audit(
-                    Packed::new(&row(&nth.to_string())),
-                    None,
-                    Instant::now()
-                ))
-                .is_ok()
-        );
+        assert!(sender.try_send(unawaited(&row(&nth.to_string()))).is_ok());
     }
     drop(sender);
     let instance = Instance::new(&Place::File(path.clone())).unwrap();
@@ -59,11 +60,7 @@ fn once_the_disk_failed_nothing_is_committed_before_all_is_out_of_the_wal() {
         number: 1,
         is_again: false,
     };
-    let mut soon = [Job::Audit(
-        Packed::new(&row("not synced")),
-        None,
-        Instant::now(),
-    )];
+    let mut soon = [unawaited(&row("not synced"))];
     commit(&mut connection, &mut soon, attempt, &mut instance).unwrap();
     let wal = || {
         let wal = std::fs::metadata(folder.path().join("gate.db-wal"));
@@ -100,7 +97,7 @@ fn a_call_whose_end_was_tried_twice_is_not_begun_any_more() {
             outcome,
             ..row("called")
         };
-        let mut batch = [Job::Audit(Packed::new(&row), None, Instant::now())];
+        let mut batch = [unawaited(&row)];
         let attempt = Try { number, is_again };
         commit(connection, &mut batch, attempt, &mut instance)
     };

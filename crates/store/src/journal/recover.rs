@@ -1,0 +1,163 @@
+//! What a gate that is gone has left in its journal.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions, TryLockError, read_dir, remove_file};
+use std::io::{Error as IoError, ErrorKind, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::ring::{self, BLOCK};
+use crate::Error;
+use crate::audit::{Head, Instance, Packed};
+use crate::db::{self, Access, Connection, Durability, Role, values};
+use crate::store::Place;
+
+/// How long whoever opens the database waits for what a gate that lives has in its journal alone, and how often it looks.
+const CATCH_UP: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Notes that all is in the log up to that record of the gate's journal.
+pub(crate) fn note(connection: &Connection, gate: &str, number: u64) -> db::Result<()> {
+    connection.send(
+        "INSERT INTO audit_journals (gate, folded) VALUES (?1, ?2)
+        ON CONFLICT (gate) DO UPDATE SET folded = excluded.folded",
+        values![gate, i64::try_from(number).unwrap_or(i64::MAX)],
+    )
+}
+
+/// Forgets about a journal that is not there any more.
+pub(crate) fn forget(connection: &Connection, gate: &str) -> db::Result<()> {
+    let sql = "DELETE FROM audit_journals WHERE gate = ?1";
+    connection.execute(sql, values![gate]).map(drop)
+}
+
+fn noted(connection: &Connection, gate: &str) -> db::Result<u64> {
+    let sql = "SELECT folded FROM audit_journals WHERE gate = ?1";
+    let noted: Option<i64> = connection.one(sql, values![gate], |row| row.get(0))?;
+    Ok(noted.map_or(0, |number| u64::try_from(number).unwrap_or_default()))
+}
+
+/// Puts into the log what gates that are gone have in their journals beside this database, and removes these. Which gates
+/// have one and live.
+///
+/// # Errors
+/// If one cannot be read, or the database not written: it is left as it is.
+pub(crate) fn recover(place: &Place) -> Result<BTreeSet<String>, Error> {
+    let mut living = BTreeSet::new();
+    let Place::File(database) = place else {
+        return Ok(living);
+    };
+    for gate in gates(database).map_err(unreadable(database))? {
+        let path = ring::path_of(database, &gate);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            // Another looked after it.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            opened => opened.map_err(unreadable(&path))?,
+        };
+        match file.try_lock() {
+            Ok(()) => take_over(place, &gate, &path, &file)?,
+            Err(TryLockError::WouldBlock) => drop(living.insert(gate)),
+            Err(TryLockError::Error(error)) => return Err(unreadable(&path)(error)),
+        }
+    }
+    Ok(living)
+}
+
+/// Waits until all is in the log that these gates have told anybody is written.
+pub(crate) fn catch_up(
+    place: &Place,
+    connection: &Connection,
+    gates: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let Place::File(database) = place else {
+        return Ok(());
+    };
+    let end = Instant::now() + CATCH_UP;
+    for gate in gates {
+        let path = ring::path_of(database, gate);
+        let file = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            read => read.map_err(unreadable(&path))?,
+        };
+        let last = ring::records(&file).last().map_or(0, |(number, _)| *number);
+        while noted(connection, gate)? < last && path.exists() {
+            if Instant::now() >= end {
+                warn!(gate, "a gate does not write what it has in its journal");
+                break;
+            }
+            sleep(LOOK);
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(IoError) -> Error {
+    let path = path.to_owned();
+    move |cause| Error::Journal { path, cause }
+}
+
+/// Those that have a journal beside this database.
+fn gates(database: &Path) -> std::io::Result<Vec<String>> {
+    let folder = database
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut gates = Vec::new();
+    for file in read_dir(folder.unwrap_or(Path::new(".")))? {
+        let name = file?.file_name();
+        let gate = name.to_str().and_then(|name| ring::gate_of(database, name));
+        gates.extend(gate.map(str::to_owned));
+    }
+    gates.sort();
+    Ok(gates)
+}
+
+fn take_over(place: &Place, gate: &str, path: &PathBuf, mut file: &File) -> Result<(), Error> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(unreadable(path))?;
+    let records = ring::records(&bytes);
+    let connection = place.open(Role::Errand)?;
+    let mut instance = Instance::named(place, gate);
+    let taken = connection.transaction(Access::Write, Durability::Now, |connection| {
+        fold(connection, gate, &records, &mut instance)
+    })?;
+    if taken > 0 {
+        info!(
+            gate,
+            records = taken,
+            "put into the audit log what a gate had left in its journal"
+        );
+    }
+    // Unreadable first: its name may come back after a crash.
+    file.write_all_at(&[0; BLOCK], 0)
+        .and_then(|()| file.sync_data())
+        .and_then(|()| remove_file(path))
+        .map_err(unreadable(path))?;
+    Ok(forget(&connection, gate)?)
+}
+
+/// How many were not in the log.
+fn fold(
+    connection: &Connection,
+    gate: &str,
+    records: &[(u64, Packed)],
+    instance: &mut Instance,
+) -> db::Result<usize> {
+    let folded = noted(connection, gate)?;
+    let missing = records.partition_point(|(number, _)| *number <= folded);
+    let missing = records.get(missing..).unwrap_or_default();
+    let Some((last, _)) = missing.last() else {
+        return Ok(0);
+    };
+    let mut head = Head::read(connection)?;
+    for (_, row) in missing {
+        head.append(connection, &row.fields(), instance, true)?;
+    }
+    head.write(connection)?;
+    note(connection, gate, *last)?;
+    Ok(missing.len())
+}

@@ -1,0 +1,216 @@
+//! The journal, from its file to the log.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::audit::tests::row;
+use crate::{AuditFilter, AuditRow, Outcome, Store};
+
+const WAIT: Duration = Duration::from_secs(10);
+
+fn database(folder: &TempDir) -> PathBuf {
+    folder.path().join("gate.db")
+}
+
+/// A store with a journal, as a gate has one.
+fn gate(folder: &TempDir) -> Store {
+    let store = Store::open(&database(folder)).unwrap();
+    store.keep_journal().unwrap();
+    store
+}
+
+async fn commit(store: &Store, row: AuditRow) {
+    let slot = store.reserve_audit(WAIT).await.unwrap();
+    slot.commit(&row, WAIT).await.unwrap();
+}
+
+fn calls(store: &Store) -> Vec<(String, Outcome)> {
+    let begun = AuditFilter {
+        begun: true,
+        ..AuditFilter::default()
+    };
+    let all = store.audit_tail(u32::MAX, Some(0), &begun).unwrap();
+    all.into_iter()
+        .map(|one| (one.row.call_id, one.row.outcome))
+        .collect()
+}
+
+fn journals(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let is_journal = |path: &PathBuf| path.to_string_lossy().contains(".journal-");
+    files.filter(is_journal).collect()
+}
+
+/// What a crash of the machine would leave of a folder right now.
+fn as_it_is(folder: &TempDir) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        if !file.file_name().to_string_lossy().ends_with("-shm") {
+            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+/// Keeps everybody from writing to the database.
+fn locked(folder: &TempDir) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(database(folder)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+#[tokio::test]
+async fn what_was_told_is_written_though_the_database_is_not() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    let begun = |call: &str| AuditRow {
+        outcome: Outcome::Pending,
+        ..row(call)
+    };
+    commit(&store, row("before")).await;
+    store.flush().await.unwrap();
+    let lock = locked(&folder);
+    commit(&store, begun("answered")).await;
+    commit(&store, row("answered")).await;
+    commit(&store, begun("left")).await;
+    let crashed = as_it_is(&folder);
+    drop(lock);
+
+    // Who opens it next has all of it, once.
+    let told = [
+        ("before", Outcome::Ok),
+        ("answered", Outcome::Pending),
+        ("answered", Outcome::Ok),
+        ("left", Outcome::Pending),
+    ];
+    let told = told.map(|(call, outcome)| (call.to_owned(), outcome));
+    for _ in 0..2 {
+        let next = Store::open(&database(&crashed)).unwrap();
+        assert_eq!(calls(&next), told);
+        assert_eq!(journals(crashed.path()), <[PathBuf; 0]>::default());
+    }
+    let next = Store::open(&database(&crashed)).unwrap();
+    assert_eq!(next.settle_begun(5).await.unwrap(), 1);
+    let last = calls(&next).pop();
+    assert_eq!(last, Some(("left".to_owned(), Outcome::Unknown)));
+
+    // And so has the gate itself.
+    store.flush().await.unwrap();
+    assert_eq!(calls(&store), told);
+}
+
+#[tokio::test]
+async fn what_is_in_the_log_is_not_put_there_again() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    for call in ["one", "two"] {
+        commit(&store, row(call)).await;
+    }
+    store.flush().await.unwrap();
+    let crashed = as_it_is(&folder);
+    assert_eq!(journals(crashed.path()).len(), 1);
+    let next = Store::open(&database(&crashed)).unwrap();
+    assert_eq!(calls(&next).len(), 2);
+}
+
+#[tokio::test]
+async fn a_gate_that_looks_after_what_others_leave_takes_their_journals_over() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    commit(&store, row("before")).await;
+    store.flush().await.unwrap();
+    let lock = locked(&folder);
+    commit(&store, row("in the journal alone")).await;
+    let crashed = as_it_is(&folder);
+    drop(lock);
+    let [journal] = <[PathBuf; 1]>::try_from(journals(crashed.path())).unwrap();
+    let aside = crashed.path().join("aside");
+    fs::rename(&journal, &aside).unwrap();
+    let lives = Store::open(&database(&crashed)).unwrap();
+    fs::rename(&aside, &journal).unwrap();
+    assert_eq!(lives.settle_begun(5).await.unwrap(), 0);
+    assert_eq!(calls(&lives).len(), 2);
+    assert_eq!(journals(crashed.path()).len(), 0);
+}
+
+#[tokio::test]
+async fn whoever_opens_the_database_sees_what_a_gate_has_told() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    for nth in 0..100_usize {
+        commit(&store, row(&nth.to_string())).await;
+        let other = Store::open(&database(&folder)).unwrap();
+        assert_eq!(calls(&other).len(), nth + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_gate_that_ends_leaves_no_journal() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    commit(&store, row("a")).await;
+    assert_eq!(journals(folder.path()).len(), 1);
+    store.close().await;
+    assert_eq!(journals(folder.path()).len(), 0);
+    let database = rusqlite::Connection::open(database(&folder)).unwrap();
+    let marks = "SELECT count(*) FROM audit_journals";
+    let marks: i64 = database.query_row(marks, [], |row| row.get(0)).unwrap();
+    assert_eq!(marks, 0);
+}
+
+#[tokio::test]
+async fn without_a_journal_each_record_waits_for_the_database() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(&database(&folder)).unwrap();
+    // In its place stands what cannot be removed like a file.
+    let path = path_of(&database(&folder), store.gate());
+    fs::create_dir(&path).unwrap();
+    store.keep_journal().unwrap();
+    commit(&store, row("a")).await;
+    // Written, where who has not asked the gate can see it.
+    let database = rusqlite::Connection::open(database(&folder)).unwrap();
+    let rows = "SELECT count(*) FROM audit";
+    let rows: i64 = database.query_row(rows, [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+    fs::remove_dir(&path).unwrap();
+}
+
+#[tokio::test]
+async fn more_than_it_has_room_for_is_kept_too() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    let long = |nth: usize| AuditRow {
+        arguments: Some("x".repeat(40_000)),
+        ..row(&nth.to_string())
+    };
+    commit(&store, row("first")).await;
+    store.flush().await.unwrap();
+    let lock = locked(&folder);
+    let waiting: Vec<_> = (0..200)
+        .map(|nth| {
+            let store = store.clone();
+            tokio::spawn(async move { commit(&store, long(nth)).await })
+        })
+        .collect();
+    // What did not fit waits for the database.
+    let told = |waiting: &[tokio::task::JoinHandle<()>]| {
+        waiting.iter().filter(|one| one.is_finished()).count()
+    };
+    while told(&waiting) < 50 {
+        tokio::task::yield_now().await;
+    }
+    assert!(told(&waiting) < 200);
+    drop(lock);
+    for one in waiting {
+        one.await.unwrap();
+    }
+    store.flush().await.unwrap();
+    assert_eq!(calls(&store).len(), 201);
+}
