@@ -123,6 +123,8 @@ struct Inner {
     commits: Histogram,
     commit_sizes: Histogram,
     commit_failures: Counter,
+    journal: Histogram,
+    journal_failures: Counter,
 }
 
 impl fmt::Debug for Inner {
@@ -171,6 +173,8 @@ impl Metrics {
             commits: Histogram::default(),
             commit_sizes: Histogram::new(&COUNTS),
             commit_failures: Counter::default(),
+            journal: Histogram::default(),
+            journal_failures: Counter::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -424,6 +428,14 @@ impl store::Watch for Metrics {
     fn failed(&self) {
         self.inner.commit_failures.add(1);
     }
+
+    fn journaled(&self, took: Duration) {
+        self.inner.journal.took(took);
+    }
+
+    fn journal_failed(&self) {
+        self.inner.journal_failures.add(1);
+    }
 }
 
 impl Inner {
@@ -459,6 +471,7 @@ impl Inner {
             samples.distribution(Metric::UpstreamRequestDuration, &labels, seen);
         });
         samples.distribution(Metric::CommitDuration, &[], &self.commits);
+        samples.distribution(Metric::JournalDuration, &[], &self.journal);
         samples.distribution(Metric::CommitSize, &[], &self.commit_sizes);
         self.sample_counters(samples);
         self.sink_lags.each(|sink, gauge| {
@@ -515,6 +528,7 @@ impl Inner {
             (Metric::AuditRefused, &self.audit_refused),
             (Metric::RefusalsUnrecorded, &self.refusals_unrecorded),
             (Metric::CommitFailures, &self.commit_failures),
+            (Metric::JournalFailures, &self.journal_failures),
             (Metric::AuditRecords, &self.audit_records),
         ] {
             add(metric, &[], counter);

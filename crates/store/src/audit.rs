@@ -261,12 +261,12 @@ impl AuditSlot {
         mut committed: oneshot::Receiver<()>,
         wait: Duration,
     ) -> Result<(), Error> {
-        let (mut before, mut stalled) = (store.commits(), 0);
+        let (mut before, mut stalled) = (store.progress(), 0);
         loop {
             if let Ok(committed) = timeout(wait, &mut committed).await {
                 return committed.map_err(|_gone| Error::Closed);
             }
-            let now = store.commits();
+            let now = store.progress();
             stalled = if now == before { stalled + 1 } else { 0 };
             if store.is_failing() || stalled == STALLS_MAX {
                 return Err(Error::Unconfirmed(wait));

@@ -203,6 +203,9 @@ impl Keeper {
     fn give_up(&mut self, error: &std::io::Error) {
         warn!(%error, path = %self.path.display(), "no journal for now; each record waits for the database");
         self.again_at = Some(Instant::now() + AGAIN_AFTER);
+        if let Some(watch) = self.shared.watch.get() {
+            watch.journal_failed();
+        }
     }
 
     /// Whether all of them are on the disk now.
@@ -212,8 +215,14 @@ impl Keeper {
             return false;
         };
         ring.free(folded);
+        let began = Instant::now();
         match ring.write(self.number + 1, batch.iter().map(|entry| &entry.row)) {
-            Ok(is_kept) => is_kept,
+            Ok(is_kept) => {
+                if let Some(watch) = self.shared.watch.get().filter(|_| is_kept) {
+                    watch.journaled(began.elapsed());
+                }
+                is_kept
+            }
             Err(error) => {
                 self.give_up(&error);
                 false
@@ -245,8 +254,7 @@ impl Keeper {
             entry.place.send(Job::Audit(record));
         }
         if is_kept {
-            // Those who wait see that the disk works.
-            self.shared.commits.fetch_add(1, Ordering::Relaxed);
+            self.shared.writes.fetch_add(1, Ordering::Relaxed);
         } else {
             self.shared.rouse();
         }

@@ -310,9 +310,14 @@ impl Store {
         }
     }
 
-    /// How many transactions were committed so far.
-    pub(crate) fn commits(&self) -> u64 {
-        self.inner.shared.commits.load(Ordering::Relaxed)
+    /// What grows while others' records get to the disk: what the database does is no help to who waits for the journal.
+    pub(crate) fn progress(&self) -> u64 {
+        let shared = &self.inner.shared;
+        let writes = shared.writes.load(Ordering::Relaxed);
+        if shared.journaling.lock().is_some() {
+            return writes;
+        }
+        writes + shared.commits.load(Ordering::Relaxed)
     }
 
     /// What this one is called among those that write to the database.

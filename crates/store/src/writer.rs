@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) failing: AtomicBool,
     /// How many commits worked.
     pub(crate) commits: AtomicU64,
+    /// How many writes to the journal did.
+    pub(crate) writes: AtomicU64,
     /// Somebody wants to close: no patience any more.
     pub(crate) closing: AtomicBool,
     /// Since when the oldest record waits that is being written.
@@ -96,6 +98,10 @@ pub trait Watch: Send + Sync + Debug {
     fn committed(&self, changes: usize, records: usize, took: Duration);
     /// A commit failed, and is tried again.
     fn failed(&self);
+    /// Records were written to the journal together.
+    fn journaled(&self, took: Duration);
+    /// The journal could not be written, and is left alone for a while.
+    fn journal_failed(&self);
 }
 
 /// Writes until all senders are gone.

@@ -285,7 +285,7 @@ metrics! {
     AuditWaiting Gauge "portcullis_audit_waiting" []
     /// Places in the writer's queue that are taken
     AuditQueue Gauge "portcullis_audit_queue" []
-    /// Age of the oldest record that is not on the disk yet; 0 if there is none
+    /// Age of the oldest record that is not in the log yet; 0 if there is none
     AuditLag Gauge "portcullis_audit_lag_seconds" []
     /// Calls refused because the audit log had no place
     AuditRefused Counter "portcullis_audit_refused_total" []
@@ -305,6 +305,10 @@ metrics! {
     AuditCheckpoint Gauge "portcullis_audit_checkpoint_timestamp_seconds" []
     /// Time that a commit to the database took
     CommitDuration Histogram "portcullis_store_commit_duration_seconds" []
+    /// Time that a write to the journal took, for which calls wait
+    JournalDuration Histogram "portcullis_audit_journal_duration_seconds" []
+    /// Writes to the journal that failed: for ten seconds each record waits for the database
+    JournalFailures Counter "portcullis_audit_journal_failures_total" []
     /// How much was written in one commit
     CommitSize Histogram "portcullis_store_commit_size" []
     /// Commits that failed and were tried again

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use testkit::fixtures::{Launch, Process};
@@ -70,6 +70,17 @@ impl Scene {
         Ok(answer["error"]["code"].as_i64())
     }
 
+    /// The journal of the gate that serves.
+    fn journal(&self) -> Result<PathBuf> {
+        for file in fs::read_dir(self.gate.folder().join("data"))? {
+            let file = file?;
+            if file.file_name().to_string_lossy().contains(".journal-") {
+                return Ok(file.path());
+            }
+        }
+        bail!("the gate keeps no journal")
+    }
+
     async fn is_ready(&self) -> Result<bool> {
         let address = self.gate.address();
         let bytes = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -118,7 +129,7 @@ async fn a_full_disk_refuses_calls_until_there_is_room() -> Result<()> {
     let mut scene = Scene::prepare()?;
     let data = scene.gate.folder().join("data");
     // A namespace of its own: the mount ends with the gate.
-    let mount = format!("mount -t tmpfs -o size=4m,mode=700 none {data:?} && exec \"$@\"");
+    let mount = format!("mount -t tmpfs -o size=16m,mode=700 none {data:?} && exec \"$@\"");
     let within = ["unshare", "--mount", "sh", "-c", &mount, "sh"];
     scene.gate.serve_within(&within, "info").await?;
     assert_eq!(scene.call().await?, None);
@@ -156,6 +167,61 @@ async fn a_disk_that_fails_to_sync_refuses_calls_until_it_does_not() -> Result<(
         strace.output()?
     );
     // It lets go of the gate, and ends.
+    strace.signal(Signal::SIGTERM)?;
+    scene.healed(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_journal_the_gate_keeps_records_all_the_same() -> Result<()> {
+    let mut scene = Scene::prepare()?;
+    scene.gate.serve("info").await?;
+    assert_eq!(scene.call().await?, None);
+
+    let gate = scene.gate.id().to_string();
+    let journal = scene.journal()?;
+    let path = format!("--trace-path={}", journal.display());
+    let strace = Process::start(&Launch::new([
+        "strace",
+        "--follow-forks",
+        "--trace=pwrite64",
+        &path,
+        "--inject=pwrite64:error=EIO",
+        "--attach",
+        &gate,
+    ]))?;
+    until("a write to the journal fails", async || {
+        assert_eq!(scene.call().await?, None);
+        Ok(strace.output()?.contains("INJECTED"))
+    })
+    .await?;
+    for _ in 0..10 {
+        assert_eq!(scene.call().await?, None);
+    }
+    assert!(scene.is_ready().await?);
+    strace.signal(Signal::SIGTERM)?;
+    scene.healed(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_does_not_answer_refuses_calls() -> Result<()> {
+    let mut scene = Scene::prepare()?;
+    scene.gate.serve("info").await?;
+    assert_eq!(scene.call().await?, None);
+
+    let gate = scene.gate.id().to_string();
+    let path = format!("--trace-path={}", scene.journal()?.display());
+    let strace = Process::start(&Launch::new([
+        "strace",
+        "--follow-forks",
+        "--trace=pwrite64",
+        &path,
+        "--inject=pwrite64:delay_enter=3600s",
+        "--attach",
+        &gate,
+    ]))?;
+    scene.until_refused().await?;
+    ensure!(strace.output()?.contains("pwrite64("), "it did not hang");
+    // It lets go of the gate: the write that hung goes on.
     strace.signal(Signal::SIGTERM)?;
     scene.healed(&[]).await
 }
