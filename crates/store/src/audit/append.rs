@@ -3,9 +3,9 @@
 //! The head is read and written once per batch. Whoever appends holds its row's lock, so several processes, and several
 //! gates before one database, append to one log.
 
-use super::merkle::{self, Frontier, Hash};
+use super::merkle::{Frontier, Hash};
 use super::open::Instance;
-use super::text::{self, SALT_LEN};
+use super::text::{self, Hasher, SALT_LEN};
 use super::{Fields, HASH_LEN, LogState, number};
 use crate::db::{self, Connection, Failure, values};
 
@@ -26,6 +26,7 @@ pub(crate) struct Head {
     base: i64,
     chain: Hash,
     tree: Frontier,
+    hasher: Hasher,
 }
 
 impl Head {
@@ -41,6 +42,7 @@ impl Head {
                 base: row.get(0)?,
                 chain: row.get(2)?,
                 tree: tree.ok_or(Failure::column(3, "it does not go with the size"))?,
+                hasher: Hasher::new(),
             })
         })
     }
@@ -66,9 +68,8 @@ impl Head {
         let place = number(self.tree.size());
         let seq = self.base + 1 + place;
         let salt = instance.salt()?;
-        let commitment = text::commitment(&salt, &text::personal(row));
-        let record = text::record(seq, row, &commitment);
-        let leaf = merkle::leaf(record.as_bytes());
+        let commitment = self.hasher.commitment(&salt, row);
+        let leaf = self.hasher.leaf(seq, row, &commitment);
         self.chain = text::link(&self.chain, &leaf);
         insert(connection, row, seq, &salt, &self.chain)?;
         instance.note(connection, row, seq, is_again)?;

@@ -3,13 +3,15 @@
 //!
 //! Nothing here reads or writes: what is kept of the tree is `append`'s business.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
+
+use super::HASH_LEN;
 
 /// SHA-256.
 pub type Hash = [u8; 32];
 
 /// Says that a hash is over a record, and not over two hashes.
-const LEAF: u8 = 0;
+pub(super) const LEAF: u8 = 0;
 /// Says that a hash is over two hashes.
 const NODE: u8 = 1;
 
@@ -22,18 +24,35 @@ pub fn leaf(record: &[u8]) -> Hash {
 /// The hash over two neighbours.
 #[must_use]
 pub fn node(left: &Hash, right: &Hash) -> Hash {
-    sha256(&[&[NODE], left, right])
+    over_two(NODE, left, right)
+}
+
+/// The hash over two others, with what it is for in front of them.
+pub(super) fn over_two(what: u8, left: &Hash, right: &Hash) -> Hash {
+    let mut bytes = [what; 1 + 2 * HASH_LEN];
+    let (_what, hashes) = bytes.split_at_mut(1);
+    hashes[..HASH_LEN].copy_from_slice(left);
+    hashes[HASH_LEN..].copy_from_slice(right);
+    hash_of(&digest(&SHA256, &bytes))
 }
 
 /// SHA-256 over several texts, one after the other.
 #[must_use]
 pub(crate) fn sha256(texts: &[&[u8]]) -> Hash {
+    // In one go it takes no memory.
+    if let [text] = texts {
+        return hash_of(&digest(&SHA256, text));
+    }
     let mut context = Context::new(&SHA256);
     for text in texts {
         context.update(text);
     }
+    hash_of(&context.finish())
+}
+
+fn hash_of(digest: &Digest) -> Hash {
     let mut hash = Hash::default();
-    hash.copy_from_slice(context.finish().as_ref());
+    hash.copy_from_slice(digest.as_ref());
     hash
 }
 
