@@ -276,8 +276,14 @@ fn write(
                 head.append(connection, &record.row.fields(), instance, is_again)?;
                 folded = record.number.or(folded);
             }
-            // In its own savepoint: a change that fails takes nobody else's with it.
-            Job::Change(change) => connection.savepoint(|connection| change.apply(connection))?,
+            Job::Change(change) => {
+                // It finds every record that came before it.
+                if let Some(head) = &mut head {
+                    head.settle(connection)?;
+                }
+                // In its own savepoint: a change that fails takes nobody else's with it.
+                connection.savepoint(|connection| change.apply(connection))?;
+            }
             Job::Look => {}
         }
     }
@@ -285,7 +291,7 @@ fn write(
         journal::note(connection, instance.id(), number)?;
     }
     match head {
-        Some(head) => head.write(connection),
+        Some(mut head) => head.write(connection),
         None => Ok(()),
     }
 }
