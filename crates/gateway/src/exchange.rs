@@ -21,6 +21,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use policy::{Instant, PrincipalId};
 use serde::{Deserialize, Serialize};
+use store::audit::text::hex;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use upstream::{Ask, Event, Events, Input, Link, Notice, Reply};
@@ -28,7 +29,6 @@ use wire::method::{ask, notification};
 use wire::{Abilities, Era, Outcome, Span, Splice, code, json};
 
 use crate::Rejection;
-use crate::call::hex;
 use crate::results::{self, Results};
 use crate::seal::Seal;
 use crate::tasks::{self, Tasks};

@@ -12,13 +12,13 @@ use observe::trace::{Ending, Trace};
 use observe::{AuditLog, Call, Decided, Keeping, Metrics, OpenRecord, Stage, Stages, is_act};
 use policy::screen::Found;
 use policy::{Clock, Credential, Instant, Principal, ServerName, UpstreamId};
+use store::audit::text::hex;
 use store::{AuditRow, Outcome};
 use upstream::Link;
 use uuid::Uuid;
 use wire::{Method, Revision};
 
 use crate::Rejection;
-use crate::call::hex;
 use crate::catalog::Entry;
 use crate::flows::Taint;
 use crate::metrics::Asking;
@@ -239,7 +239,8 @@ impl CallRecord {
 
     /// The call is about to have an effect: it is in the log before that.
     pub(crate) async fn begin(&self) -> Result<(), Rejection> {
-        let Some(open) = &self.open else {
+        // Asked first: a row is a dozen texts.
+        let Some(open) = self.open.as_ref().filter(|_| self.audit.begins()) else {
             return Ok(());
         };
         let mut row = open.1.clone();

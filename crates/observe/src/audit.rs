@@ -104,13 +104,18 @@ impl AuditLog {
         })
     }
 
-    /// Says that a call is about to have an effect, and waits until that is on the disk. A log that is relaxed is not
-    /// told.
+    /// Whether it is told of a call that is about to have an effect. A log that is relaxed is not.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        self.mode == AuditMode::Durable
+    }
+
+    /// Says that a call is about to have an effect, and waits until that is on the disk, if it is told at all.
     ///
     /// # Errors
     /// If the disk refuses for a second, or nothing gets there for five: then the call must not go on.
     pub async fn begin(&self, mut row: AuditRow) -> Result<(), Unavailable> {
-        if self.mode != AuditMode::Durable {
+        if !self.begins() {
             return Ok(());
         }
         row.outcome = Outcome::Pending;

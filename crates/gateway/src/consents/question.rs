@@ -8,11 +8,11 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use policy::{Ask, Principal, Remember, ServerName, Terms, canonical};
 use serde_json::Value;
+use store::audit::text::hex;
 use store::{ConsentRequestRow, ConsentSubject, RequestState};
 
 use super::shown::{is_cut, shown};
 use super::{asks_requester, longest};
-use crate::call::hex;
 use crate::settings::ConsentSettings;
 
 /// One question, before anybody is asked.

@@ -3,8 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use policy::canonical;
 use serde_json::Value;
-
-use crate::call::hex;
+use store::audit::text::hex;
 
 /// Characters of one value that are shown, and of a member's name.
 const VALUE_MAX: usize = 500;

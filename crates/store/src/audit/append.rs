@@ -60,7 +60,7 @@ impl<'a> Head<'a> {
                 chain: row.get(2)?,
                 tree: tree.ok_or(Failure::column(3, "it does not go with the size"))?,
                 hasher: Hasher::new(),
-                waiting: Vec::new(),
+                waiting: Vec::with_capacity(TOGETHER),
             })
         })
     }

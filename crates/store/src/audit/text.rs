@@ -4,8 +4,8 @@
 
 use std::io::Write as _;
 
+use super::Fields;
 use super::merkle::{self, Hash, sha256};
-use super::{Fields, HASH_LEN};
 
 /// Random bytes in front of what is committed to: without them a name could be guessed from its hash.
 pub const SALT_LEN: usize = 16;
@@ -121,11 +121,11 @@ impl Hasher {
 /// Bytes as hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * HASH_LEN);
+    let mut text = Vec::with_capacity(2 * bytes.len());
     for byte in bytes {
-        text.extend(digits(*byte).map(char::from));
+        text.extend_from_slice(&digits(*byte));
     }
-    text
+    into_string(text)
 }
 
 fn digits(byte: u8) -> [u8; 2] {

@@ -8,6 +8,7 @@ use super::*;
 use crate::audit::tests::row;
 use crate::migrate::migrate;
 use crate::store::Place;
+use crate::trial::Home;
 
 /// How often the file was written: SQLite counts it in the header, outside WAL mode.
 fn transactions(path: &Path) -> u32 {
@@ -117,4 +118,27 @@ fn a_call_whose_end_was_tried_twice_is_not_begun_any_more() {
     connection.batch("DROP TRIGGER fails").unwrap();
     put(&mut connection, 2, true, crate::Outcome::Ok).unwrap();
     assert_eq!(begun(&connection), 0);
+}
+
+#[tokio::test]
+async fn a_change_finds_the_records_that_came_before_it_in_its_batch() {
+    for home in Home::both() {
+        let store = home.open();
+        let count = |connection: &Connection| {
+            let sql = "SELECT count(*) FROM audit";
+            connection.only(sql, &[], |row| row.get::<i64>(0))
+        };
+        // One by one; then as many as one statement adds, and some more.
+        for nth in 1..=11_i64 {
+            let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
+            slot.write(&row(&nth.to_string()));
+            assert_eq!(store.change(count).await.unwrap(), nth);
+        }
+        for nth in 12..=22_i64 {
+            let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
+            slot.write(&row(&nth.to_string()));
+        }
+        assert_eq!(store.change(count).await.unwrap(), 22);
+        assert_eq!(audit::tests::check(&store).0, 22);
+    }
 }
