@@ -20,10 +20,10 @@ use crate::db::{self, Connection, Durability, Mark};
 use crate::journal;
 
 /// Most jobs in one transaction.
-const BATCH_MAX: usize = 512;
+const BATCH_MAX: usize = 1024;
 /// How long the first record of a batch waits for others: nobody waits for it, and a commit costs the same for one
 /// record and for a hundred.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(20);
 /// First and longest pause between two tries of the same transaction.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -265,6 +265,7 @@ fn write(
     instance: &mut Instance,
     is_again: bool,
 ) -> db::Result<()> {
+    instance.begin();
     let (mut head, mut folded) = (None, None);
     for job in batch {
         match job {
@@ -281,12 +282,14 @@ fn write(
                 if let Some(head) = &mut head {
                     head.settle(connection)?;
                 }
+                instance.settle(connection)?;
                 // In its own savepoint: a change that fails takes nobody else's with it.
                 connection.savepoint(|connection| change.apply(connection))?;
             }
             Job::Look => {}
         }
     }
+    instance.settle(connection)?;
     if let Some(number) = folded {
         journal::note(connection, instance.id(), number)?;
     }

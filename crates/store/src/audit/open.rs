@@ -3,7 +3,7 @@
 //! A gate holds a lock for as long as it lives: on a file of its own beside the database, or in the PostgreSQL, with the
 //! connection that it writes over. The system lets go of it whatever ended the gate, so who holds none is gone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError, remove_file};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -33,8 +33,11 @@ const LEFT: &str = "the gate ended before the call did";
 pub(crate) struct Instance {
     id: String,
     sign: Sign,
-    /// The calls that it has begun and that are not over: no more than there are places in the queue.
+    /// The calls that it has begun and that are not over, as the database has them: no more than there are places in the
+    /// queue.
     begun: HashSet<String>,
+    /// Those that were begun in this batch, and their rows' numbers: most are over in the same one.
+    fresh: HashMap<String, i64>,
     salts: Salts,
 }
 
@@ -98,6 +101,7 @@ impl Instance {
             id,
             sign,
             begun: HashSet::new(),
+            fresh: HashMap::new(),
             salts: Salts {
                 bytes: Box::new([[0; SALT_LEN]; SALTS]),
                 used: SALTS,
@@ -121,8 +125,13 @@ impl Instance {
         salt.map_err(|error| Failure::Beside(error.into()))
     }
 
-    /// Keeps account of calls that were begun and are not over. `is_again`: it was tried before, and what is known here may
-    /// be ahead of the database.
+    /// A batch begins: of one that failed nothing is left.
+    pub(crate) fn begin(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// Keeps account of calls that were begun and are not over; the database has them by the next
+    /// [`settle`](Self::settle). `is_again`: it was tried before, and what is known here may be ahead of the database.
     pub(crate) fn note(
         &mut self,
         connection: &Connection,
@@ -131,22 +140,34 @@ impl Instance {
         is_again: bool,
     ) -> db::Result<()> {
         if row.outcome == Outcome::Pending {
-            self.begun.insert(row.call_id.to_owned());
-            self.hold().map_err(|error| Failure::Beside(error.into()))?;
-            connection.send(
-                "INSERT INTO audit_open (call_id, seq, gate) VALUES (?1, ?2, ?3)
-                ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq, gate = excluded.gate",
-                values![row.call_id, seq, self.id],
-            )
-        } else if self.begun.remove(row.call_id) || is_again || row.outcome == Outcome::Unknown {
+            self.fresh.insert(row.call_id.to_owned(), seq);
+            return Ok(());
+        }
+        self.fresh.remove(row.call_id);
+        // Nearly all calls were not begun, or in this batch: they only read, or are over soon.
+        if self.begun.remove(row.call_id) || is_again || row.outcome == Outcome::Unknown {
             connection.send(
                 "DELETE FROM audit_open WHERE call_id = ?1",
                 values![row.call_id],
-            )
-        } else {
-            // Nearly all calls of most gates: they only read.
-            Ok(())
+            )?;
         }
+        Ok(())
+    }
+
+    /// Has the database know all calls that were begun and are not over.
+    pub(crate) fn settle(&mut self, connection: &Connection) -> db::Result<()> {
+        if !self.fresh.is_empty() {
+            self.hold().map_err(|error| Failure::Beside(error.into()))?;
+        }
+        for (call_id, seq) in self.fresh.drain() {
+            connection.send(
+                "INSERT INTO audit_open (call_id, seq, gate) VALUES (?1, ?2, ?3)
+                ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq, gate = excluded.gate",
+                values![call_id, seq, self.id],
+            )?;
+            self.begun.insert(call_id);
+        }
+        Ok(())
     }
 
     /// Shows that it lives, from now on.

@@ -157,6 +157,7 @@ fn fold(
     for (_, row) in missing {
         head.append(connection, &row.fields(), instance, true)?;
     }
+    instance.settle(connection)?;
     head.write(connection)?;
     note(connection, gate, *last)?;
     Ok(missing.len())

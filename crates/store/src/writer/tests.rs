@@ -34,8 +34,8 @@ fn what_waits_together_is_one_transaction() {
     migrate(&connection).unwrap();
     let before = transactions(&path);
 
-    let (sender, queue) = mpsc::channel(513);
-    for nth in 0..513 {
+    let (sender, queue) = mpsc::channel(BATCH_MAX + 1);
+    for nth in 0..=BATCH_MAX {
         assert!(sender.try_send(unawaited(&row(&nth.to_string()))).is_ok());
     }
     drop(sender);
@@ -46,7 +46,7 @@ fn what_waits_together_is_one_transaction() {
         .unwrap()
         .query_row("SELECT count(*) FROM audit", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(rows, 513);
+    assert_eq!(rows as usize, BATCH_MAX + 1);
     assert_eq!(transactions(&path) - before, 2);
 }
 
