@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::db::{self, Connection, Failure, Row, ToValue as _, Value, values};
-use crate::writer::Job;
+use crate::writer::{Job, Record};
 use crate::{Error, Store};
 
 /// Why `write!` to a String is not looked at.
@@ -277,8 +277,13 @@ impl AuditSlot {
 
     fn send(self, row: &AuditRow, waiting: Option<oneshot::Sender<()>>) -> Store {
         let Self { place, store } = self;
-        let (row, since) = (Packed::new(row), Instant::now());
-        store.put(place, row, waiting, since);
+        let record = Record {
+            row: Packed::new(row),
+            waiting,
+            number: None,
+            since: Instant::now(),
+        };
+        store.put(place, Job::Audit(record));
         store
     }
 }

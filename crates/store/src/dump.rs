@@ -26,13 +26,14 @@ const ROWS: usize = 1000;
 
 /// All tables, those that others refer to first. Not here: how far the schema is, counters by which running gates notice
 /// changes, and which batches of theirs were written.
-pub(crate) const TABLES: [&str; 31] = [
+pub(crate) const TABLES: [&str; 32] = [
     "audit",
     "audit_head",
     "audit_nodes",
     "audit_open",
     "audit_checkpoints",
     "audit_keys",
+    "audit_journals",
     "audit_sinks",
     "audit_holds",
     "keys",

@@ -57,6 +57,9 @@ pub enum Error {
     /// Queued, but not confirmed in time. It may still be written later.
     #[error("not confirmed as written within {0:?}")]
     Unconfirmed(Duration),
+    /// Another gate has told of records that are not in the log.
+    #[error("the gate {0} does not write what it has in its journal; try again, or end it")]
+    Behind(String),
     /// [`Store::close`](crate::Store::close) was called.
     #[error("the store is closed")]
     Closed,

@@ -21,7 +21,6 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::OwnedPermit;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -29,10 +28,10 @@ use crate::Error;
 use crate::audit::Packed;
 use crate::db::Role;
 use crate::store::Place;
-use crate::writer::{Job, Record, Shared};
+use crate::writer::{Job, Shared};
 
 pub(crate) use recover::{catch_up, forget, note, recover};
-pub(crate) use ring::path_of;
+pub(crate) use ring::{Identity, path_of};
 
 use ring::Ring;
 
@@ -46,13 +45,40 @@ const WIPE_BUSY: Duration = Duration::from_secs(60);
 /// How long a disk that refused is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// A record that somebody waits for, with its place in the writer's queue.
-#[derive(Debug)]
+/// What is on its way to the writer, with its place in the queue there. All of it goes by the journal's thread, so that it
+/// stays in its order.
 pub(crate) struct Entry {
     pub(crate) place: OwnedPermit<Job>,
-    pub(crate) row: Packed,
-    pub(crate) waiting: oneshot::Sender<()>,
-    pub(crate) since: Instant,
+    pub(crate) job: Job,
+    /// It is not written here, whoever waits for it.
+    pub(crate) is_passed_on: bool,
+}
+
+impl Entry {
+    /// What is to be written here.
+    fn row(&self) -> Option<&Packed> {
+        match &self.job {
+            Job::Audit(record) if record.waiting.is_some() && !self.is_passed_on => {
+                Some(&record.row)
+            }
+            Job::Audit(_) | Job::Change(_) | Job::Look => None,
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.row().map_or(0, Packed::length)
+    }
+}
+
+/// What became of those of a batch that are for the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// On the disk.
+    Kept,
+    /// Not for certain; they may be found there after a crash.
+    Doubtful,
+    /// Not written.
+    PassedOn,
 }
 
 /// The thread that writes it.
@@ -63,12 +89,12 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Starts it, in a file at `path`.
-    pub(crate) fn start(path: PathBuf, shared: Arc<Shared>) -> Result<Self, Error> {
+    /// Starts it, in a file at `path`, of the database `of`.
+    pub(crate) fn start(path: PathBuf, of: Identity, shared: Arc<Shared>) -> Result<Self, Error> {
         let (queue, entries) = channel();
         let thread = thread::Builder::new()
             .name("store-journal".to_owned())
-            .spawn(move || Keeper::new(path, shared).run(&entries))
+            .spawn(move || Keeper::new(path, of, shared).run(&entries))
             .map_err(Error::Thread)?;
         Ok(Self { queue, thread })
     }
@@ -110,29 +136,34 @@ impl Left {
 /// What the thread has.
 struct Keeper {
     path: PathBuf,
+    of: Identity,
     shared: Arc<Shared>,
     /// `None` if there is no file.
     ring: Option<Ring>,
     /// The disk refuses: nothing is written until then. What is in the file may still be needed.
     again_at: Option<Instant>,
-    /// Of the last record: each has its own, and the next is greater by one.
+    /// Of the last record that may be in the file: each has its own, and the next is greater by one.
     number: u64,
     /// What the last batch had no room for.
     next: Option<Entry>,
     wiped_at: Instant,
+    /// There is something to wipe, and nothing came in the meantime, or too much for too long.
+    is_wiping: bool,
 }
 
 impl Keeper {
-    fn new(path: PathBuf, shared: Arc<Shared>) -> Self {
+    fn new(path: PathBuf, of: Identity, shared: Arc<Shared>) -> Self {
         let now = Instant::now();
         Self {
             path,
+            of,
             shared,
             ring: None,
             again_at: Some(now),
             number: 0,
             next: None,
             wiped_at: now,
+            is_wiping: false,
         }
     }
 
@@ -143,6 +174,7 @@ impl Keeper {
             let first = match self.next(entries) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
+                    self.prepare();
                     self.wipe();
                     continue;
                 }
@@ -151,13 +183,13 @@ impl Keeper {
                     return self.ring.map(|ring| Left { ring, number });
                 }
             };
-            *self.shared.journaling.lock() = Some(first.since);
-            let mut length = first.row.length();
+            *self.shared.journaling.lock() = Some(Instant::now());
+            let mut length = first.length();
             batch.push(first);
             while batch.len() < BATCH_MAX
                 && let Ok(entry) = entries.try_recv()
             {
-                length += entry.row.length();
+                length += entry.length();
                 if length > BATCH_LEN {
                     self.next = Some(entry);
                     break;
@@ -165,19 +197,23 @@ impl Keeper {
                 batch.push(entry);
             }
             self.prepare();
-            let is_kept = self.write(&batch);
+            let fate = self.write(&batch);
             *self.shared.journaling.lock() = None;
-            self.hand_on(&mut batch, is_kept);
-            if self.wiped_at.elapsed() >= WIPE_BUSY {
+            self.hand_on(&mut batch, fate);
+            if self.is_wiping || self.wiped_at.elapsed() >= WIPE_BUSY {
                 self.wipe();
             }
         }
     }
 
-    /// Waits for the next; not for ever while there is something to wipe.
+    /// Waits for the next; not for ever while there is something to wipe, or the disk to be tried again.
     fn next(&mut self, entries: &Receiver<Entry>) -> Result<Entry, RecvTimeoutError> {
         if let Some(next) = self.next.take() {
             Ok(next)
+        } else if self.ring.is_some() && self.again_at.is_some() {
+            entries.recv_timeout(AGAIN_AFTER)
+        } else if self.is_wiping {
+            entries.recv_timeout(Duration::ZERO)
         } else if self.ring.as_ref().is_some_and(Ring::is_stained) {
             entries.recv_timeout(WIPE_IDLE)
         } else {
@@ -194,7 +230,7 @@ impl Keeper {
         if !is_due || self.folded() < self.number {
             return;
         }
-        match Ring::create(&self.path) {
+        match Ring::create(&self.path, &self.of) {
             Ok(ring) => (self.ring, self.again_at) = (Some(ring), None),
             Err(error) => self.give_up(&error),
         }
@@ -203,75 +239,82 @@ impl Keeper {
     fn give_up(&mut self, error: &std::io::Error) {
         warn!(%error, path = %self.path.display(), "no journal for now; each record waits for the database");
         self.again_at = Some(Instant::now() + AGAIN_AFTER);
+        self.is_wiping = false;
         if let Some(watch) = self.shared.watch.get() {
             watch.journal_failed();
         }
     }
 
-    /// Whether all of them are on the disk now.
-    fn write(&mut self, batch: &[Entry]) -> bool {
+    /// Writes those that are for the journal.
+    fn write(&mut self, batch: &[Entry]) -> Fate {
         let folded = self.folded();
         let Some(ring) = self.ring.as_mut().filter(|_| self.again_at.is_none()) else {
-            return false;
+            return Fate::PassedOn;
         };
         ring.free(folded);
+        let mut rows = batch.iter().filter_map(Entry::row).peekable();
+        if rows.peek().is_none() {
+            return Fate::PassedOn;
+        }
         let began = Instant::now();
-        match ring.write(self.number + 1, batch.iter().map(|entry| &entry.row)) {
-            Ok(is_kept) => {
-                if let Some(watch) = self.shared.watch.get().filter(|_| is_kept) {
+        match ring.write(self.number + 1, rows) {
+            Ok(true) => {
+                if let Some(watch) = self.shared.watch.get() {
                     watch.journaled(began.elapsed());
                 }
-                is_kept
+                Fate::Kept
             }
+            Ok(false) => Fate::PassedOn,
             Err(error) => {
                 self.give_up(&error);
-                false
+                Fate::Doubtful
             }
         }
     }
 
     /// To the writer first: whoever asks it for something after having heard that its record is written finds it there.
-    fn hand_on(&mut self, batch: &mut Vec<Entry>, is_kept: bool) {
-        let mut waiting = Vec::with_capacity(batch.len());
-        for entry in batch.drain(..) {
-            // Also if it was not written for certain: it is not to be put into the log twice.
-            let number = self.ring.is_some().then(|| {
-                self.number += 1;
-                self.number
-            });
-            let record = |waiting| Record {
-                row: entry.row,
-                waiting,
-                number,
-                since: entry.since,
-            };
-            let record = if is_kept {
-                waiting.push(entry.waiting);
-                record(None)
-            } else {
-                record(Some(entry.waiting))
-            };
-            entry.place.send(Job::Audit(record));
+    fn hand_on(&mut self, batch: &mut Vec<Entry>, fate: Fate) {
+        let mut told = Vec::with_capacity(batch.len());
+        let mut is_awaited = false;
+        for mut entry in batch.drain(..) {
+            let is_for_here = entry.row().is_some();
+            if let Job::Audit(record) = &mut entry.job {
+                // Also if it was not written for certain: it is not to be put into the log twice.
+                if is_for_here && fate != Fate::PassedOn {
+                    self.number += 1;
+                    record.number = Some(self.number);
+                }
+                if is_for_here && fate == Fate::Kept {
+                    told.extend(record.waiting.take());
+                }
+            }
+            is_awaited |= entry.job.is_awaited();
+            entry.place.send(entry.job);
         }
-        if is_kept {
+        if fate == Fate::Kept {
             self.shared.writes.fetch_add(1, Ordering::Relaxed);
-        } else {
+        }
+        if is_awaited {
             self.shared.rouse();
         }
-        for waiting in waiting {
+        for waiting in told {
             // Whoever gave up waiting was told so.
             let _gone = waiting.send(());
         }
     }
 
+    /// Wipes a part of what is to be wiped: who waits does not wait for all of it.
     fn wipe(&mut self) {
         let folded = self.folded();
-        self.wiped_at = Instant::now();
         if let Some(ring) = self.ring.as_mut().filter(|_| self.again_at.is_none()) {
             ring.free(folded);
-            if let Err(error) = ring.wipe() {
-                self.give_up(&error);
+            match ring.wipe_some() {
+                Ok(is_more) => self.is_wiping = is_more,
+                Err(error) => self.give_up(&error),
             }
+        }
+        if !self.is_wiping {
+            self.wiped_at = Instant::now();
         }
     }
 

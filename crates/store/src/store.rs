@@ -15,17 +15,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::Error;
-use crate::audit::{Instance, Packed};
+use crate::audit::Instance;
 use crate::db::{self, Access, Connection, Durability, PostgresSettings, Role, Server};
-use crate::journal::{self, Entry, Journal};
+use crate::journal::{self, Entry, Identity, Journal};
 use crate::migrate::migrate;
 use crate::node;
 use crate::readers::Readers;
-use crate::writer::{self, Awaited, Job, Record, Shared, Watch};
+use crate::writer::{self, Awaited, Job, Shared, Watch};
 
 /// Most jobs that wait for the writer, reserved places included.
 pub(crate) const QUEUE_MAX: usize = 16_384;
@@ -165,9 +165,13 @@ impl Store {
         let gate = instance.id().to_owned();
         let connection = place.open(Role::Writer(instance.key()))?;
         migrate(&connection)?;
-        let living = journal::recover(&place)?;
-        journal::catch_up(&place, &connection, &living)?;
         let node_key = node::key(&connection)?;
+        let living = journal::recover(&place, &Identity::of(&node_key), &gate)?;
+        if let Some(gate) = journal::catch_up(&place, &connection, &living)? {
+            let told =
+                "a gate does not write what it has in its journal: the log lacks its last records";
+            warn!(gate, told);
+        }
 
         let shared = Arc::new(Shared::default());
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
@@ -264,47 +268,30 @@ impl Store {
     pub fn keep_journal(&self) -> Result<(), Error> {
         if let Place::File(database) = self.place() {
             let path = journal::path_of(database, &self.inner.gate);
-            let journal = Journal::start(path, Arc::clone(&self.inner.shared))?;
+            let shared = Arc::clone(&self.inner.shared);
+            let journal = Journal::start(path, self.identity(), shared)?;
             *self.inner.journal.lock() = Some(journal);
         }
         Ok(())
     }
 
-    /// Has a record written: by the journal if somebody waits for it, and there is one. While the database refuses, whoever
-    /// waits is to hear of that.
-    pub(crate) fn put(
-        &self,
-        place: mpsc::OwnedPermit<Job>,
-        row: Packed,
-        waiting: Option<oneshot::Sender<()>>,
-        since: Instant,
-    ) {
-        let (place, row, waiting) = match waiting {
-            Some(waiting) if !self.is_failing() => {
-                let entry = Entry {
-                    place,
-                    row,
-                    waiting,
-                    since,
-                };
-                let journal = self.inner.journal.lock();
-                let unsent = match &*journal {
-                    Some(journal) => journal.send(entry).err(),
-                    None => Some(entry),
-                };
-                drop(journal);
-                let Some(entry) = unsent else { return };
-                (entry.place, entry.row, Some(entry.waiting))
-            }
-            waiting => (place, row, waiting),
+    /// Has something written, by way of the journal if there is one. While the database refuses, whoever waits is to hear of
+    /// that.
+    pub(crate) fn put(&self, place: mpsc::OwnedPermit<Job>, job: Job) {
+        let entry = Entry {
+            place,
+            job,
+            is_passed_on: self.is_failing(),
         };
-        let is_awaited = waiting.is_some();
-        place.send(Job::Audit(Record {
-            row,
-            waiting,
-            number: None,
-            since,
-        }));
+        let journal = self.inner.journal.lock();
+        let unsent = match &*journal {
+            Some(journal) => journal.send(entry).err(),
+            None => Some(entry),
+        };
+        drop(journal);
+        let Some(entry) = unsent else { return };
+        let is_awaited = entry.job.is_awaited();
+        entry.place.send(entry.job);
         if is_awaited {
             self.inner.shared.rouse();
         }
@@ -320,8 +307,12 @@ impl Store {
         writes + shared.commits.load(Ordering::Relaxed)
     }
 
+    /// What tells this database from others.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::of(&self.inner.node_key)
+    }
+
     /// What this one is called among those that write to the database.
-    #[cfg(test)]
     pub(crate) fn gate(&self) -> &str {
         &self.inner.gate
     }
@@ -349,12 +340,11 @@ impl Store {
         }));
         let full = |_elapsed| Error::Full(CHANGE_WAIT);
         let closed = |_closed| Error::Closed;
-        timeout(CHANGE_WAIT, self.queue()?.reserve_owned())
+        let place = timeout(CHANGE_WAIT, self.queue()?.reserve_owned())
             .await
             .map_err(full)?
-            .map_err(closed)?
-            .send(job);
-        self.inner.shared.rouse();
+            .map_err(closed)?;
+        self.put(place, job);
         let unconfirmed = |_elapsed| Error::Unconfirmed(CHANGE_WAIT);
         timeout(CHANGE_WAIT, confirmed)
             .await
@@ -386,7 +376,9 @@ impl Inner {
     /// Takes nothing new, and waits for what is open: the journal hands that to the writer, and the writer writes it.
     fn end(&self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        let journal = self.journal.lock().take().map(Journal::end);
+        // Nobody is to wait for the lock while this waits for the thread.
+        let journal = self.journal.lock().take();
+        let journal = journal.map(Journal::end);
         drop(self.queue.lock().take());
         self.shared.rouse();
         let Some(writer) = self.writer.lock().take() else {

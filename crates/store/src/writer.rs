@@ -40,6 +40,21 @@ pub(crate) enum Job {
     Look,
 }
 
+impl Job {
+    /// Somebody waits until it is committed.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Audit(record) => record.waiting.is_some(),
+            Self::Change(_) => true,
+            Self::Look => false,
+        }
+    }
+
+    fn is_journaled(&self) -> bool {
+        matches!(self, Self::Audit(record) if record.number.is_some())
+    }
+}
+
 /// A record on its way into the log.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -77,6 +92,9 @@ pub(crate) struct Shared {
     pub(crate) journaling: Mutex<Option<Instant>>,
     /// The number of the last record of the journal's that is in the log.
     pub(crate) folded: AtomicU64,
+    /// Records that stand in the journal were given up: they are for whoever opens the database next, and so are all behind
+    /// them.
+    pub(crate) gave_up: AtomicBool,
     /// The thread that writes.
     pub(crate) thread: OnceLock<Thread>,
     /// Who wants to know how it goes.
@@ -124,6 +142,9 @@ pub(crate) fn run(
             && let Ok(job) = queue.try_recv()
         {
             batch.push(job);
+        }
+        if shared.gave_up.load(Ordering::Relaxed) {
+            batch.retain(|job| !job.is_journaled());
         }
         number += 1;
         *shared.oldest.lock() = batch.iter().find_map(|job| match job {
@@ -183,6 +204,9 @@ fn commit_at_last(
                 let error = chain(&error);
                 error!(%error, lost, "closing without having written");
                 // Whoever waits for a change sees that nobody will confirm it.
+                if batch.iter().any(Job::is_journaled) {
+                    shared.gave_up.store(true, Ordering::Relaxed);
+                }
                 batch.clear();
                 return;
             }
@@ -238,12 +262,8 @@ fn commit(
     }
     // Whoever waits may rely on it, whatever becomes of the machine, and the journal forgets what is committed; what nobody
     // waits for is written when it suits.
-    let is_awaited = |job: &Job| match job {
-        Job::Audit(record) => record.waiting.is_some() || record.number.is_some(),
-        Job::Change(_) => true,
-        Job::Look => false,
-    };
-    let durability = if batch.iter().any(is_awaited) {
+    let is_needed = |job: &Job| job.is_awaited() || job.is_journaled();
+    let durability = if batch.iter().any(is_needed) {
         Durability::Now
     } else {
         Durability::Soon

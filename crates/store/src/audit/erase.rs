@@ -35,6 +35,7 @@ impl Store {
     /// # Errors
     /// If it cannot be written. Then some may be erased: asked again, it goes on.
     pub async fn erase_audit(&self, principal: &str, until_us: i64) -> Result<Erasure, Error> {
+        self.others_caught_up().await?;
         let mut erased = 0;
         if principal == ERASED {
             return Ok(Erasure::Done(0));

@@ -36,6 +36,7 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub async fn add_audit_hold(&self, hold: AuditHold) -> Result<(), Error> {
+        self.others_caught_up().await?;
         self.change(move |connection| {
             connection
                 .execute(

@@ -5,17 +5,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError, remove_file};
-use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::text::{SALT_LEN, hex};
 use super::{AuditRow, Fields, Outcome, SELECT_ONE, recorded};
-use crate::db::{self, Connection, Failure, values};
+use crate::db::{self, Connection, Failure, Role, values};
 use crate::store::Place;
 use crate::{Error, Store, journal};
 
@@ -68,6 +68,8 @@ enum Sign {
     File { path: PathBuf, held: Option<File> },
     /// The connection that writes has the lock from its beginning.
     Connection,
+    /// It does not.
+    None,
 }
 
 impl Sign {
@@ -92,8 +94,8 @@ impl Instance {
     }
 
     /// A gate that is gone, for what it has left to be written.
-    pub(crate) fn named(place: &Place, id: &str) -> Self {
-        Self::with(id.to_owned(), Sign::of(place, id))
+    pub(crate) fn gone(id: &str) -> Self {
+        Self::with(id.to_owned(), Sign::None)
     }
 
     fn with(id: String, sign: Sign) -> Self {
@@ -183,7 +185,7 @@ impl Instance {
                 file.lock()?;
                 *held = Some(file);
             }
-            Sign::File { .. } | Sign::Connection => {}
+            Sign::File { .. } | Sign::Connection | Sign::None => {}
         }
         Ok(())
     }
@@ -203,19 +205,46 @@ impl Drop for Instance {
 }
 
 impl Store {
+    /// Waits until the log has what other gates before the same file have told anybody is written.
+    ///
+    /// # Errors
+    /// If one does not write it, or it cannot be read.
+    pub(super) async fn others_caught_up(&self) -> Result<(), Error> {
+        if let Place::Server(_) = self.place() {
+            return Ok(());
+        }
+        let store = self.clone();
+        let caught_up = spawn_blocking(move || {
+            let place = store.place();
+            let living = journal::recover(place, &store.identity(), store.gate())?;
+            match journal::catch_up(place, &place.open(Role::Reader)?, &living)? {
+                Some(gate) => Err(Error::Behind(gate)),
+                None => Ok(()),
+            }
+        });
+        caught_up.await.map_err(|_panicked| Error::Closed)?
+    }
+
     /// Ends the calls that a gate which is gone had begun: nobody can say what became of them. `at_us` is now, in
     /// microseconds since 1970. How many there were.
     ///
     /// # Errors
     /// If the database cannot be read or written.
     pub async fn settle_begun(&self, at_us: i64) -> Result<usize, Error> {
-        journal::recover(self.place())?;
+        let (place, of, own) = (
+            self.place().clone(),
+            self.identity(),
+            self.gate().to_owned(),
+        );
+        let recovered = spawn_blocking(move || journal::recover(&place, &of, &own)).await;
+        let living = recovered.map_err(|_panicked| Error::Closed)??;
         let gates: Vec<String> = self.read(|connection| {
             let sql = "SELECT DISTINCT gate FROM audit_open ORDER BY gate";
             connection.all(sql, &[], |row| row.get(0))
         })?;
         let mut settled = 0;
-        for gate in gates {
+        // One whose journal is held may have more in it than the log has.
+        for gate in gates.into_iter().filter(|gate| !living.contains(gate)) {
             // Kept until the last of its calls is settled: two gates that start at once do not settle them twice.
             let Some(mut left) = left_behind(self.place(), &gate)? else {
                 continue;
@@ -250,7 +279,7 @@ impl Store {
 enum Left {
     File {
         path: PathBuf,
-        _lock: Option<File>,
+        _lock: File,
     },
     /// Ends with it.
     Connection {
@@ -283,18 +312,19 @@ fn left_behind(place: &Place, gate: &str) -> Result<Option<Left>, Error> {
     match place {
         Place::File(database) => {
             let path = lock_of(database, gate);
-            let lock = match OpenOptions::new().write(true).open(&path) {
-                Ok(file) => match file.try_lock() {
-                    Ok(()) => Some(file),
-                    Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(None),
-                },
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(_) => return Ok(None),
+            // Made if it is not there: two that start at once do not both settle.
+            let mut options = OpenOptions::new();
+            let options = options.create(true).truncate(false).write(true).mode(0o600);
+            let Ok(file) = options.open(&path) else {
+                return Ok(None);
             };
-            Ok(Some(Left::File { path, _lock: lock }))
+            match file.try_lock() {
+                Ok(()) => Ok(Some(Left::File { path, _lock: file })),
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => Ok(None),
+            }
         }
         Place::Server(server) => {
-            let connection = server.connect_for(db::Role::Errand)?;
+            let connection = server.connect_for(Role::Errand)?;
             let sql = "SELECT pg_try_advisory_lock(?1)";
             let is_gone: bool = connection.only(sql, values![key_of(gate)], |row| row.get(0))?;
             Ok(is_gone.then_some(Left::Connection { lock: connection }))

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError, read_dir, remove_file};
 use std::io::{Error as IoError, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::ring::{self, BLOCK};
+use super::ring::{self, BLOCK, Identity};
 use crate::Error;
 use crate::audit::{Head, Instance, Packed};
 use crate::db::{self, Access, Connection, Durability, Role, values};
@@ -43,16 +43,17 @@ fn noted(connection: &Connection, gate: &str) -> db::Result<u64> {
 }
 
 /// Puts into the log what gates that are gone have in their journals beside this database, and removes these. Which gates
-/// have one and live.
+/// have one and live. `own`: this one.
 ///
 /// # Errors
-/// If one cannot be read, or the database not written: it is left as it is.
-pub(crate) fn recover(place: &Place) -> Result<BTreeSet<String>, Error> {
+/// If one cannot be read. If the database cannot be written, it is left as it is.
+pub(crate) fn recover(place: &Place, of: &Identity, own: &str) -> Result<BTreeSet<String>, Error> {
     let mut living = BTreeSet::new();
     let Place::File(database) = place else {
         return Ok(living);
     };
-    for gate in gates(database).map_err(unreadable(database))? {
+    let gates = gates(database).map_err(unreadable(database))?;
+    for gate in gates.into_iter().filter(|gate| gate != own) {
         let path = ring::path_of(database, &gate);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             // Another looked after it.
@@ -60,7 +61,17 @@ pub(crate) fn recover(place: &Place) -> Result<BTreeSet<String>, Error> {
             opened => opened.map_err(unreadable(&path))?,
         };
         match file.try_lock() {
-            Ok(()) => take_over(place, &gate, &path, &file)?,
+            Ok(()) => match take_over(place, of, &gate, &path, &file) {
+                // It stays, and is tried again: a disk that is full keeps nobody from making room.
+                Err(error @ Error::Database(_)) => {
+                    warn!(
+                        gate,
+                        error = &error as &dyn std::error::Error,
+                        "what a gate had left in its journal is not in the audit log yet"
+                    );
+                }
+                taken => taken?,
+            },
             Err(TryLockError::WouldBlock) => drop(living.insert(gate)),
             Err(TryLockError::Error(error)) => return Err(unreadable(&path)(error)),
         }
@@ -68,14 +79,14 @@ pub(crate) fn recover(place: &Place) -> Result<BTreeSet<String>, Error> {
     Ok(living)
 }
 
-/// Waits until all is in the log that these gates have told anybody is written.
+/// Waits until all is in the log that these gates have told anybody is written; the first that does not write it in time.
 pub(crate) fn catch_up(
     place: &Place,
     connection: &Connection,
     gates: &BTreeSet<String>,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let Place::File(database) = place else {
-        return Ok(());
+        return Ok(None);
     };
     let end = Instant::now() + CATCH_UP;
     for gate in gates {
@@ -87,13 +98,12 @@ pub(crate) fn catch_up(
         let last = ring::records(&file).last().map_or(0, |(number, _)| *number);
         while noted(connection, gate)? < last && path.exists() {
             if Instant::now() >= end {
-                warn!(gate, "a gate does not write what it has in its journal");
-                break;
+                return Ok(Some(gate.clone()));
             }
             sleep(LOOK);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(IoError) -> Error {
@@ -116,12 +126,26 @@ fn gates(database: &Path) -> std::io::Result<Vec<String>> {
     Ok(gates)
 }
 
-fn take_over(place: &Place, gate: &str, path: &PathBuf, mut file: &File) -> Result<(), Error> {
+fn take_over(
+    place: &Place,
+    of: &Identity,
+    gate: &str,
+    path: &Path,
+    mut file: &File,
+) -> Result<(), Error> {
+    // Somebody else may have been here first, and its gate may have made another.
+    if !ring::is_at(file, path).map_err(unreadable(path))? {
+        return Ok(());
+    }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(unreadable(path))?;
+    if ring::is_of_another(&bytes, of) {
+        warn!(path = %path.display(), "a journal of another database: put that back beside it, or remove it");
+        return Ok(());
+    }
     let records = ring::records(&bytes);
     let connection = place.open(Role::Errand)?;
-    let mut instance = Instance::named(place, gate);
+    let mut instance = Instance::gone(gate);
     let taken = connection.transaction(Access::Write, Durability::Now, |connection| {
         fold(connection, gate, &records, &mut instance)
     })?;
@@ -135,7 +159,10 @@ fn take_over(place: &Place, gate: &str, path: &PathBuf, mut file: &File) -> Resu
     // Unreadable first: its name may come back after a crash.
     file.write_all_at(&[0; BLOCK], 0)
         .and_then(|()| file.sync_data())
-        .and_then(|()| remove_file(path))
+        .and_then(|()| match remove_file(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        })
         .map_err(unreadable(path))?;
     Ok(forget(&connection, gate)?)
 }

@@ -8,12 +8,13 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{Error, ErrorKind, Result};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{digest, rand};
 
 use crate::audit::Packed;
+use crate::node::NodeKey;
 
 /// What is read and written at once: past the system's cache nothing smaller can be.
 pub(super) const BLOCK: usize = 4096;
@@ -26,8 +27,26 @@ const SUM_LEN: usize = 16;
 /// Mark, number, count, length.
 const FRONT_LEN: usize = MARK_LEN + 8 + 4 + 4;
 const HEADER_LEN: usize = FRONT_LEN + SUM_LEN;
-/// What a file begins with, and behind it its mark.
+/// What a file begins with; behind it stand which database it belongs to, and its mark.
 const MAGIC: &[u8; 8] = b"pcjrnl01";
+const IDENTITY_LEN: usize = 16;
+/// How often the file is made anew if somebody takes it away meanwhile.
+const TRIES: usize = 8;
+
+/// What tells a database from all others: one that was put in its place has no use for its journals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity([u8; IDENTITY_LEN]);
+
+impl Identity {
+    /// Of the database that holds this key. Nothing of the key can be told from it.
+    pub(crate) fn of(key: &NodeKey) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"portcullis journal");
+        context.update(&key.0);
+        let whole = context.finish();
+        Self(whole.as_ref().first_chunk().copied().unwrap_or_default())
+    }
+}
 
 /// The journal of the gate with that name.
 pub(crate) fn path_of(database: &Path, gate: &str) -> PathBuf {
@@ -58,8 +77,8 @@ pub(crate) struct Ring {
     mark: [u8; MARK_LEN],
     /// What is needed, the oldest first, and the number of its last record.
     used: VecDeque<(Span, u64)>,
-    /// What was written and is not needed any more.
-    stained: Vec<Span>,
+    /// Which blocks have been written and not wiped since.
+    stained: Box<[bool; BLOCKS]>,
     /// Where the next batch goes.
     next: usize,
     batch: Vec<u8>,
@@ -69,8 +88,12 @@ pub(crate) struct Ring {
 impl Ring {
     /// Makes the file, in place of one that is not needed any more. Its blocks are written once, so that later none is new
     /// to the file system.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let ring = Self::lay_out(path);
+    pub(super) fn create(path: &Path, of: &Identity) -> Result<Self> {
+        match remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let ring = Self::lay_out(held(path)?, path, of);
         if ring.is_err() {
             // The disk may be full, and what cannot be used takes room.
             drop(remove_file(path));
@@ -78,13 +101,7 @@ impl Ring {
         ring
     }
 
-    fn lay_out(path: &Path) -> Result<Self> {
-        match remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let file = open(path)?;
-        file.lock()?;
+    fn lay_out(file: File, path: &Path, of: &Identity) -> Result<Self> {
         let mut mark = [0; MARK_LEN];
         rand::fill(&mut mark).map_err(|_none| Error::other("the system gives no random bytes"))?;
         let mut ring = Self {
@@ -92,7 +109,7 @@ impl Ring {
             path: path.to_owned(),
             mark,
             used: VecDeque::new(),
-            stained: Vec::new(),
+            stained: Box::new([false; BLOCKS]),
             next: 0,
             batch: Vec::new(),
             aligned: Aligned::new(),
@@ -102,6 +119,7 @@ impl Ring {
             blocks: BLOCKS,
         })?;
         ring.batch.extend_from_slice(MAGIC);
+        ring.batch.extend_from_slice(&of.0);
         ring.batch.extend_from_slice(&ring.mark);
         ring.put(0)?;
         if let Some(folder) = path
@@ -117,15 +135,15 @@ impl Ring {
     pub(super) fn write<'a>(
         &mut self,
         first: u64,
-        rows: impl ExactSizeIterator<Item = &'a Packed>,
+        rows: impl Iterator<Item = &'a Packed>,
     ) -> Result<bool> {
-        let count = rows.len();
         self.batch.clear();
         self.batch.resize(HEADER_LEN, 0);
-        let mut last = first;
-        for (nth, row) in rows.enumerate() {
+        let (mut count, mut last) = (0, first);
+        for row in rows {
             row.encode(&mut self.batch);
-            last = first + nth as u64;
+            last = first + count as u64;
+            count += 1;
         }
         if self.batch.len() > BATCH_LEN_MAX {
             return Ok(false);
@@ -139,6 +157,9 @@ impl Ring {
         let sum = sum(&front, self.batch.get(HEADER_LEN..).unwrap_or_default());
         for (to, from) in self.batch.iter_mut().zip(front.iter().chain(&sum)) {
             *to = *from;
+        }
+        if let Some(written) = self.stained.get_mut(at..at + blocks) {
+            written.fill(true);
         }
         self.put(1 + at)?;
         self.used.push_back((Span { at, blocks }, last));
@@ -161,46 +182,42 @@ impl Ring {
 
     /// What is in the log up to that number is not needed here any more.
     pub(super) fn free(&mut self, folded: u64) {
-        while let Some((span, _)) = self.used.pop_front_if(|(_, last)| *last <= folded) {
-            match self.stained.last_mut() {
-                Some(before) if before.at + before.blocks == span.at => {
-                    before.blocks += span.blocks;
-                }
-                Some(_) | None => self.stained.push(span),
-            }
-        }
+        while self
+            .used
+            .pop_front_if(|(_, last)| *last <= folded)
+            .is_some()
+        {}
     }
 
     /// Whether there is something in it that stands in the log already, or soon will.
     pub(super) fn is_stained(&self) -> bool {
-        !(self.stained.is_empty() && self.used.is_empty())
+        self.stained.contains(&true)
     }
 
-    /// Writes zeros over what is not needed any more.
-    pub(super) fn wipe(&mut self) -> Result<()> {
-        for span in std::mem::take(&mut self.stained) {
-            // Some of it may be in use again.
-            let mut at = span.at;
-            while at < span.at + span.blocks {
-                let holder = self
-                    .used
-                    .iter()
-                    .find(|(used, _)| (used.at..used.at + used.blocks).contains(&at));
-                if let Some((used, _)) = holder {
-                    at = used.at + used.blocks;
-                    continue;
-                }
-                let ends = self.used.iter().map(|(used, _)| used.at);
-                let end = ends.filter(|end| *end > at).min().unwrap_or(BLOCKS);
-                let end = end.min(span.at + span.blocks);
-                self.zero(Span {
-                    at,
-                    blocks: end - at,
-                })?;
-                at = end;
+    /// Writes zeros over some of what is not needed any more; whether there is more of it.
+    pub(super) fn wipe_some(&mut self) -> Result<bool> {
+        let Some(span) = self.unneeded() else {
+            return Ok(false);
+        };
+        self.zero(span)?;
+        if let Some(wiped) = self.stained.get_mut(span.at..span.at + span.blocks) {
+            wiped.fill(false);
+        }
+        Ok(self.unneeded().is_some())
+    }
+
+    /// Blocks in a row that were written and are not needed, no more than are written at once.
+    fn unneeded(&self) -> Option<Span> {
+        let mut stained = *self.stained;
+        for (used, _) in &self.used {
+            if let Some(used) = stained.get_mut(used.at..used.at + used.blocks) {
+                used.fill(false);
             }
         }
-        Ok(())
+        let at = stained.iter().position(|is_stained| *is_stained)?;
+        let run = stained.iter().skip(at).take(BATCH_LEN_MAX / BLOCK);
+        let blocks = run.take_while(|is_stained| **is_stained).count();
+        Some(Span { at, blocks })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -241,16 +258,41 @@ impl Ring {
 fn open(path: &Path) -> Result<File> {
     let with = |flags| {
         OpenOptions::new()
-            .create(true)
-            .truncate(false)
+            .create_new(true)
             .write(true)
             .mode(0o600)
             .custom_flags(flags)
             .open(path)
     };
     match with(libc::O_DSYNC | libc::O_DIRECT) {
-        Err(error) if error.kind() == ErrorKind::InvalidInput => with(libc::O_DSYNC),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            // Some file systems have made it before they refuse.
+            drop(remove_file(path));
+            with(libc::O_DSYNC)
+        }
         opened => opened,
+    }
+}
+
+/// A new file, locked. Whoever looks for what gates have left may take one for such that is not locked yet.
+fn held(path: &Path) -> Result<File> {
+    for _ in 0..TRIES {
+        let file = open(path)?;
+        file.lock()?;
+        if is_at(&file, path)? {
+            return Ok(file);
+        }
+    }
+    Err(ErrorKind::ResourceBusy.into())
+}
+
+/// Whether it is this file that has that name.
+pub(super) fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let here = file.metadata()?;
+    match path.metadata() {
+        Ok(there) => Ok((here.dev(), here.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -323,7 +365,14 @@ pub(super) fn records(file: &[u8]) -> Vec<(u64, Packed)> {
 }
 
 fn mark_of(file: &[u8]) -> Option<[u8; MARK_LEN]> {
-    file.strip_prefix(MAGIC)?.first_chunk().copied()
+    let behind = file.strip_prefix(MAGIC)?.get(IDENTITY_LEN..)?;
+    behind.first_chunk().copied()
+}
+
+/// Whether it belongs to another database. One that has no head yet, or none any more, belongs to none.
+pub(super) fn is_of_another(file: &[u8], of: &Identity) -> bool {
+    file.strip_prefix(MAGIC)
+        .is_some_and(|behind| !behind.starts_with(&of.0))
 }
 
 /// The batch at the beginning of these bytes, if there is one: the number of its first record, its records, and its length.
@@ -356,6 +405,8 @@ mod tests {
     use crate::AuditRow;
     use crate::audit::tests::row;
 
+    const SOME: Identity = Identity([7; IDENTITY_LEN]);
+
     fn numbers(path: &Path) -> Vec<u64> {
         let file = std::fs::read(path).unwrap();
         records(&file)
@@ -379,7 +430,7 @@ mod tests {
         fn what_is_needed_stays(steps in prop::collection::vec((1_usize..40, 0_usize..6_000, 0_u64..40, 0_u8..8), 1..60)) {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join("ring");
-            let mut ring = Ring::create(&path).unwrap();
+            let mut ring = Ring::create(&path, &SOME).unwrap();
             let (mut last, mut folded) = (0, 0);
             for (count, length, behind, wipes) in steps {
                 let rows: Vec<Packed> = (0..count).map(|_| packed(length)).collect();
@@ -396,7 +447,7 @@ mod tests {
                 }
                 prop_assert!(found.is_sorted());
                 if wipes == 0 {
-                    ring.wipe().unwrap();
+                    while ring.wipe_some().unwrap() {}
                     let kept = numbers(&path);
                     // A batch is kept whole.
                     prop_assert!(kept.len() as u64 <= last - folded + 39, "{} of {folded}..{last}", kept.len());
@@ -412,7 +463,7 @@ mod tests {
     fn a_batch_that_is_not_whole_is_none() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("ring");
-        let mut ring = Ring::create(&path).unwrap();
+        let mut ring = Ring::create(&path, &SOME).unwrap();
         assert!(ring.write(1, [packed(10)].iter()).unwrap());
         assert!(ring.write(2, [packed(10)].iter()).unwrap());
         let file = std::fs::read(&path).unwrap();
@@ -436,7 +487,7 @@ mod tests {
     fn what_a_client_sends_is_no_batch() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("ring");
-        let mut ring = Ring::create(&path).unwrap();
+        let mut ring = Ring::create(&path, &SOME).unwrap();
         // Looks like a file of its own, and like a batch of another's at the beginning of a block.
         let mut forged = Vec::new();
         Packed::new(&row("forged")).encode(&mut forged);

@@ -214,3 +214,122 @@ async fn more_than_it_has_room_for_is_kept_too() {
     store.flush().await.unwrap();
     assert_eq!(calls(&store).len(), 201);
 }
+
+#[tokio::test]
+async fn a_call_that_is_given_up_ends_after_it_was_begun() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    for nth in 0..50_usize {
+        let begun = store.reserve_audit(WAIT).await.unwrap();
+        let ended = store.reserve_audit(WAIT).await.unwrap();
+        let call = nth.to_string();
+        let pending = AuditRow {
+            outcome: Outcome::Pending,
+            ..row(&call)
+        };
+        let committed = begun.commit(&pending, WAIT);
+        // Nobody waits any more.
+        ended.write(&AuditRow {
+            outcome: Outcome::Cancelled,
+            ..row(&call)
+        });
+        drop(committed);
+        store.flush().await.unwrap();
+        let last = calls(&store).split_off(2 * nth);
+        let told = [Outcome::Pending, Outcome::Cancelled].map(|outcome| (call.clone(), outcome));
+        assert_eq!(last, told);
+    }
+    assert_eq!(open_calls(&folder), 0);
+}
+
+fn open_calls(folder: &TempDir) -> i64 {
+    let database = rusqlite::Connection::open(database(folder)).unwrap();
+    let open = "SELECT count(*) FROM audit_open";
+    database.query_row(open, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_database_that_fails_did_not_take_before_the_end_is_there_at_the_next_beginning() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    commit(&store, row("before")).await;
+    store.flush().await.unwrap();
+    let other = rusqlite::Connection::open(database(&folder)).unwrap();
+    let fails =
+        "CREATE TRIGGER fails BEFORE UPDATE ON audit_head BEGIN SELECT RAISE(FAIL, 'no'); END";
+    other.execute_batch(fails).unwrap();
+    commit(&store, row("told")).await;
+    store.close().await;
+    assert_eq!(journals(folder.path()).len(), 1);
+    other.execute_batch("DROP TRIGGER fails").unwrap();
+    for _ in 0..2 {
+        let next = Store::open(&database(&folder)).unwrap();
+        let told = ["before", "told"].map(|call| (call.to_owned(), Outcome::Ok));
+        assert_eq!(calls(&next), told);
+    }
+    assert_eq!(journals(folder.path()).len(), 0);
+}
+
+#[tokio::test]
+async fn a_database_that_is_put_in_place_of_another_gets_nothing_from_its_journal() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    commit(&store, row("before")).await;
+    store.flush().await.unwrap();
+    let lock = locked(&folder);
+    commit(&store, row("told")).await;
+    let crashed = as_it_is(&folder);
+    drop(lock);
+    let aside = TempDir::new().unwrap();
+    let path = database(&crashed);
+    let files = ["gate.db", "gate.db-wal"];
+    for file in files {
+        fs::rename(crashed.path().join(file), aside.path().join(file)).unwrap();
+    }
+    let fresh = Store::open(&path).unwrap();
+    assert_eq!(calls(&fresh), []);
+    drop(fresh);
+    // Its own finds it.
+    for file in files {
+        fs::rename(aside.path().join(file), crashed.path().join(file)).unwrap();
+    }
+    let next = Store::open(&path).unwrap();
+    assert!(calls(&next).contains(&("told".to_owned(), Outcome::Ok)));
+    assert_eq!(journals(crashed.path()).len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_in_the_log_does_not_stay_in_the_journal() {
+    let folder = TempDir::new().unwrap();
+    let store = gate(&folder);
+    let somebody = AuditRow {
+        principal: "somebody@example.com".to_owned(),
+        ..row("a")
+    };
+    let lock = locked(&folder);
+    commit(&store, somebody).await;
+    let [journal] = <[PathBuf; 1]>::try_from(journals(folder.path())).unwrap();
+    let has_it = || {
+        let file = fs::read(&journal).unwrap();
+        file.windows(20)
+            .any(|bytes| bytes == b"somebody@example.com")
+    };
+    assert!(has_it());
+    drop(lock);
+    while has_it() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(calls(&store).len(), 1);
+}
+
+#[test]
+fn who_takes_a_file_for_one_that_a_gate_has_left_looks_whether_it_is_still_there() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    let old = fs::File::create(&path).unwrap();
+    assert!(ring::is_at(&old, &path).unwrap());
+    fs::remove_file(&path).unwrap();
+    assert!(!ring::is_at(&old, &path).unwrap());
+    drop(fs::File::create(&path).unwrap());
+    assert!(!ring::is_at(&old, &path).unwrap());
+}
