@@ -100,8 +100,8 @@ impl Journal {
     }
 
     /// Has it written; gives it back if the thread is gone.
-    pub(crate) fn send(&self, entry: Entry) -> Result<(), Entry> {
-        self.queue.send(entry).map_err(|unsent| unsent.0)
+    pub(crate) fn send(&self, entry: Entry) -> Option<Entry> {
+        self.queue.send(entry).err().map(|unsent| unsent.0)
     }
 
     /// Takes nothing new, and waits until all is handed on. What remains is to be removed once the writer has it all.

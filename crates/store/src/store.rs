@@ -285,7 +285,7 @@ impl Store {
         };
         let journal = self.inner.journal.lock();
         let unsent = match &*journal {
-            Some(journal) => journal.send(entry).err(),
+            Some(journal) => journal.send(entry),
             None => Some(entry),
         };
         drop(journal);
@@ -384,12 +384,9 @@ impl Inner {
         let Some(writer) = self.writer.lock().take() else {
             return;
         };
-        let left = match (journal.transpose(), writer.join()) {
-            (Ok(left), Ok(())) => left,
-            (Err(_), _) | (_, Err(_)) => {
-                error!("a thread that writes ended in a panic");
-                return;
-            }
+        let (Ok(left), Ok(())) = (journal.transpose(), writer.join()) else {
+            error!("a thread that writes ended in a panic");
+            return;
         };
         let all = self.shared.folded.load(Ordering::Acquire);
         if let Some(left) = left.flatten()

@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(told(&Packed::decode(&mut rest).unwrap()), told(&packed));
         assert_eq!(rest.len(), whole);
         for cut in 0..whole {
-            assert!(Packed::decode(&mut bytes.get(..cut).unwrap()).is_none());
+            assert!(Packed::decode(&mut &bytes[..cut]).is_none());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A gate holds a lock for as long as it lives: on a file of its own beside the database, or in the PostgreSQL, with the
 //! connection that it writes over. The system lets go of it whatever ended the gate, so who holds none is gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError, remove_file};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub(crate) struct Instance {
     /// queue.
     begun: HashSet<String>,
     /// Those that were begun in this batch, and their rows' numbers: most are over in the same one.
-    fresh: HashMap<String, i64>,
+    fresh: BTreeMap<String, i64>,
     salts: Salts,
 }
 
@@ -103,7 +103,7 @@ impl Instance {
             id,
             sign,
             begun: HashSet::new(),
-            fresh: HashMap::new(),
+            fresh: BTreeMap::new(),
             salts: Salts {
                 bytes: Box::new([[0; SALT_LEN]; SALTS]),
                 used: SALTS,
@@ -161,7 +161,7 @@ impl Instance {
         if !self.fresh.is_empty() {
             self.hold().map_err(|error| Failure::Beside(error.into()))?;
         }
-        for (call_id, seq) in self.fresh.drain() {
+        for (call_id, seq) in std::mem::take(&mut self.fresh) {
             connection.send(
                 "INSERT INTO audit_open (call_id, seq, gate) VALUES (?1, ?2, ?3)
                 ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq, gate = excluded.gate",

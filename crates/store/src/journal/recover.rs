@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError, read_dir, remove_file};
-use std::io::{Error as IoError, ErrorKind, Read as _};
+use std::io::{Error as IoError, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread::sleep;
@@ -131,14 +131,13 @@ fn take_over(
     of: &Identity,
     gate: &str,
     path: &Path,
-    mut file: &File,
+    file: &File,
 ) -> Result<(), Error> {
     // Somebody else may have been here first, and its gate may have made another.
     if !ring::is_at(file, path).map_err(unreadable(path))? {
         return Ok(());
     }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(unreadable(path))?;
+    let bytes = std::fs::read(path).map_err(unreadable(path))?;
     if ring::is_of_another(&bytes, of) {
         warn!(path = %path.display(), "a journal of another database: put that back beside it, or remove it");
         return Ok(());

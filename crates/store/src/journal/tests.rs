@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::audit::tests::row;
@@ -193,24 +194,19 @@ async fn more_than_it_has_room_for_is_kept_too() {
     commit(&store, row("first")).await;
     store.flush().await.unwrap();
     let lock = locked(&folder);
-    let waiting: Vec<_> = (0..200)
-        .map(|nth| {
-            let store = store.clone();
-            tokio::spawn(async move { commit(&store, long(nth)).await })
-        })
-        .collect();
+    let mut waiting = JoinSet::new();
+    for nth in 0..200 {
+        let store = store.clone();
+        waiting.spawn(async move { commit(&store, long(nth)).await });
+    }
+    for _ in 0..50 {
+        waiting.join_next().await.unwrap().unwrap();
+    }
     // What did not fit waits for the database.
-    let told = |waiting: &[tokio::task::JoinHandle<()>]| {
-        waiting.iter().filter(|one| one.is_finished()).count()
-    };
-    while told(&waiting) < 50 {
-        tokio::task::yield_now().await;
-    }
-    assert!(told(&waiting) < 200);
+    while waiting.try_join_next().is_some() {}
+    assert!(!waiting.is_empty());
     drop(lock);
-    for one in waiting {
-        one.await.unwrap();
-    }
+    waiting.join_all().await;
     store.flush().await.unwrap();
     assert_eq!(calls(&store).len(), 201);
 }
