@@ -168,9 +168,10 @@ impl Store {
         let node_key = node::key(&connection)?;
         let living = journal::recover(&place, &Identity::of(&node_key), &gate)?;
         if let Some(gate) = journal::catch_up(&place, &connection, &living)? {
-            let told =
-                "a gate does not write what it has in its journal: the log lacks its last records";
-            warn!(gate, told);
+            warn!(
+                gate,
+                "a gate does not write what it has in its journal; its last records are not in the log yet"
+            );
         }
 
         let shared = Arc::new(Shared::default());
