@@ -58,7 +58,11 @@ impl Entry {
     /// What is to be written here.
     fn row(&self) -> Option<&Packed> {
         match &self.job {
-            Job::Audit(record) if record.waiting.is_some() && !self.is_passed_on => {
+            Job::Audit(record)
+                if record.waiting.is_some()
+                    && !self.is_passed_on
+                    && !record.row.ends_what_was_left() =>
+            {
                 Some(&record.row)
             }
             Job::Audit(_) | Job::Change(_) | Job::Look => None,
@@ -121,15 +125,18 @@ pub(crate) struct Left {
 
 impl Left {
     /// Removes it, if all that is in it is in the log.
-    pub(crate) fn remove(self, folded: u64, place: &Place, gate: &str) -> Result<(), Error> {
-        if folded >= self.number {
-            let path = self.ring.path().to_owned();
-            self.ring
-                .remove()
-                .map_err(|cause| Error::Journal { path, cause })?;
-            forget(&place.open(Role::Errand)?, gate)?;
+    pub(crate) fn remove(mut self, folded: u64, place: &Place, gate: &str) -> Result<(), Error> {
+        if folded < self.number {
+            return Ok(());
         }
-        Ok(())
+        let path = self.ring.path().to_owned();
+        let failed = |cause| Error::Journal {
+            path: path.clone(),
+            cause,
+        };
+        self.ring.blank().map_err(failed)?;
+        forget(&place.open(Role::Errand)?, gate)?;
+        recover::remove(&path).map_err(failed)
     }
 }
 
@@ -230,6 +237,8 @@ impl Keeper {
         if !is_due || self.folded() < self.number {
             return;
         }
+        // What it held is in the log.
+        self.ring = None;
         match Ring::create(&self.path, &self.of) {
             Ok(ring) => (self.ring, self.again_at) = (Some(ring), None),
             Err(error) => self.give_up(&error),

@@ -153,9 +153,14 @@ impl Store {
     /// # Errors
     /// If it cannot be made, reached or read, or was written by a newer version.
     pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
-        let location = location.into();
-        if let Location::File(path) = &location {
+        let mut location = location.into();
+        if let Location::File(path) = &mut location {
             create(path)?;
+            // What stands beside it is found by its name, however it is called.
+            *path = path.canonicalize().map_err(|cause| Error::Create {
+                path: path.clone(),
+                cause,
+            })?;
         }
         Self::start(Place::of(&location)?)
     }
@@ -166,8 +171,8 @@ impl Store {
         let connection = place.open(Role::Writer(instance.key()))?;
         migrate(&connection)?;
         let node_key = node::key(&connection)?;
-        let living = journal::recover(&place, &Identity::of(&node_key), &gate)?;
-        if let Some(gate) = journal::catch_up(&place, &connection, &living)? {
+        let open = journal::recover(&place, &Identity::of(&node_key), &gate)?;
+        if let Some(gate) = journal::catch_up(&place, &connection, &open)? {
             warn!(
                 gate,
                 "a gate does not write what it has in its journal; its last records are not in the log yet"

@@ -153,6 +153,11 @@ impl Packed {
         }
     }
 
+    /// It ends a call of a gate that is gone: written where all gates look, before another looks.
+    pub(crate) fn ends_what_was_left(&self) -> bool {
+        self.outcome == Outcome::Unknown
+    }
+
     /// About how many bytes it takes.
     pub(crate) fn length(&self) -> usize {
         size_of::<Self>() + self.texts.len()

@@ -216,8 +216,8 @@ impl Store {
         let store = self.clone();
         let caught_up = spawn_blocking(move || {
             let place = store.place();
-            let living = journal::recover(place, &store.identity(), store.gate())?;
-            match journal::catch_up(place, &place.open(Role::Reader)?, &living)? {
+            let open = journal::recover(place, &store.identity(), store.gate())?;
+            match journal::catch_up(place, &place.open(Role::Reader)?, &open)? {
                 Some(gate) => Err(Error::Behind(gate)),
                 None => Ok(()),
             }
@@ -237,14 +237,14 @@ impl Store {
             self.gate().to_owned(),
         );
         let recovered = spawn_blocking(move || journal::recover(&place, &of, &own)).await;
-        let living = recovered.map_err(|_panicked| Error::Closed)??;
+        let open = recovered.map_err(|_panicked| Error::Closed)??;
         let gates: Vec<String> = self.read(|connection| {
             let sql = "SELECT DISTINCT gate FROM audit_open ORDER BY gate";
             connection.all(sql, &[], |row| row.get(0))
         })?;
         let mut settled = 0;
-        // One whose journal is held may have more in it than the log has.
-        for gate in gates.into_iter().filter(|gate| !living.contains(gate)) {
+        // The journal may have more than the log.
+        for gate in gates.into_iter().filter(|gate| !open.contains(gate)) {
             // Kept until the last of its calls is settled: two gates that start at once do not settle them twice.
             let Some(mut left) = left_behind(self.place(), &gate)? else {
                 continue;

@@ -42,41 +42,47 @@ fn noted(connection: &Connection, gate: &str) -> db::Result<u64> {
     Ok(noted.map_or(0, |number| u64::try_from(number).unwrap_or_default()))
 }
 
-/// Puts into the log what gates that are gone have in their journals beside this database, and removes these. Which gates
-/// have one and live. `own`: this one.
+/// Puts into the log what gates that are gone have in their journals beside this database, and removes these. Whose it did
+/// not: gates that live, and those whose journal cannot be read, or not be put into the log; that is tried again, and keeps
+/// nobody from opening the database, and making room on a disk that is full. `own`: this gate.
 ///
 /// # Errors
-/// If one cannot be read. If the database cannot be written, it is left as it is.
+/// If nobody can tell which there are.
 pub(crate) fn recover(place: &Place, of: &Identity, own: &str) -> Result<BTreeSet<String>, Error> {
-    let mut living = BTreeSet::new();
+    let mut open = BTreeSet::new();
     let Place::File(database) = place else {
-        return Ok(living);
+        return Ok(open);
     };
     let gates = gates(database).map_err(unreadable(database))?;
     for gate in gates.into_iter().filter(|gate| gate != own) {
-        let path = ring::path_of(database, &gate);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            // Another looked after it.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            opened => opened.map_err(unreadable(&path))?,
-        };
-        match file.try_lock() {
-            Ok(()) => match take_over(place, of, &gate, &path, &file) {
-                // It stays, and is tried again: a disk that is full keeps nobody from making room.
-                Err(error @ Error::Database(_)) => {
-                    warn!(
-                        gate,
-                        error = &error as &dyn std::error::Error,
-                        "what a gate had left in its journal is not in the audit log yet"
-                    );
-                }
-                taken => taken?,
-            },
-            Err(TryLockError::WouldBlock) => drop(living.insert(gate)),
-            Err(TryLockError::Error(error)) => return Err(unreadable(&path)(error)),
+        match look_after(place, of, &gate, &ring::path_of(database, &gate)) {
+            Ok(true) => {}
+            Ok(false) => drop(open.insert(gate)),
+            Err(error) => {
+                warn!(
+                    gate,
+                    error = &error as &dyn std::error::Error,
+                    "what a gate had left in its journal is not in the audit log yet"
+                );
+                open.insert(gate);
+            }
         }
     }
-    Ok(living)
+    Ok(open)
+}
+
+/// Whether nothing is left of that journal but what is in the log.
+fn look_after(place: &Place, of: &Identity, gate: &str, path: &Path) -> Result<bool, Error> {
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        // Another looked after it.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        opened => opened.map_err(unreadable(path))?,
+    };
+    match file.try_lock() {
+        Ok(()) => take_over(place, of, gate, path, &file).map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(unreadable(path)(error)),
+    }
 }
 
 /// Waits until all is in the log that these gates have told anybody is written; the first that does not write it in time.
@@ -92,8 +98,10 @@ pub(crate) fn catch_up(
     for gate in gates {
         let path = ring::path_of(database, gate);
         let file = match std::fs::read(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            read => read.map_err(unreadable(&path))?,
+            // Why not was said when it was looked after.
+            Err(_) => return Ok(Some(gate.clone())),
         };
         let last = ring::records(&file).last().map_or(0, |(number, _)| *number);
         while noted(connection, gate)? < last && path.exists() {
@@ -118,9 +126,7 @@ fn gates(database: &Path) -> std::io::Result<Vec<String>> {
         .filter(|folder| !folder.as_os_str().is_empty());
     let mut gates = Vec::new();
     for file in read_dir(folder.unwrap_or(Path::new(".")))? {
-        let name = file?.file_name();
-        let gate = name.to_str().and_then(|name| ring::gate_of(database, name));
-        gates.extend(gate.map(str::to_owned));
+        gates.extend(ring::gate_of(database, &file?.file_name()));
     }
     gates.sort();
     Ok(gates)
@@ -155,15 +161,20 @@ fn take_over(
             "put into the audit log what a gate had left in its journal"
         );
     }
-    // Unreadable first: its name may come back after a crash.
+    // Unreadable before it is forgotten what of it is in the log, and gone last: its name may come back after a crash.
     file.write_all_at(&[0; BLOCK], 0)
         .and_then(|()| file.sync_data())
-        .and_then(|()| match remove_file(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        })
         .map_err(unreadable(path))?;
-    Ok(forget(&connection, gate)?)
+    forget(&connection, gate)?;
+    remove(path).map_err(unreadable(path))
+}
+
+/// It may be gone already.
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
+    match remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// How many were not in the log.

@@ -6,13 +6,16 @@
 //! next block.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions, remove_file};
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{digest, rand};
 
+use super::recover::remove;
 use crate::audit::Packed;
 use crate::node::NodeKey;
 
@@ -56,9 +59,11 @@ pub(crate) fn path_of(database: &Path, gate: &str) -> PathBuf {
 }
 
 /// The gate whose journal of this database has that file name.
-pub(super) fn gate_of<'a>(database: &Path, name: &'a str) -> Option<&'a str> {
-    let database = database.file_name()?.to_str()?;
-    name.strip_prefix(database)?.strip_prefix(".journal-")
+pub(super) fn gate_of(database: &Path, name: &OsStr) -> Option<String> {
+    let database = database.file_name()?.as_bytes();
+    let gate = name.as_bytes().strip_prefix(database)?;
+    let gate = gate.strip_prefix(b".journal-")?;
+    Some(str::from_utf8(gate).ok()?.to_owned())
 }
 
 /// Blocks in a row, from 0, the first behind the file's head.
@@ -89,14 +94,11 @@ impl Ring {
     /// Makes the file, in place of one that is not needed any more. Its blocks are written once, so that later none is new
     /// to the file system.
     pub(super) fn create(path: &Path, of: &Identity) -> Result<Self> {
-        match remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        remove(path)?;
         let ring = Self::lay_out(held(path)?, path, of);
         if ring.is_err() {
             // The disk may be full, and what cannot be used takes room.
-            drop(remove_file(path));
+            drop(remove(path));
         }
         ring
     }
@@ -224,12 +226,10 @@ impl Ring {
         &self.path
     }
 
-    /// Removes the file. What is in it is in the log: it is made unreadable first, so that a name which comes back after a
-    /// crash is no harm.
-    pub(super) fn remove(mut self) -> Result<()> {
+    /// Makes it a file with nothing in it, for whoever finds it.
+    pub(super) fn blank(&mut self) -> Result<()> {
         self.batch.clear();
-        self.put(0)?;
-        remove_file(&self.path)
+        self.put(0)
     }
 
     fn zero(&mut self, span: Span) -> Result<()> {
@@ -267,7 +267,7 @@ fn open(path: &Path) -> Result<File> {
     match with(libc::O_DSYNC | libc::O_DIRECT) {
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
             // Some file systems have made it before they refuse.
-            drop(remove_file(path));
+            drop(remove(path));
             with(libc::O_DSYNC)
         }
         opened => opened,
@@ -454,8 +454,8 @@ mod tests {
                     prop_assert!(ring.used.is_empty() == kept.is_empty());
                 }
             }
-            ring.remove().unwrap();
-            prop_assert!(!path.exists());
+            ring.blank().unwrap();
+            prop_assert_eq!(numbers(&path), <[u64; 0]>::default());
         }
     }
 

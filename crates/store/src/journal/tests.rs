@@ -329,3 +329,26 @@ fn who_takes_a_file_for_one_that_a_gate_has_left_looks_whether_it_is_still_there
     drop(fs::File::create(&path).unwrap());
     assert!(!ring::is_at(&old, &path).unwrap());
 }
+
+#[tokio::test]
+async fn a_call_whose_end_may_stand_in_a_journal_is_not_said_to_be_unknown() {
+    let folder = TempDir::new().unwrap();
+    let gone = Store::open(&database(&folder)).unwrap();
+    let begun = AuditRow {
+        outcome: Outcome::Pending,
+        ..row("begun")
+    };
+    commit(&gone, begun).await;
+    let journal = path_of(&database(&folder).canonicalize().unwrap(), gone.gate());
+    drop(gone);
+    // It cannot be read.
+    fs::create_dir(&journal).unwrap();
+    let next = gate(&folder);
+    assert_eq!(next.settle_begun(5).await.unwrap(), 0);
+    let erased = next.erase_audit("somebody", 9).await;
+    assert!(matches!(erased, Err(Error::Behind(_))), "{erased:?}");
+    fs::remove_dir(&journal).unwrap();
+    assert_eq!(next.settle_begun(6).await.unwrap(), 1);
+    // On the disk where all gates look, once it is said.
+    assert_eq!(open_calls(&folder), 0);
+}

@@ -249,12 +249,9 @@ async fn an_account_is_made_changed_shut_out_and_deleted() -> Result<()> {
         begun: true,
         ..AuditFilter::default()
     };
-    let begun = world
-        .gate()
-        .auth()
-        .parts()
-        .store
-        .audit_tail(100, None, &begun)?;
+    let store = &world.gate().auth().parts().store;
+    store.flush().await?;
+    let begun = store.audit_tail(100, None, &begun)?;
     let count = |method: &str| begun.iter().filter(|one| one.row.method == method).count();
     ensure!(count("admin/users.delete") == 2 && count("admin/users.list") == 0);
     world.stop().await?;

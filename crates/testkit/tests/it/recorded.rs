@@ -223,6 +223,7 @@ async fn arguments_are_kept_redacted_sealed_or_not_at_all() -> Result<()> {
         ensure!(reply.text()?.contains(SECRET));
     }
     let store = world.gate().auth().parts().store.clone();
+    store.flush().await?;
     let all = AuditFilter {
         begun: true,
         ..AuditFilter::default()

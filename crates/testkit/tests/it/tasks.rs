@@ -393,6 +393,7 @@ async fn a_modern_client_has_a_modern_task() -> Result<()> {
         ..AuditFilter::default()
     };
     let store = &world.gate().auth().parts().store;
+    store.flush().await?;
     ensure!(store.audit_tail(9, None, &begun)?.len() == 1);
 
     // What a client does not know it is not given, and may not ask for.
