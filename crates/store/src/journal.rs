@@ -38,6 +38,10 @@ use ring::Ring;
 /// Most records in one write, and about how many bytes.
 const BATCH_MAX: usize = 256;
 const BATCH_LEN: usize = 128 * 1024;
+/// From how many in the last write on there are so many callers that more are worth waiting for, and how long: a write costs
+/// as much for four as for forty, and of many callers none is on its own time.
+const CROWD: usize = 4;
+const GATHER: Duration = Duration::from_micros(200);
 /// How long what is in the log already may stand in the journal too, since it can be erased from the log: while nothing
 /// comes, and while much does.
 const WIPE_IDLE: Duration = Duration::from_secs(1);
@@ -176,6 +180,7 @@ impl Keeper {
 
     fn run(mut self, entries: &Receiver<Entry>) -> Option<Left> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut together = 0_usize;
         self.prepare();
         loop {
             let first = match self.next(entries) {
@@ -190,6 +195,9 @@ impl Keeper {
                     return self.ring.map(|ring| Left { ring, number });
                 }
             };
+            if together >= CROWD {
+                thread::sleep(GATHER);
+            }
             *self.shared.journaling.lock() = Some(Instant::now());
             let mut length = first.length();
             batch.push(first);
@@ -204,6 +212,7 @@ impl Keeper {
                 batch.push(entry);
             }
             self.prepare();
+            together = batch.len();
             let fate = self.write(&batch);
             *self.shared.journaling.lock() = None;
             self.hand_on(&mut batch, fate);
