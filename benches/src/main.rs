@@ -18,6 +18,7 @@ mod report;
 mod rpc;
 mod run;
 mod stdio;
+mod subject;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -62,7 +63,7 @@ enum Part {
         quick: bool,
         /// One thing alone
         #[arg(long)]
-        only: Option<run::Subject>,
+        only: Option<subject::Subject>,
     },
 }
 

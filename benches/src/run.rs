@@ -7,7 +7,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -15,6 +14,7 @@ use crate::child::Part;
 use crate::load::{Era, Load};
 use crate::report::{Cell, Report, Series};
 use crate::stdio::Pipe;
+use crate::subject::Subject;
 
 /// The run ends after so long, whatever hangs. Its children end with it.
 const RUN_SECONDS_MAX: u32 = 900;
@@ -50,17 +50,6 @@ const QUICK: Plan = Plan {
     stretch: Duration::from_millis(200),
     pipe_calls: 200,
 };
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Subject {
-    /// The gate beside the bare upstream and the proxy, over HTTP
-    Http,
-    /// What the audit log and telemetry cost
-    Cost,
-    /// The gate beside the bare upstream, over stdin and stdout
-    Stdio,
-}
 
 /// Measures everything, or one thing alone, and prints the table.
 pub(crate) fn run(

@@ -57,9 +57,9 @@ enum Command {
         /// A few seconds instead of a minute: does it run, not how fast
         #[arg(long)]
         quick: bool,
-        /// One thing alone: http, cost (of the audit log and of traces) or stdio
+        /// One thing alone
         #[arg(long)]
-        only: Option<String>,
+        only: Option<bench::Subject>,
     },
     /// Run the protocol's own conformance suite through the gate, and print one table
     Conformance(conformance::Options),
@@ -96,7 +96,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Soak => check::soak(&tree),
         Command::Ci => check::ci(&tree),
         Command::Bless => steps::step("generated pages", || tidy::pages::bless(&tree)),
-        Command::Bench { quick, only } => bench::bench(&tree, *quick, only.as_deref()),
+        Command::Bench { quick, only } => bench::bench(&tree, *quick, *only),
         Command::Conformance(options) => conformance::conformance(&tree, options),
         Command::Readme => steps::step("README", || readme::check(&tree)),
         Command::Dev => dev::dev(&tree),
