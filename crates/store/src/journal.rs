@@ -30,7 +30,7 @@ use crate::db::Role;
 use crate::store::Place;
 use crate::writer::{Job, Shared};
 
-pub(crate) use recover::{catch_up, forget, note, recover};
+pub(crate) use recover::{Foreign, catch_up, forget, note, recover};
 pub(crate) use ring::{Identity, path_of};
 
 use ring::Ring;

@@ -3,6 +3,7 @@
 //! How writing goes is `writer`, and how either database is spoken to is `db`; the tables are in `audit`, `keys` and
 //! `notes`, and the installation's own key in `node`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
@@ -21,7 +22,7 @@ use tracing::{error, warn};
 use crate::Error;
 use crate::audit::Instance;
 use crate::db::{self, Access, Connection, Durability, PostgresSettings, Role, Server};
-use crate::journal::{self, Entry, Identity, Journal};
+use crate::journal::{self, Entry, Foreign, Identity, Journal};
 use crate::migrate::migrate;
 use crate::node;
 use crate::readers::Readers;
@@ -139,6 +140,10 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// `None` unless it is kept, and once closed.
     journal: Mutex<Option<Journal>>,
+    /// Held while it is closed: by two at once, neither would have both threads to wait for.
+    ending: Mutex<()>,
+    /// Which journals of other databases were told of.
+    foreign: Foreign,
     /// What this one is called among those that write to the database.
     gate: String,
     readers: Readers,
@@ -171,7 +176,8 @@ impl Store {
         let connection = place.open(Role::Writer(instance.key()))?;
         migrate(&connection)?;
         let node_key = node::key(&connection)?;
-        let open = journal::recover(&place, &Identity::of(&node_key), &gate)?;
+        let foreign = Foreign::default();
+        let open = journal::recover(&place, &Identity::of(&node_key), &gate, &foreign)?;
         if let Some(gate) = journal::catch_up(&place, &connection, &open)? {
             warn!(
                 gate,
@@ -195,6 +201,8 @@ impl Store {
                 queue: Mutex::new(Some(queue)),
                 writer: Mutex::new(Some(writer)),
                 journal: Mutex::new(None),
+                ending: Mutex::new(()),
+                foreign,
                 gate,
                 shared,
                 node_key,
@@ -256,7 +264,8 @@ impl Store {
         self.change(|_| Ok(())).await
     }
 
-    /// Takes nothing new, waits for the records that are still open, and ends the writer.
+    /// Takes nothing new, waits for the records that are still open, and ends the writer. Whoever closes it meanwhile waits
+    /// for the same.
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);
         let ended = tokio::task::spawn_blocking(move || inner.end());
@@ -318,7 +327,14 @@ impl Store {
         Identity::of(&self.inner.node_key)
     }
 
+    /// Puts into the log what gates that are gone have left in their journals; those whose it did not.
+    pub(crate) fn recover_journals(&self) -> Result<BTreeSet<String>, Error> {
+        let inner = &self.inner;
+        journal::recover(&inner.place, &self.identity(), &inner.gate, &inner.foreign)
+    }
+
     /// What this one is called among those that write to the database.
+    #[cfg(test)]
     pub(crate) fn gate(&self) -> &str {
         &self.inner.gate
     }
@@ -381,6 +397,7 @@ impl Store {
 impl Inner {
     /// Takes nothing new, and waits for what is open: the journal hands that to the writer, and the writer writes it.
     fn end(&self) {
+        let _alone = self.ending.lock();
         self.shared.closing.store(true, Ordering::Relaxed);
         // Nobody is to wait for the lock while this waits for the thread.
         let journal = self.journal.lock().take();

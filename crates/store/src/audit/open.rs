@@ -216,7 +216,7 @@ impl Store {
         let store = self.clone();
         let caught_up = spawn_blocking(move || {
             let place = store.place();
-            let open = journal::recover(place, &store.identity(), store.gate())?;
+            let open = store.recover_journals()?;
             match journal::catch_up(place, &place.open(Role::Reader)?, &open)? {
                 Some(gate) => Err(Error::Behind(gate)),
                 None => Ok(()),
@@ -231,12 +231,8 @@ impl Store {
     /// # Errors
     /// If the database cannot be read or written.
     pub async fn settle_begun(&self, at_us: i64) -> Result<usize, Error> {
-        let (place, of, own) = (
-            self.place().clone(),
-            self.identity(),
-            self.gate().to_owned(),
-        );
-        let recovered = spawn_blocking(move || journal::recover(&place, &of, &own)).await;
+        let store = self.clone();
+        let recovered = spawn_blocking(move || store.recover_journals()).await;
         let open = recovered.map_err(|_panicked| Error::Closed)??;
         let gates: Vec<String> = self.read(|connection| {
             let sql = "SELECT DISTINCT gate FROM audit_open ORDER BY gate";

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError, read_dir, remove_file};
 use std::io::{Error as IoError, ErrorKind};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -42,20 +43,43 @@ fn noted(connection: &Connection, gate: &str) -> db::Result<u64> {
     Ok(noted.map_or(0, |number| u64::try_from(number).unwrap_or_default()))
 }
 
+/// Journals of other databases that lie beside this one. They stay there, are looked at again and again, and told of once.
+#[derive(Debug, Default)]
+pub(crate) struct Foreign(Mutex<BTreeSet<PathBuf>>);
+
+impl Foreign {
+    /// Takes note of one; whether it was not known yet.
+    fn note(&self, path: &Path) -> bool {
+        self.0.lock().insert(path.to_owned())
+    }
+
+    /// Those that are gone may come again, and are then told of again.
+    fn forget_gone(&self) {
+        self.0.lock().retain(|path| path.exists());
+    }
+}
+
 /// Puts into the log what gates that are gone have in their journals beside this database, and removes these. Whose it did
 /// not: gates that live, and those whose journal cannot be read, or not be put into the log; that is tried again, and keeps
 /// nobody from opening the database, and making room on a disk that is full. `own`: this gate.
 ///
 /// # Errors
 /// If nobody can tell which there are.
-pub(crate) fn recover(place: &Place, of: &Identity, own: &str) -> Result<BTreeSet<String>, Error> {
+pub(crate) fn recover(
+    place: &Place,
+    of: &Identity,
+    own: &str,
+    foreign: &Foreign,
+) -> Result<BTreeSet<String>, Error> {
     let mut open = BTreeSet::new();
     let Place::File(database) = place else {
         return Ok(open);
     };
     let gates = gates(database).map_err(unreadable(database))?;
+    foreign.forget_gone();
     for gate in gates.into_iter().filter(|gate| gate != own) {
-        match look_after(place, of, &gate, &ring::path_of(database, &gate)) {
+        let path = ring::path_of(database, &gate);
+        match look_after(place, (of, foreign), &gate, &path) {
             Ok(true) => {}
             Ok(false) => drop(open.insert(gate)),
             Err(error) => {
@@ -72,7 +96,12 @@ pub(crate) fn recover(place: &Place, of: &Identity, own: &str) -> Result<BTreeSe
 }
 
 /// Whether nothing is left of that journal but what is in the log.
-fn look_after(place: &Place, of: &Identity, gate: &str, path: &Path) -> Result<bool, Error> {
+fn look_after(
+    place: &Place,
+    of: (&Identity, &Foreign),
+    gate: &str,
+    path: &Path,
+) -> Result<bool, Error> {
     let file = match OpenOptions::new().read(true).write(true).open(path) {
         // Another looked after it.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
@@ -134,7 +163,7 @@ fn gates(database: &Path) -> std::io::Result<Vec<String>> {
 
 fn take_over(
     place: &Place,
-    of: &Identity,
+    (of, foreign): (&Identity, &Foreign),
     gate: &str,
     path: &Path,
     file: &File,
@@ -145,7 +174,9 @@ fn take_over(
     }
     let bytes = std::fs::read(path).map_err(unreadable(path))?;
     if ring::is_of_another(&bytes, of) {
-        warn!(path = %path.display(), "a journal of another database: put that back beside it, or remove it");
+        if foreign.note(path) {
+            warn!(path = %path.display(), "a journal of another database: put that back beside it, or remove it");
+        }
         return Ok(());
     }
     let records = ring::records(&bytes);
