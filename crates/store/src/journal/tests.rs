@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::*;
 use crate::audit::tests::row;
@@ -65,6 +68,38 @@ fn locked(folder: &TempDir) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(database(folder)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     other
+}
+
+/// How many warnings there were.
+#[derive(Clone, Default)]
+struct Warned(Arc<AtomicUsize>);
+
+impl Warned {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Subscriber for Warned {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
 }
 
 #[tokio::test]
@@ -164,6 +199,19 @@ async fn a_gate_that_ends_leaves_no_journal() {
     let marks = "SELECT count(*) FROM audit_journals";
     let marks: i64 = database.query_row(marks, [], |row| row.get(0)).unwrap();
     assert_eq!(marks, 0);
+}
+
+#[tokio::test]
+async fn two_that_close_at_once_both_wait_until_all_is_done() {
+    for _ in 0..20 {
+        let folder = TempDir::new().unwrap();
+        let store = gate(&folder);
+        commit(&store, row("a")).await;
+        let other = store.clone();
+        tokio::join!(store.close(), other.close());
+        assert_eq!(journals(folder.path()).len(), 0);
+        store.close().await;
+    }
 }
 
 #[tokio::test]
@@ -284,6 +332,20 @@ async fn a_database_that_is_put_in_place_of_another_gets_nothing_from_its_journa
     }
     let fresh = Store::open(&path).unwrap();
     assert_eq!(calls(&fresh), []);
+    // It was told of at the start, and is not at each look.
+    let warned = Warned::default();
+    let looks = || {
+        for _ in 0..3 {
+            fresh.recover_journals().unwrap();
+        }
+    };
+    tracing::subscriber::with_default(warned.clone(), looks);
+    assert_eq!(warned.count(), 0);
+    let fresh = tracing::subscriber::with_default(warned.clone(), || {
+        drop(fresh);
+        Store::open(&path).unwrap()
+    });
+    assert_eq!(warned.count(), 1);
     drop(fresh);
     // Its own finds it.
     for file in files {
