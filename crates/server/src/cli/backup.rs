@@ -7,7 +7,7 @@
 mod scratch;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, BufWriter, IsTerminal as _, Read, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use self::scratch::Scratch;
 use super::record::Act;
-use super::{Common, Exit, now, output};
+use super::{Common, Exit, now, output, terminal};
 use crate::audit;
 use crate::config::Loaded;
 use crate::vault::{self, Source};
@@ -85,7 +85,7 @@ pub enum BackupCommand {
 /// What seals and opens the file.
 #[derive(Debug, Clone, Args)]
 pub struct Passphrase {
-    /// A file whose first line is the passphrase, 12 characters or more; `-` is standard input.
+    /// A file whose first line is the passphrase, 12 characters or more; `-` is standard input, where nothing is shown of what is typed.
     #[arg(id = "passphrase_file", long = "passphrase-file", value_name = "FILE")]
     file: PathBuf,
 }
@@ -124,21 +124,24 @@ pub(super) fn backup(common: &Common, command: &BackupCommand) -> anyhow::Result
 }
 
 impl Passphrase {
-    /// The passphrase, without the newline at its end.
+    /// The passphrase, without the newline at its end. What is typed at a terminal is not shown.
     fn read(&self) -> anyhow::Result<Zeroizing<String>> {
-        let mut text = Zeroizing::new(String::new());
-        let from: Box<dyn Read> = if self.file.as_os_str() == "-" {
-            if io::stdin().is_terminal() {
-                output::say("type the passphrase; it is shown as you type");
-            }
-            Box::new(io::stdin())
+        let from = if self.file.as_os_str() == "-" {
+            terminal::stdin()?
         } else {
             let opened = File::open(&self.file);
-            Box::new(opened.with_context(|| format!("cannot read `{}`", self.file.display()))?)
+            opened.with_context(|| format!("cannot read `{}`", self.file.display()))?
         };
-        let mut from = BufReader::new(from.take(PASSPHRASE_BYTES_MAX));
-        from.read_line(&mut text)
-            .context("the passphrase cannot be read")?;
+        let mut text = Zeroizing::new(String::new());
+        if let Some(typed) = terminal::typed(&from, "passphrase (not shown): ")
+            .context("the passphrase cannot be read")?
+        {
+            text.push_str(std::str::from_utf8(&typed).context("a passphrase is text")?);
+        } else {
+            BufReader::new(from.take(PASSPHRASE_BYTES_MAX))
+                .read_line(&mut text)
+                .context("the passphrase cannot be read")?;
+        }
         while text.ends_with(['\n', '\r']) {
             text.pop();
         }
@@ -230,7 +233,7 @@ async fn write(
     // Rows are small, and the sealer takes what it gets.
     let mut rows = BufWriter::new(sealer);
     let contents = store.dump(&mut rows)?;
-    let sealer = rows.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let sealer = rows.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     sealer.finish()?;
     Ok((head, contents))
 }
@@ -343,7 +346,7 @@ fn check_log(store: &mut Store, head: &Head, folder: &Path) -> anyhow::Result<Ve
         u64::MAX,
         &mut out,
     )?;
-    drop(out.into_inner().map_err(io::IntoInnerError::into_error)?);
+    drop(out.into_inner().map_err(std::io::IntoInnerError::into_error)?);
     let mut read = BufReader::new(File::open(&path)?);
     // What came after the last checkpoint at the moment of copying is under the passphrase's seal.
     let expected = Expected {

@@ -22,6 +22,7 @@ mod policy;
 mod record;
 mod secret;
 mod session;
+mod terminal;
 mod user;
 
 use std::process::ExitCode;

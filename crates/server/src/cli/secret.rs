@@ -2,11 +2,7 @@
 //!
 //! No value is ever printed, and none is taken from the command line, which other users can read.
 
-mod terminal;
-
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _};
-use std::os::fd::AsFd as _;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -24,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::arguments::Unusable;
 use super::record::Act;
-use super::{Common, Exit, Secret, now, output};
+use super::{Common, Exit, Secret, now, output, terminal};
 use crate::config::{self, Environment, Loaded, is_placeholder};
 use crate::vault::{self, Source};
 
@@ -128,11 +124,10 @@ fn generated() -> anyhow::Result<Zeroizing<Vec<u8>>> {
 
 /// From whoever is at the terminal, unseen; or from what is piped in, without the newline at its end.
 fn typed_or_piped(name: &SecretName) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    // Not through the standard library's buffer, where the value would stay.
-    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    if stdin.is_terminal() {
-        let question = format!("value of {name} (not shown): ");
-        return terminal::ask(&stdin, &mut io::stderr(), &question).context("nothing was kept");
+    let mut stdin = terminal::stdin()?;
+    let question = format!("value of {name} (not shown): ");
+    if let Some(typed) = terminal::typed(&stdin, &question).context("nothing was kept")? {
+        return Ok(typed);
     }
     let mut value = Zeroizing::new(Vec::with_capacity(VALUE_BYTES_MAX + 3));
     let limit = u64::try_from(VALUE_BYTES_MAX + 3)?;

@@ -4,6 +4,7 @@
 //! from stdin. A running gate beside notices what is done here within a second.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use zeroize::Zeroizing;
 use super::arguments::Unusable;
 use super::key::{local, utc};
 use super::record::Act;
-use super::{Common, Exit, NewUser, User, output};
+use super::{Common, Exit, NewUser, User, output, terminal};
 use crate::config::Loaded;
 use crate::serve::base;
 use crate::{SystemClock, vault};
@@ -170,7 +171,7 @@ impl Bench<'_> {
     async fn add(&self, new: &NewUser) -> anyhow::Result<Exit> {
         let roles = self.roles(&new.roles)?;
         let password = match new.password_stdin {
-            true => Some(piped()?),
+            true => Some(typed_or_piped()?),
             false => None,
         };
         let is_first = !self.store.has_accounts()?;
@@ -370,18 +371,25 @@ fn listed(roles: &[String]) -> String {
     }
 }
 
-/// A password from stdin, without the newline at its end.
-fn piped() -> anyhow::Result<Zeroizing<String>> {
-    // Room for one byte too many, so that a longer one is refused and not cut.
-    let most = PASSWORD_BYTES_MAX + "\r\n".len() + 1;
-    let mut text = Zeroizing::new(String::with_capacity(most));
-    let limit = u64::try_from(most).unwrap_or(u64::MAX);
-    io::stdin()
-        .lock()
-        .take(limit)
-        .read_to_string(&mut text)
-        .context("no password could be read from stdin")?;
+/// A password: from whoever is at the terminal, unseen, or from what is piped in, without the newline at its end.
+fn typed_or_piped() -> anyhow::Result<Zeroizing<String>> {
+    let stdin = terminal::stdin()?;
+    let typed = terminal::typed(&stdin, "password (not shown): ").context("nobody was added")?;
+    let text = match typed {
+        Some(typed) => typed,
+        None => piped(&stdin).context("no password could be read from stdin")?,
+    };
+    let text = std::str::from_utf8(&text).context("a password is text")?;
     Ok(Zeroizing::new(
         text.trim_end_matches(['\r', '\n']).to_owned(),
     ))
+}
+
+fn piped(stdin: &File) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Room for one byte too many, so that a longer one is refused and not cut.
+    let most = PASSWORD_BYTES_MAX + "\r\n".len() + 1;
+    let mut text = Zeroizing::new(Vec::with_capacity(most));
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    stdin.take(limit).read_to_end(&mut text)?;
+    Ok(text)
 }

@@ -1,6 +1,6 @@
 //! Secrets through the built binary: kept, listed, used by a gate that runs, rotated; and seen by nobody.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Stdio};
@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::pty::openpty;
+use nix::sys::termios::tcgetattr;
 use serde_json::Value;
 
 use crate::cli::{Machine, Said, json};
@@ -349,4 +351,49 @@ fn a_running_gate_takes_over_a_changed_secret() {
         said.contains("config taken over") && !said.contains("-of-them"),
         "{said}"
     );
+}
+
+/// How a command ended at whose terminal this was typed once it asked, and what the terminal showed.
+fn typed(machine: &Machine, words: &[&str], keys: &[u8]) -> (i32, String) {
+    let pty = openpty(None, None).unwrap();
+    let (mut keyboard, terminal) = (File::from(pty.master), File::from(pty.slave));
+    let before = tcgetattr(&keyboard).unwrap();
+    let mut command = machine.command(words);
+    command.stdin(terminal.try_clone().unwrap());
+    command.stdout(Stdio::null()).stderr(terminal);
+    let mut child = command.spawn().unwrap();
+    // With it go our ends of the terminal: when the child has ended, nothing more comes.
+    drop(command);
+    let (mut shown, mut some) = (String::new(), [0; 512]);
+    let mut is_asked = false;
+    while let Ok(length @ 1..) = keyboard.read(&mut some) {
+        shown.push_str(str::from_utf8(&some[..length]).unwrap());
+        if !is_asked && shown.ends_with("(not shown): ") {
+            keyboard.write_all(keys).unwrap();
+            is_asked = true;
+        }
+    }
+    assert_eq!(tcgetattr(&keyboard).unwrap(), before, "as it was");
+    (child.wait().unwrap().code().unwrap(), shown)
+}
+
+#[test]
+fn what_is_typed_at_a_terminal_is_not_shown() {
+    let machine = Machine::new().with("desk/portcullis.toml", "builtins = []\n");
+    let backup = ["backup", "create", "all.backup", "--passphrase-file", "-"];
+    let commands = [
+        &["user", "add", "alice", "--password-stdin"][..],
+        &["secret", "set", "github"],
+        &backup,
+    ];
+    for words in commands {
+        let (code, shown) = typed(&machine, words, b"quartz-lantern\x03");
+        assert!(code != 0 && !shown.contains("quartz"), "{words:?} {shown}");
+        let (code, shown) = typed(&machine, words, b"quartz-lantern-42-orbit\n");
+        assert!(code == 0 && !shown.contains("quartz"), "{words:?} {shown}");
+    }
+    // It is what was typed, and no more.
+    let verify = ["backup", "verify", "all.backup", "--passphrase-file", "-"];
+    let said = run_with(&machine, &verify, "quartz-lantern-42-orbit\n");
+    assert_eq!(said.code, 0, "{}", said.err);
 }

@@ -1,7 +1,8 @@
 //! Asks for a value at a terminal that does not show what is typed.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
 
 use nix::sys::termios::{
     LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
@@ -40,11 +41,26 @@ impl Drop for Silent<'_> {
     }
 }
 
+/// Standard input, past the standard library's buffer, where a secret would stay.
+pub(super) fn stdin() -> io::Result<File> {
+    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// One line from whoever is at the terminal that this is, unseen; `None` if it is none.
+///
+/// # Errors
+/// If the person breaks off, or the terminal cannot be read.
+pub(super) fn typed(stdin: &File, question: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let is_terminal = stdin.is_terminal();
+    let ask = || ask(stdin, &mut io::stderr(), question);
+    is_terminal.then(ask).transpose()
+}
+
 /// One line from this terminal, unseen; the question goes to `to`.
 ///
 /// # Errors
 /// If the person breaks off, or the terminal cannot be read.
-pub(super) fn ask(
+fn ask(
     terminal: &File,
     to: &mut impl io::Write,
     question: &str,
