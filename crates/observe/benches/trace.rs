@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
+use observe::otlp::Endpoint;
 use observe::trace::{Collector, Ratio, Tracer, Tracing};
 use observe::{Metrics, Stage, Stages};
 use policy::Instant;
@@ -22,13 +23,15 @@ fn main() {
 
 fn tracer(ratio: Option<f64>) -> Tracer {
     let collector = ratio.map(|ratio| Collector {
-        url: "http://127.0.0.1:4318/v1/traces".parse().expect("a URL"),
-        headers: http::HeaderMap::new(),
+        endpoint: Endpoint {
+            url: "http://127.0.0.1:4318/v1/traces".parse().expect("a URL"),
+            headers: http::HeaderMap::new(),
+            resource: Vec::new(),
+        },
         ratio: Ratio::new(ratio).expect("a ratio"),
         follows_parent: true,
         keeps_errors: true,
         names_principal: false,
-        resource: Vec::new(),
     });
     let settings = Tracing {
         passes_baggage: false,

@@ -40,6 +40,8 @@ pub enum Dependency {
     Certificate,
     /// Where spans go.
     Traces,
+    /// Where metrics are pushed.
+    Metrics,
     /// Where the audit log is sent on to, by the sink's name.
     Sink,
     /// Somebody who is told of alerts, by the name in the config.
@@ -129,6 +131,7 @@ impl Dependency {
         Self::Issuer,
         Self::Certificate,
         Self::Traces,
+        Self::Metrics,
         Self::Sink,
         Self::AlertReceiver,
     ];
@@ -145,6 +148,7 @@ impl Dependency {
             Self::Issuer => "issuer",
             Self::Certificate => "certificate",
             Self::Traces => "traces",
+            Self::Metrics => "metrics",
             Self::Sink => "sink",
             Self::AlertReceiver => "alert_receiver",
         }
@@ -170,6 +174,7 @@ impl Dependency {
                 "the certificate that clients are shown; `degraded` when it soon ends, `down` when it has"
             }
             Self::Traces => "where spans go, as of the last batch of them",
+            Self::Metrics => "where metrics are pushed, as of the last push",
             Self::Sink => {
                 "where the audit log is sent on to, by the sink's name, as of the last batch of records"
             }
@@ -190,6 +195,7 @@ impl Dependency {
             | Self::Issuer
             | Self::Certificate
             | Self::Traces
+            | Self::Metrics
             | Self::Sink
             | Self::AlertReceiver => false,
         }

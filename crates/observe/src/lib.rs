@@ -7,6 +7,7 @@ mod audit;
 pub mod health;
 pub mod logs;
 pub mod metrics;
+pub mod otlp;
 pub mod sinks;
 mod stages;
 pub mod trace;

@@ -3,11 +3,13 @@
 //! Names, kinds and labels are one list ([`Metric`]), which `docs/reference/metrics.md` is made from. What happens on a
 //! call's way is counted here, by atomics and without hashing ([`Metrics::call`]); what can be looked up is looked up when
 //! somebody asks ([`Metrics::at_scrape`]). Labels come from closed sets: methods, codes, limits, upstreams. How it is
-//! written down is [`Format`]'s; serving it is `server`'s, and pushing it `trace`'s.
+//! written down is [`Format`]'s, and serving that `server`'s; pushing it to a collector is [`Pusher`]'s.
 
 mod cell;
 mod labels;
+mod otlp;
 mod process;
+mod push;
 mod sample;
 mod table;
 mod text;
@@ -28,7 +30,8 @@ use crate::health::Task;
 use crate::{Stage, Stages};
 
 pub use self::cell::Distribution;
-pub use self::labels::{AuthOutcome, Decided, UpstreamOutcome};
+pub use self::labels::{AuthOutcome, Decided, PushOutcome, UpstreamOutcome};
+pub use self::push::{Pusher, Pushing};
 pub use self::sample::{Group, Sample, Samples, Value};
 pub use self::table::{Kind, Label, Metric, Row, reference};
 pub use self::text::Format;
@@ -107,6 +110,7 @@ struct Inner {
     sink_lags: Family<String, Gauge>,
     sink_errors: Family<String, Counter>,
     sink_refused: Family<String, Counter>,
+    pushes: [Counter; PushOutcome::ALL.len()],
     sessions: Gauge,
     streams: Gauge,
     calls_in_flight: Gauge,
@@ -157,6 +161,7 @@ impl Metrics {
             sink_lags: Family::default(),
             sink_errors: Family::default(),
             sink_refused: Family::default(),
+            pushes: std::array::from_fn(|_| Counter::default()),
             sessions: Gauge::default(),
             streams: Gauge::default(),
             calls_in_flight: Gauge::default(),
@@ -325,6 +330,13 @@ impl Metrics {
         self.inner.sink_lags.retain(|name| name != sink);
         self.inner.sink_errors.retain(|name| name != sink);
         self.inner.sink_refused.retain(|name| name != sink);
+    }
+
+    /// All of them were sent to the collector, or were to be.
+    pub fn pushed(&self, outcome: PushOutcome) {
+        if let Some(pushes) = self.inner.pushes.get(outcome as usize) {
+            pushes.add(1);
+        }
     }
 
     /// Counts a session until the guard is dropped, and how long it lasted then.
@@ -517,6 +529,9 @@ impl Inner {
         });
         for (task, counter) in Task::ALL.iter().zip(&self.task_restarts) {
             add(Metric::TaskRestarts, &[task.word()], counter);
+        }
+        for (outcome, counter) in PushOutcome::ALL.iter().zip(&self.pushes) {
+            add(Metric::MetricPushes, &[outcome.word()], counter);
         }
         self.sink_errors
             .each(|sink, counter| add(Metric::SinkErrors, &[sink], counter));

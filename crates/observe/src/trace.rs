@@ -18,11 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
 use store::{AuditRow, Outcome};
-use url::Url;
 use wire::trace::{Context, Parent, SpanId, TraceId};
 
+use crate::otlp::Endpoint;
 use crate::{Metric, Metrics, Stages};
 use export::Queue;
 use ids::Ids;
@@ -43,12 +42,10 @@ pub struct Tracing {
 }
 
 /// Where spans go, which of them, and what is in them.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Collector {
-    /// Where they are posted, the path included.
-    pub url: Url,
-    /// What goes with them: credentials, mostly.
-    pub headers: HeaderMap,
+    /// Where they are posted, with what.
+    pub endpoint: Endpoint,
     /// How many of the traces that begin here are kept.
     pub ratio: Ratio,
     /// Whether a caller's decision to keep a trace holds here.
@@ -57,18 +54,6 @@ pub struct Collector {
     pub keeps_errors: bool,
     /// Whether a span says whose call it was, and from where it came.
     pub names_principal: bool,
-    /// What is said of this gate, besides its name and version.
-    pub resource: Vec<(String, String)>,
-}
-
-// Headers hold credentials.
-impl std::fmt::Debug for Collector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collector")
-            .field("ratio", &self.ratio)
-            .field("follows_parent", &self.follows_parent)
-            .finish_non_exhaustive()
-    }
 }
 
 /// How many traces are kept. Goes by the trace's id, so that all who see a trace and keep at least as many keep it.

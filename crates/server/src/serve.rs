@@ -10,6 +10,7 @@ use gateway::{Gate, Happened};
 use observe::alerts::Alerts;
 use observe::health::{Health, Order, Task, Tasks};
 use observe::logs::Logs;
+use observe::metrics::Pusher;
 use observe::trace::Tracer;
 use observe::{AuditMode, Metrics};
 use parking_lot::Mutex;
@@ -85,6 +86,7 @@ pub struct Core {
     /// How the audit log is looked after.
     upkeep: Arc<ArcSwap<Upkeep>>,
     sinks: Sinks,
+    pusher: Pusher,
     secrets_seen: Option<i64>,
 }
 
@@ -126,7 +128,8 @@ impl Core {
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
         let tasks = Tasks::new(Health::new(Arc::clone(&clock)), metrics.clone());
         let tracer = Tracer::new(loaded.tracing.clone(), env!("CARGO_PKG_VERSION"), &metrics);
-        telemetry::start(&tracer, &client, &tasks);
+        let pusher = Pusher::new(metrics.clone(), Arc::clone(&clock));
+        telemetry::start(&tracer, &pusher, &client, &tasks);
         let parts = gateway::Parts {
             tracer,
             shared: crate::shared::open(loaded.shared.as_ref(), &client),
@@ -148,14 +151,16 @@ impl Core {
             store,
             tasks,
             upkeep,
+            pusher,
             secrets_seen,
         })
     }
 
-    /// Sends the audit log on to where the config says. Not for a gate that ends with one command: what it records is
-    /// sent on by the next that stays. Needs a runtime.
+    /// Sends the audit log and metrics on to where the config says. Not for a gate that ends with one command: what it
+    /// records is sent on by the next that stays, and its metrics are nobody's business. Needs a runtime.
     pub fn send_on(&self, loaded: &Loaded) {
         self.sinks.set(&loaded.sinks);
+        self.pusher.set(loaded.pushing.clone());
     }
 
     /// The gate.

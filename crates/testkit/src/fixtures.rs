@@ -30,7 +30,7 @@ pub use self::postgres::{DATABASE, Encrypted, Postgres, USER};
 pub use self::process::Process;
 pub use self::prometheus::Prometheus;
 pub use self::redis::Redis;
-pub use self::rotel::{Rotel, Signal, Span};
+pub use self::rotel::{Point, Rotel, Signal, Span};
 pub use self::syslog::SyslogNg;
 
 /// A command line with what it wants in its environment.

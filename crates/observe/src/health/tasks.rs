@@ -60,6 +60,8 @@ pub enum Task {
     Checkpoints,
     /// Spans on their way to the collector.
     Traces,
+    /// Metrics on theirs.
+    Metrics,
     /// Records on their way to a sink, by its name.
     Sink,
     /// When the certificate ends that clients are shown.
@@ -107,6 +109,7 @@ impl Task {
         Self::Happenings,
         Self::Checkpoints,
         Self::Traces,
+        Self::Metrics,
         Self::Sink,
         Self::Certificates,
         Self::Logs,
@@ -128,6 +131,7 @@ impl Task {
             Self::Happenings => "happenings",
             Self::Checkpoints => "checkpoints",
             Self::Traces => "traces",
+            Self::Metrics => "metrics",
             Self::Sink => "sink",
             Self::Certificates => "certificates",
             Self::Logs => "logs",
@@ -154,6 +158,7 @@ impl Task {
             Self::Happenings => "records what happens to the gate itself",
             Self::Checkpoints => "signs for the audit log",
             Self::Traces => "takes spans to the collector",
+            Self::Metrics => "pushes metrics to the collector",
             Self::Sink => "takes records of the audit log to a sink, by its name",
             Self::Certificates => "looks when the certificate ends that clients are shown",
             Self::Logs => "ends a log filter that was set for a while",
@@ -177,7 +182,7 @@ impl Task {
             | Self::Happenings
             | Self::Logs
             | Self::Alerts => Order::Upkeep,
-            Self::Checkpoints | Self::Traces | Self::Sink => Order::Records,
+            Self::Checkpoints | Self::Traces | Self::Metrics | Self::Sink => Order::Records,
         }
     }
 }

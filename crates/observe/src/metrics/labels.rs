@@ -89,6 +89,18 @@ words! {
     }
 }
 
+words! {
+    /// How a push of metrics ended.
+    PushOutcome {
+        /// The collector took all of it.
+        Ok "ok"
+        /// It left some out.
+        Partly "partly"
+        /// It took nothing, or did not answer.
+        Failed "failed"
+    }
+}
+
 impl Decided {
     /// The one of that word, which records have too.
     #[must_use]

@@ -88,6 +88,7 @@ const UPSTREAM_OUTCOME: Label = Label::new(
     "outcome",
     "`ok`, `tool_error`, `error` (it answered with one), `timeout`, `unavailable`, `gone`, `credential`, `protocol`, `cancelled`",
 );
+const PUSH_OUTCOME: Label = Label::new("outcome", "`ok`, `partly`, `failed`");
 const OUTCOME: Label = Label::new("outcome", "`ok` or `failed`");
 const CREDENTIAL: Label = Label::new(
     "kind",
@@ -295,6 +296,8 @@ metrics! {
     SpansSent Counter "portcullis_spans_sent_total" []
     /// Spans that were lost: the collector did not take them in time, or more waited than there is room for
     SpansDropped Counter "portcullis_spans_dropped_total" []
+    /// Pushes of these metrics to the collector of `telemetry.metrics`
+    MetricPushes Counter "portcullis_metric_pushes_total" [PUSH_OUTCOME]
     /// Records that were written
     AuditRecords Counter "portcullis_audit_records_total" []
     /// Records in the log
@@ -371,15 +374,17 @@ impl Metric {
         ["seconds", "bytes"].into_iter().find(of)
     }
 
-    /// Its name in OpenTelemetry's conventions, if it is one of theirs.
+    /// Its name in OTLP: that of OpenTelemetry's conventions, if it is one of theirs; else its own, without the `_total` of
+    /// a counter.
     #[must_use]
-    pub fn instrument(self) -> Option<&'static str> {
+    pub fn instrument(self) -> &'static str {
         match self {
-            Self::ServerOperationDuration => Some("mcp.server.operation.duration"),
-            Self::ServerSessionDuration => Some("mcp.server.session.duration"),
-            Self::ClientOperationDuration => Some("mcp.client.operation.duration"),
-            Self::ClientSessionDuration => Some("mcp.client.session.duration"),
-            _ => None,
+            Self::ServerOperationDuration => "mcp.server.operation.duration",
+            Self::ServerSessionDuration => "mcp.server.session.duration",
+            Self::ClientOperationDuration => "mcp.client.operation.duration",
+            Self::ClientSessionDuration => "mcp.client.session.duration",
+            _ if self.row().kind == Kind::Counter => self.family(),
+            _ => self.row().name,
         }
     }
 }
@@ -391,7 +396,8 @@ pub fn reference() -> String {
         "# Metrics\n\nGenerated from `crates/observe/src/metrics/table.rs` by `cargo xtask bless`; do not edit.\n\n\
          What `GET /metrics` answers, all of it: in OpenMetrics 1.0 for who asks for `application/openmetrics-text`, as \
          Prometheus does, and in Prometheus' text format 0.0.4 for everybody else. It wants a credential, as all that is \
-         not a health check. A histogram has `_bucket`, `_count` and `_sum` behind its name. No label is ever a word of a \
+         not a health check. The same goes to the collector of `telemetry.metrics`, if the config names one: \
+         [metrics](../concepts/metrics.md) tells what it is called there. A histogram has `_bucket`, `_count` and `_sum` behind its name. No label is ever a word of a \
          client's or an upstream's: where its values come from stands below. Rules and a dashboard that use them are in \
          `deploy/`, what to do when a rule fires in [alerts](../concepts/alerts.md).\n\n\
          | metric | type | labels | what it tells |\n|---|---|---|---|\n",

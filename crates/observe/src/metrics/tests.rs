@@ -247,5 +247,6 @@ fn what_is_counted_in_a_row_has_its_own_place_there() {
     places(Stage::ALL.iter().map(|one| *one as usize));
     places(Decided::ALL.iter().map(|one| *one as usize));
     places(ScreenedKind::ALL.iter().map(|one| *one as usize));
+    places(PushOutcome::ALL.iter().map(|one| *one as usize));
     places(Task::ALL.iter().map(|one| *one as usize));
 }

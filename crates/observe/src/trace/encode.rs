@@ -1,12 +1,9 @@
 //! Spans as OTLP has them: one protobuf message for a batch (OTLP 1.x, "OTLP/HTTP", binary encoding).
 
-use std::sync::LazyLock;
-
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
-use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::{
     ResourceSpans, ScopeSpans, Span as Sent, Status, status,
@@ -15,44 +12,19 @@ use prost::Message as _;
 use wire::trace::Parent;
 
 use super::span::{Attribute, Span, Value};
+use crate::otlp;
 
-/// What these spans are named by.
-const SCOPE: &str = "portcullis";
 /// OTLP, `SpanFlags`: bits of the W3C flags, and whether the span above is in another process.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// Tells gates of the same name apart; another one after each start.
-static INSTANCE: LazyLock<String> = LazyLock::new(|| {
-    let ids = super::Ids::new();
-    ids.trace().to_string()
-});
-
 /// The body of a request to the collector.
 pub(super) fn request(spans: &[Span], resource: &[(String, String)], version: &str) -> Vec<u8> {
-    let own = [
-        ("service.name", SCOPE),
-        ("service.version", version),
-        ("service.instance.id", INSTANCE.as_str()),
-    ];
-    let is_said = |name: &str| resource.iter().any(|(said, _)| said == name);
-    let own = own.into_iter().filter(|(name, _)| !is_said(name));
-    let said = resource.iter().map(|(name, value)| (&**name, &**value));
     let message = ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
-            resource: Some(Resource {
-                attributes: own
-                    .chain(said)
-                    .map(|(name, value)| pair(name, any_value::Value::StringValue(value.into())))
-                    .collect(),
-                ..Resource::default()
-            }),
+            resource: Some(otlp::resource(resource, version)),
             scope_spans: vec![ScopeSpans {
-                scope: Some(InstrumentationScope {
-                    name: SCOPE.to_owned(),
-                    version: version.to_owned(),
-                    ..InstrumentationScope::default()
-                }),
+                scope: Some(otlp::scope(version)),
                 spans: spans.iter().map(sent).collect(),
                 ..ScopeSpans::default()
             }],
@@ -129,13 +101,5 @@ fn said((attribute, value): &(Attribute, Value)) -> KeyValue {
             any_value::Value::IntValue(i64::try_from(*count).unwrap_or(i64::MAX))
         }
     };
-    pair(attribute.about().name, value)
-}
-
-fn pair(name: &str, value: any_value::Value) -> KeyValue {
-    KeyValue {
-        key: name.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
-    }
+    otlp::pair(attribute.about().name, value)
 }

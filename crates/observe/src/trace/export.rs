@@ -1,12 +1,10 @@
 //! The way to the collector: spans wait in a bounded queue and leave in batches. A call never waits for it; what does
 //! not fit, or is not taken in time, is dropped and counted.
-//!
-//! Sources: OTLP 1.x, "OTLP/HTTP": what is tried again, and when.
+//! What an answer means is [`crate::otlp`]'s.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -15,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::span::Span;
 use super::{Collector, Tracer, encode};
 use crate::health::{Dependency, Health};
+use crate::otlp::Tried;
 
 /// Spans that wait.
 const QUEUE_MAX: usize = 4096;
@@ -22,10 +21,6 @@ const QUEUE_MAX: usize = 4096;
 const BATCH_MAX: usize = 512;
 /// How long the first of a batch waits for others.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
-/// How long the collector may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest answer that is read.
-const ANSWER_MAX: usize = 64 * 1024;
 /// How long a batch is tried; then it is dropped.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pauses between tries, doubled from one to the other.
@@ -88,15 +83,6 @@ impl Queue {
     }
 }
 
-/// What became of one try.
-enum Tried {
-    Taken,
-    /// So many are lost.
-    Partly(u64, String),
-    Later(String, Option<Duration>),
-    Never(String),
-}
-
 impl Tracer {
     /// Takes spans to the collector until `stop`; then the last of them, if that does not take long. Says in `health` how
     /// it goes.
@@ -140,9 +126,11 @@ impl Tracer {
                 inner.counts.dropped(count);
                 return component.forget();
             };
-            let body = encode::request(&batch, &collector.resource, inner.version);
+            let endpoint = &collector.endpoint;
+            let body = encode::request(&batch, &endpoint.resource, inner.version);
             let began = Instant::now();
-            let tried = timeout_at(deadline, post(client, collector, body.into())).await;
+            let post = endpoint.post(client, body, encode::rejected);
+            let tried = timeout_at(deadline, post).await;
             let (why, wait) = match tried {
                 Ok(Tried::Taken) => {
                     inner.counts.sent(count);
@@ -184,59 +172,9 @@ impl Collector {
     /// # Errors
     /// Why it takes no spans.
     pub async fn probe(&self, client: &net::Client) -> Result<(), String> {
-        let body = encode::request(&[], &self.resource, env!("CARGO_PKG_VERSION"));
-        match post(client, self, body.into()).await {
-            Tried::Taken | Tried::Partly(..) => Ok(()),
-            Tried::Later(why, _) | Tried::Never(why) => Err(why),
-        }
+        let endpoint = &self.endpoint;
+        let body = encode::request(&[], &endpoint.resource, env!("CARGO_PKG_VERSION"));
+        let tried = endpoint.post(client, body, encode::rejected).await;
+        tried.probed()
     }
-}
-
-async fn post(client: &net::Client, collector: &Collector, body: bytes::Bytes) -> Tried {
-    let request = net::Request {
-        method: Method::POST,
-        url: collector.url.clone(),
-        headers: headers(collector),
-        body,
-        reach: net::Reach::Operator,
-        timeout: ANSWER_TIMEOUT,
-    };
-    let mut response = match client.send(request).await {
-        Ok(response) => response,
-        Err(error) => return Tried::Later(error.to_string(), None),
-    };
-    let status = response.status;
-    let answer = response.body.read_to_end(ANSWER_MAX, ANSWER_TIMEOUT).await;
-    if status.is_success() {
-        let said = answer.ok().and_then(|answer| encode::rejected(&answer));
-        return said.map_or(Tried::Taken, |(lost, why)| Tried::Partly(lost, why));
-    }
-    let why = format!("it answers with status {}", status.as_u16());
-    match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Tried::Later(why, retry_after(&response.headers)),
-        _ => Tried::Never(why),
-    }
-}
-
-fn headers(collector: &Collector) -> HeaderMap {
-    let mut headers = collector.headers.clone();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/x-protobuf"),
-    );
-    headers.insert(
-        header::USER_AGENT,
-        HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))),
-    );
-    headers
-}
-
-/// `Retry-After` in seconds, no more than the batch has; a date is taken for "some time".
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    let seconds = seconds.trim().parse().ok().map(Duration::from_secs);
-    seconds.map(|wait| wait.min(BATCH_TIMEOUT))
 }

@@ -35,13 +35,15 @@ fn none() -> Context {
 
 fn collector(ratio: f64) -> Collector {
     Collector {
-        url: "http://127.0.0.1:1/v1/traces".parse().unwrap(),
-        headers: HeaderMap::new(),
+        endpoint: Endpoint {
+            url: "http://127.0.0.1:1/v1/traces".parse().unwrap(),
+            headers: HeaderMap::new(),
+            resource: Vec::new(),
+        },
         ratio: Ratio::new(ratio).unwrap(),
         follows_parent: true,
         keeps_errors: true,
         names_principal: false,
-        resource: Vec::new(),
     }
 }
 
@@ -386,7 +388,7 @@ fn a_collector_has_itself_left_alone_no_longer_than_a_batch_is_tried() {
     let after = |value: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
-        export::retry_after(&headers)
+        crate::otlp::retry_after(&headers)
     };
     assert_eq!(after("7"), Some(Duration::from_secs(7)));
     assert_eq!(after("18446744073709551615"), Some(Duration::from_secs(60)));

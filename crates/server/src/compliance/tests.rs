@@ -206,6 +206,7 @@ fn what_goes_out_in_the_clear_is_told_wherever_it_goes() {
         "shared.redis = { url = \"redis://r.example.com\", danger_plaintext = true }",
         "audit.sinks.siem = { kind = \"syslog\", url = \"tcp://siem.example.com:601\", danger_plaintext = true }",
         "telemetry.traces = { endpoint = \"http://c.example.com\", danger_plaintext = true }",
+        "telemetry.metrics = { endpoint = \"http://c.example.com\", danger_plaintext = true }",
         "alerts.receivers.ops = { alertmanager = \"http://a.example.com\", danger_plaintext = true }",
         "mail = { url = \"smtp://m.example.com\", from = \"gate@example.com\", danger_plaintext = true }",
     ] {

@@ -102,7 +102,7 @@ impl Checker<'_> {
         let (upstreams, prefix_of) = self.upstreams(&raw.upstreams, &raw.builtins, complaints);
         let limits = complaints.at("limits", |complaints| limits(&raw, complaints));
         let shared = self.shared(&raw.shared, complaints);
-        let tracing = self.tracing(&raw.telemetry, complaints);
+        let telemetry = self.telemetry(&raw.telemetry, complaints);
         let mailer = auth.as_ref().and_then(|auth| auth.accounts.mailer.as_ref());
         let alerts = self.alerts(&raw, mailer, complaints);
         let keeping = super::audit::keeping(&raw.audit, complaints);
@@ -161,6 +161,7 @@ impl Checker<'_> {
         let servers = servers(&raw, whole, complaints);
 
         let servers = servers?;
+        let telemetry = telemetry?;
         let doubts = super::doubts::doubts(&raw, &servers);
         Some(Loaded {
             listen: listen?,
@@ -183,7 +184,8 @@ impl Checker<'_> {
             sinks: sinks?,
             digest: String::new(),
             shared: shared?,
-            tracing: tracing?,
+            tracing: telemetry.tracing,
+            pushing: telemetry.pushing,
             alerts: alerts?,
             gateway: gateway::Settings {
                 rules: rules?,

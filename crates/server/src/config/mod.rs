@@ -123,6 +123,8 @@ pub struct Loaded {
     pub alerts: observe::alerts::Settings,
     /// Where traces go, and what of them is passed on.
     pub tracing: observe::trace::Tracing,
+    /// Where metrics are pushed; `None`: nowhere.
+    pub pushing: Option<observe::metrics::Pushing>,
     /// What the stages read.
     pub gateway: gateway::Settings,
     /// What stands behind the gate, in order of alias; those that are switched off are left out.

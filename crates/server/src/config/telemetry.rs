@@ -1,21 +1,27 @@
-//! `[telemetry]`: where traces go and what of them is passed on, from what people write to [`observe::trace::Tracing`].
+//! `[telemetry]`: where traces and metrics go, and what of traces is passed on, from what people write to
+//! [`observe::trace::Tracing`] and [`observe::metrics::Pushing`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use observe::metrics::Pushing;
+use observe::otlp::Endpoint;
 use observe::trace::{Collector, Ratio, Tracing};
 use policy::config::Complaints;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
-use super::check::Checker;
-use super::raw::Secret;
+use super::check::{Checker, span};
+use super::raw::{Secret, Span};
 use super::service::{is_here, service};
 
 const EXAMPLE: &str = "write for example \"http://127.0.0.1:4318\"";
-/// Where OTLP/HTTP takes spans, below what the config names.
-const PATH: &str = "v1/traces";
+/// How often metrics are pushed: unless said (as OpenTelemetry's SDKs do), at most and at least.
+const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const INTERVAL_MAX: Duration = Duration::from_hours(1);
 /// Attributes of the resource, and the bytes of a name or value.
 const RESOURCE_MAX: usize = 64;
 const RESOURCE_TEXT_MAX: usize = 256;
@@ -32,6 +38,8 @@ pub(super) struct RawTelemetry {
     pub resource: BTreeMap<String, String>,
     /// Where spans go, one for each call. Without it none are made, and a caller's trace is passed on as it came.
     pub traces: Option<RawTraces>,
+    /// Where metrics are pushed: all that `/metrics` has. Without it they are there to be scraped alone.
+    pub metrics: Option<RawMetrics>,
 }
 
 /// What becomes of baggage.
@@ -66,6 +74,38 @@ pub(super) struct RawTraces {
     pub danger_plaintext: bool,
 }
 
+/// Where metrics are pushed, and how often.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMetrics {
+    /// The base URL of an OTLP/HTTP collector, as `http://127.0.0.1:4318`; metrics are posted to `/v1/metrics` below it, in protobuf.
+    pub endpoint: String,
+    /// Headers sent with every push.
+    pub headers: Option<BTreeMap<String, Secret>>,
+    /// From one push to the next, from `1s` to `1h`; `60s` unless said. The last one is sent when the gate stops.
+    pub interval: Option<Span>,
+    /// Speaks to a collector on another machine in the clear, headers included. With an `http` `endpoint`.
+    #[serde(default)]
+    pub danger_plaintext: bool,
+}
+
+/// What both sections say of their collector.
+#[derive(Debug, Clone, Copy)]
+struct Sending<'a> {
+    /// The section, and the end of the path on which OTLP/HTTP takes it.
+    signal: &'static str,
+    endpoint: &'a str,
+    headers: Option<&'a BTreeMap<String, Secret>>,
+    danger_plaintext: bool,
+}
+
+/// What the gate sends to those who watch.
+pub(super) struct Telemetry {
+    pub(super) tracing: Tracing,
+    /// `None`: metrics are not pushed.
+    pub(super) pushing: Option<Pushing>,
+}
+
 /// What spans say of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -76,44 +116,53 @@ pub(super) enum RawPrincipal {
 }
 
 impl Checker<'_> {
-    /// What `[telemetry]` says of traces.
-    pub(super) fn tracing(
+    /// What `[telemetry]` says.
+    pub(super) fn telemetry(
         &self,
         raw: &RawTelemetry,
         complaints: &mut Complaints,
-    ) -> Option<Tracing> {
+    ) -> Option<Telemetry> {
         complaints.at("telemetry", |complaints| {
             let resource =
                 complaints.at("resource", |complaints| resource(&raw.resource, complaints));
-            let collector = match &raw.traces {
-                None => Some(None),
-                Some(traces) => complaints.at("traces", |complaints| {
-                    let collector = self.collector(traces, complaints)?;
-                    Some(Some(Collector {
-                        resource: resource.clone()?,
-                        ..collector
-                    }))
-                }),
-            };
-            resource?;
-            Some(Tracing {
-                passes_baggage: raw.baggage == RawBaggage::Pass,
-                collector: collector?,
+            // What is wrong with it is complained of already; the rest is looked at all the same.
+            let said = resource.as_deref().unwrap_or_default();
+            let collector = raw.traces.as_ref().map(|traces| {
+                complaints.at("traces", |complaints| {
+                    self.collector(traces, said, complaints)
+                })
+            });
+            let pushing = raw.metrics.as_ref().map(|metrics| {
+                complaints.at("metrics", |complaints| {
+                    self.pushing(metrics, said, complaints)
+                })
+            });
+            let whole = resource.is_some();
+            let collector = collector.map_or(Some(None), |collector| collector.map(Some))?;
+            let pushing = pushing.map_or(Some(None), |pushing| pushing.map(Some))?;
+            whole.then_some(Telemetry {
+                tracing: Tracing {
+                    passes_baggage: raw.baggage == RawBaggage::Pass,
+                    collector,
+                },
+                pushing,
             })
         })
     }
 
-    fn collector(&self, raw: &RawTraces, complaints: &mut Complaints) -> Option<Collector> {
-        let url = complaints.at("endpoint", |complaints| endpoint(raw, complaints));
-        let headers = complaints.at("headers", |complaints| {
-            self.values(
-                raw.headers.as_ref(),
-                true,
-                "telemetry.traces.headers",
-                complaints,
-                header,
-            )
-        });
+    fn collector(
+        &self,
+        raw: &RawTraces,
+        resource: &[(String, String)],
+        complaints: &mut Complaints,
+    ) -> Option<Collector> {
+        let sending = Sending {
+            signal: "traces",
+            endpoint: &raw.endpoint,
+            headers: raw.headers.as_ref(),
+            danger_plaintext: raw.danger_plaintext,
+        };
+        let endpoint = self.endpoint(sending, resource, complaints);
         let ratio = complaints.at("ratio", |complaints| {
             let ratio = Ratio::new(raw.ratio.unwrap_or(1.0));
             if ratio.is_none() {
@@ -122,19 +171,69 @@ impl Checker<'_> {
             ratio
         });
         Some(Collector {
-            url: url?,
-            headers: headers?.into_iter().collect::<HeaderMap>(),
+            endpoint: endpoint?,
             ratio: ratio?,
             follows_parent: raw.parent.unwrap_or(true),
             keeps_errors: raw.errors.unwrap_or(true),
             names_principal: raw.principal == RawPrincipal::Id,
-            resource: Vec::new(),
+        })
+    }
+
+    fn pushing(
+        &self,
+        raw: &RawMetrics,
+        resource: &[(String, String)],
+        complaints: &mut Complaints,
+    ) -> Option<Pushing> {
+        let sending = Sending {
+            signal: "metrics",
+            endpoint: &raw.endpoint,
+            headers: raw.headers.as_ref(),
+            danger_plaintext: raw.danger_plaintext,
+        };
+        let endpoint = self.endpoint(sending, resource, complaints);
+        let interval = interval(raw.interval.as_ref(), complaints);
+        Some(Pushing {
+            endpoint: endpoint?,
+            interval: interval?,
+        })
+    }
+
+    fn endpoint(
+        &self,
+        raw: Sending<'_>,
+        resource: &[(String, String)],
+        complaints: &mut Complaints,
+    ) -> Option<Endpoint> {
+        let url = complaints.at("endpoint", |complaints| url(raw, complaints));
+        let headers = complaints.at("headers", |complaints| {
+            let key = format!("telemetry.{}.headers", raw.signal);
+            self.values(raw.headers, true, &key, complaints, header)
+        });
+        Some(Endpoint {
+            url: url?,
+            headers: headers?.into_iter().collect::<HeaderMap>(),
+            resource: resource.to_vec(),
         })
     }
 }
 
-fn endpoint(raw: &RawTraces, complaints: &mut Complaints) -> Option<Url> {
-    let (mut url, host) = service(&raw.endpoint, "collector", EXAMPLE, complaints)?;
+fn interval(raw: Option<&Span>, complaints: &mut Complaints) -> Option<Duration> {
+    let Some(raw) = raw else {
+        return Some(INTERVAL);
+    };
+    let interval = span(raw, "interval", complaints)?;
+    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
+        complaints.at("interval", |complaints| {
+            complaints.add("is not between 1s and 1h", "write for example \"60s\"");
+        });
+        return None;
+    }
+    Some(interval)
+}
+
+fn url(raw: Sending<'_>, complaints: &mut Complaints) -> Option<Url> {
+    let (mut url, host) = service(raw.endpoint, "collector", EXAMPLE, complaints)?;
     match url.scheme() {
         "https" if raw.danger_plaintext => {
             complaints.add(
@@ -162,9 +261,10 @@ fn endpoint(raw: &RawTraces, complaints: &mut Complaints) -> Option<Url> {
         return None;
     }
     // What people paste from elsewhere may have the path already.
+    let end = format!("v1/{}", raw.signal);
     let path = url.path().trim_end_matches('/');
-    let base = path.strip_suffix(PATH).unwrap_or(path);
-    let path = format!("{}/{PATH}", base.trim_end_matches('/'));
+    let base = path.strip_suffix(end.as_str()).unwrap_or(path);
+    let path = format!("{}/{end}", base.trim_end_matches('/'));
     url.set_path(&path);
     Some(url)
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use testkit::fixtures::{Launch, Process, Redis, free_address};
+use testkit::fixtures::{Launch, Process, Redis, Rotel, Signal, free_address};
 use testkit::world::program;
 
 use crate::program::Program;
@@ -98,5 +98,31 @@ async fn what_is_there_is_good_and_what_is_not_says_why_and_what_to_do() -> Resu
     ensure!(said.contains("FAIL shared store: "), "{said}");
     ensure!(said.contains("3 of "), "{said}");
     ensure!(gate.run(&["check"]).await.is_err(), "it ended well");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_tried_for_real_and_gets_nothing() -> Result<()> {
+    let mut rotel = Rotel::start(Signal::Metrics).await?;
+    let gate = Program::prepare(&[])?;
+    let endpoint = rotel.endpoint();
+    let config = format!(
+        "builtins = []\ntelemetry.traces.endpoint = \"{endpoint}\"\ntelemetry.metrics.endpoint = \"{endpoint}\"\n"
+    );
+    fs::write(gate.folder().join("portcullis.toml"), config)?;
+    let all = check(&gate).await?;
+    for what in ["traces", "metrics"] {
+        ensure!(about(&all, what)?["ok"] == true, "{all:?}");
+    }
+    ensure!(rotel.points()?.is_empty(), "{}", rotel.output()?);
+
+    rotel.stop()?;
+    let all = check(&gate).await?;
+    for what in ["traces", "metrics"] {
+        let one = about(&all, what)?;
+        let hint = one["hint"].as_str().unwrap_or_default();
+        ensure!(one["ok"] == false, "{one}");
+        ensure!(hint.contains(&format!("telemetry.{what}")), "{one}");
+    }
     Ok(())
 }

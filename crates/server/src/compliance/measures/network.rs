@@ -93,12 +93,13 @@ pub(in crate::compliance) static TLS_UPSTREAM: Measure = Measure {
 pub(in crate::compliance) static TLS_SERVICES: Measure = Measure {
     id: "tls-services",
     title: "Databases, receivers and mail servers are reached over TLS",
-    does: "What the gate sends to another machine besides calls goes over TLS: to its database, a shared Redis, receivers of the audit log, of traces and of alerts, a mail server, a webhook for consents. It goes in the clear only where the config says so in as many words.",
+    does: "What the gate sends to another machine besides calls goes over TLS: to its database, a shared Redis, receivers of the audit log, of traces, of metrics and of alerts, a mail server, a webhook for consents. It goes in the clear only where the config says so in as many words.",
     keys: &[
         "store.danger_plaintext",
         "shared.redis.danger_plaintext",
         "audit.sinks.*.danger_plaintext",
         "telemetry.traces.danger_plaintext",
+        "telemetry.metrics.danger_plaintext",
         "alerts.receivers.*.danger_plaintext",
         "mail.danger_plaintext",
         "consent.webhook.danger_plaintext",

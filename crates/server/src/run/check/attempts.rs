@@ -42,6 +42,7 @@ pub(super) fn without_gate<'a>(loaded: &'a Loaded, clock: &'a Arc<dyn Clock>) ->
     all.extend(mail(loaded));
     all.extend(consent_webhook(loaded));
     all.extend(collector(loaded));
+    all.extend(pushing(loaded));
     all.extend(sinks(loaded));
     all.extend(receivers(loaded));
     all
@@ -167,6 +168,19 @@ fn collector(loaded: &Loaded) -> Option<Attempt<'_>> {
         let client = net::Client::new(net::Settings::default());
         match collector.probe(&client).await {
             Ok(()) => Said::Good("the collector takes spans".to_owned()),
+            Err(error) => Said::Bad(error),
+        }
+    }))
+}
+
+/// With no metric at all.
+fn pushing(loaded: &Loaded) -> Option<Attempt<'_>> {
+    let pushing = loaded.pushing.as_ref()?;
+    let hint = "look at `telemetry.metrics`: its `endpoint` and `headers`";
+    Some(attempt("metrics", hint, async {
+        let client = net::Client::new(net::Settings::default());
+        match pushing.probe(&client).await {
+            Ok(()) => Said::Good("the collector takes metrics".to_owned()),
             Err(error) => Said::Bad(error),
         }
     }))
