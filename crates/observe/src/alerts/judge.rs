@@ -68,8 +68,12 @@ pub(super) struct Finding {
 pub(super) struct Judge {
     calls: Window<Calls>,
     times: Window<Vec<u64>>,
-    restarts: Window<BTreeMap<String, u64>>,
+    restarts: Window<Counts>,
+    refused: Window<Counts>,
 }
+
+/// What was counted of each thing, by its name.
+type Counts = BTreeMap<String, u64>;
 
 /// Calls that ended, and those of them that failed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,6 +88,7 @@ impl Judge {
             calls: Window::new(now),
             times: Window::new(now),
             restarts: Window::new(now),
+            refused: Window::new(now),
         }
     }
 
@@ -108,6 +113,10 @@ impl Judge {
                 Rule::AuditLag => found.extend(of.audit_lag()),
                 Rule::CheckpointStale => found.extend(of.checkpoint_stale()),
                 Rule::SinkBehind => found.extend(of.each(Metric::SinkLag, "sink", records)),
+                Rule::SinkRefused => {
+                    let lately = &mut self.refused;
+                    found.extend(of.grown(lately, Metric::SinkRefused, "sink", refused));
+                }
                 Rule::PinWithheld => {
                     found.extend(of.each(Metric::PinsWithheld, "upstream", definitions));
                 }
@@ -117,7 +126,10 @@ impl Judge {
                 }
                 Rule::Disk => found.extend(of.disk()),
                 Rule::DependencyDown => found.extend(of.dependencies_down()),
-                Rule::TaskRestarting => found.extend(self.restarting(&of)),
+                Rule::TaskRestarting => {
+                    let lately = &mut self.restarts;
+                    found.extend(of.grown(lately, Metric::TaskRestarts, "task", restarts));
+                }
             }
         }
         found
@@ -186,19 +198,6 @@ impl Judge {
         };
         let value = format!("one in a hundred takes {slowest:.1} s or more");
         Some(of.finding(Vec::new(), verdict, value))
-    }
-
-    fn restarting(&mut self, of: &Of<'_>) -> Vec<Finding> {
-        let tasks = of.samples(Metric::TaskRestarts);
-        let tasks = tasks.filter_map(|sample| Some((sample.labels.first()?, count(sample)?)));
-        let all: BTreeMap<String, u64> = tasks.map(|(task, count)| (task.clone(), count)).collect();
-        let base = self.restarts.base(of.window(), of.seen.now, &all);
-        let each = all.into_iter().map(|(task, count)| {
-            let lately = count.saturating_sub(base.get(&task).copied().unwrap_or_default());
-            let value = format!("begun anew {lately} times");
-            of.finding(vec![("task", task)], of.from(number(lately)), value)
-        });
-        each.collect()
     }
 }
 
@@ -326,6 +325,26 @@ impl Of<'_> {
         each.collect()
     }
 
+    /// For each sample of a counter with one label: bad if it grew by the threshold lately.
+    fn grown(
+        &self,
+        lately: &mut Window<Counts>,
+        metric: Metric,
+        label: &'static str,
+        value: impl Fn(u64) -> String,
+    ) -> Vec<Finding> {
+        let all = self.samples(metric);
+        let all = all.filter_map(|sample| Some((sample.labels.first()?.clone(), count(sample)?)));
+        let all: Counts = all.collect();
+        let base = lately.base(self.window(), self.seen.now, &all);
+        let each = all.into_iter().map(|(name, count)| {
+            let grown = count.saturating_sub(base.get(&name).copied().unwrap_or_default());
+            let verdict = self.from(number(grown));
+            self.finding(vec![(label, name)], verdict, value(grown))
+        });
+        each.collect()
+    }
+
     fn upstreams_down(&self) -> Vec<Finding> {
         let each = self.samples(Metric::UpstreamUp).filter_map(|sample| {
             let (name, is_down) = (sample.labels.first()?.clone(), plain(sample)? == 0.0);
@@ -397,6 +416,14 @@ fn yes(is_bad: bool) -> Verdict {
 
 fn records(number: f64) -> String {
     format!("{number} records behind")
+}
+
+fn refused(number: u64) -> String {
+    format!("{number} records refused")
+}
+
+fn restarts(number: u64) -> String {
+    format!("begun anew {number} times")
 }
 
 fn definitions(number: f64) -> String {

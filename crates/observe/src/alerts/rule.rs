@@ -151,6 +151,10 @@ rules! {
         Threshold::Count(10_000), None, 600;
         "A receiver of audit records is far behind";
         "`/health` says what it answered last; nothing is lost, what it has not got is kept"
+    SinkRefused "sink_refused" "PortcullisSinkRefused" Warning
+        Threshold::Count(1), Some(MINUTE.saturating_mul(15)), 0;
+        "A receiver of audit records refuses some for what is in them";
+        "the gate's log names them by `seq`; mend the receiver. They are in the audit log alone, and `portcullis audit export` has them"
     PinWithheld "pin_withheld" "PortcullisPinWithheld" Warning
         Threshold::None, None, 0;
         "An upstream offers definitions that nobody has approved; they are withheld";

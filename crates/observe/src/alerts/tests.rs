@@ -356,6 +356,24 @@ fn each_rule_sees_what_it_is_about() {
 }
 
 #[test]
+fn a_sink_that_refuses_records_is_told_of_until_it_took_all_for_a_while() {
+    let mut judge = Judge::new(at(0));
+    let mut refused = |seconds, count| {
+        let group = number(Metric::SinkRefused, &["siem"], count);
+        said(&mut judge, Rule::SinkRefused, &seen(vec![group], seconds)).unwrap()
+    };
+    assert_eq!(refused(10, 0.0).0, Verdict::Good);
+    let told = (Verdict::Bad, "2 records refused".to_owned());
+    assert_eq!(refused(40, 2.0), told);
+    assert_eq!(refused(900, 2.0), told);
+    assert_eq!(
+        refused(950, 2.0),
+        (Verdict::Good, "0 records refused".to_owned())
+    );
+    assert_eq!(refused(960, 3.0).0, Verdict::Bad);
+}
+
+#[test]
 fn why_something_is_down_stays_here() {
     let status = |name, of: Option<&str>, state| Status {
         name,
