@@ -179,7 +179,7 @@ pub const ACTS: &[Act] = &[
     ),
     act(
         ERASED,
-        "which records an erasure took the personal part out of: `entry` has their numbers, as `12-19,40`; several of these where there are many",
+        "which records an erasure takes the personal part out of, said before it does: `entry` has their numbers, as `12-19,40`; several of these where there are many",
     ),
     act(
         "admin/audit.hold",

@@ -30,11 +30,17 @@ enum Step {
 }
 
 impl Store {
-    /// Erases the personal part of the records of one principal, and of those about it, from before `until_us`.
+    /// Erases the personal part of the records of one principal, and of those about it, from before `until_us`, up to the
+    /// record with the number `last`: who has none erased is told of holds alone.
     ///
     /// # Errors
     /// If it cannot be written. Then some may be erased: asked again, it goes on.
-    pub async fn erase_audit(&self, principal: &str, until_us: i64) -> Result<Erasure, Error> {
+    pub async fn erase_audit(
+        &self,
+        principal: &str,
+        until_us: i64,
+        last: i64,
+    ) -> Result<Erasure, Error> {
         self.others_caught_up().await?;
         let mut erased = 0;
         if principal == ERASED {
@@ -42,7 +48,7 @@ impl Store {
         }
         loop {
             let principal = principal.to_owned();
-            let step = self.change(move |connection| erase(connection, &principal, until_us));
+            let step = self.change(move |connection| erase(connection, &principal, until_us, last));
             match step.await? {
                 Step::Held(ids) => return Ok(Erasure::Held(ids)),
                 Step::Erased { count, is_last } => {
@@ -80,7 +86,7 @@ impl Store {
     }
 }
 
-fn erase(connection: &Connection, principal: &str, until_us: i64) -> db::Result<Step> {
+fn erase(connection: &Connection, principal: &str, until_us: i64, last: i64) -> db::Result<Step> {
     // In the same transaction: a hold that is put on meanwhile counts.
     let mut held = Vec::new();
     for hold in holds::holding(connection)? {
@@ -96,10 +102,10 @@ fn erase(connection: &Connection, principal: &str, until_us: i64) -> db::Result<
     // One index after the other, in its own order: others wait for this. What is erased is in neither any more.
     let mut rows = Vec::new();
     for whose in ["principal", "subject"] {
-        let sql = format!("{SELECT} {whose} = ?1 AND at_us < ?2 LIMIT ?3");
+        let sql = format!("{SELECT} {whose} = ?1 AND at_us < ?2 AND seq <= ?4 LIMIT ?3");
         let left = BATCH - u32::try_from(rows.len()).unwrap_or(BATCH);
         rows.extend(
-            connection.all(&sql, values![principal, until_us, left], |row| {
+            connection.all(&sql, values![principal, until_us, left, last], |row| {
                 let salt: Option<Vec<u8>> = row.get(26)?;
                 Ok((recorded(row)?, salt))
             })?,

@@ -407,7 +407,7 @@ async fn a_call_whose_end_may_stand_in_a_journal_is_not_said_to_be_unknown() {
     fs::create_dir(&journal).unwrap();
     let next = gate(&folder);
     assert_eq!(next.settle_begun(5).await.unwrap(), 0);
-    let erased = next.erase_audit("somebody", 9).await;
+    let erased = next.erase_audit("somebody", 9, i64::MAX).await;
     assert!(matches!(erased, Err(Error::Behind(_))), "{erased:?}");
     fs::remove_dir(&journal).unwrap();
     assert_eq!(next.settle_begun(6).await.unwrap(), 1);

@@ -2,21 +2,24 @@
 //! wants it kept.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use store::audit::ERASED;
 use store::{AuditFilter, AuditRow, Outcome, Store};
 use testkit::world::{World, until};
+use tokio::process::Command;
 
 use crate::program::Program;
 
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// A log of some days, written as a gate would have.
-async fn log(gate: &Program, now_us: i64) -> Result<()> {
+async fn log(gate: &Program, now_us: i64, records: i64) -> Result<()> {
     let store = Store::open(&gate.folder().join("data/portcullis.db"))?;
-    for n in 0..900_i64 {
+    for n in 0..records {
         let slot = store.reserve_audit(Duration::from_secs(5)).await?;
         slot.write(&row(n, now_us));
     }
@@ -101,11 +104,48 @@ async fn is_found(gate: &Program, name: &str, text: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_is_killed_half_way_explains_what_it_erased() -> Result<()> {
+    let mut gate = Program::prepare(&[])?;
+    fs::write(gate.folder().join("portcullis.toml"), "builtins = []\n")?;
+    gate.serve("info").await?;
+    log(&gate, now_us()?, 12_000).await?;
+    let erase = ["audit", "erase", "--principal", "carol", "--yes", "--json"];
+    let launch = gate.launch(&erase)?;
+    let (program, arguments) = launch.argv.split_first().context("no program")?;
+    let mut erasing = Command::new(program)
+        .args(arguments)
+        .envs(&launch.env)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let store = Store::open(&gate.folder().join("data/portcullis.db"))?;
+    until("something is erased", async || {
+        Ok(!store.audit_of(ERASED, 0, 1)?.is_empty())
+    })
+    .await?;
+    erasing.kill().await?;
+    store.close().await;
+    let (half, _) = verified(&gate, "half.jsonl").await?;
+    ensure!(half["ok"] == true && half["erased"].as_u64() >= Some(1));
+    ensure!(
+        half["erased_unexplained"].as_array().map(Vec::len) == Some(0),
+        "{}",
+        half["erased_unexplained"]
+    );
+    // Asked again, it goes on.
+    gate.run(&erase).await?;
+    let (whole, text) = verified(&gate, "whole.jsonl").await?;
+    ensure!(whole["erased"].as_u64() >= Some(4000) && !text.contains("carol"));
+    ensure!(whole["erased_unexplained"].as_array().map(Vec::len) == Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_from_the_log_and_the_log_is_verified_as_before() -> Result<()> {
     let mut gate = Program::prepare(&[])?;
     fs::write(gate.folder().join("portcullis.toml"), "builtins = []\n")?;
     gate.serve("info").await?;
-    log(&gate, now_us()?).await?;
+    log(&gate, now_us()?, 900).await?;
     let (before, text) = verified(&gate, "before.jsonl").await?;
     ensure!(before["ok"] == true && before["erased"] == 0 && text.contains("carol"));
 
@@ -281,7 +321,7 @@ async fn checkpoints_are_written_to_a_folder_elsewhere_and_an_end_that_was_cut_o
     let config = "builtins = []\naudit.checkpoints_to = \"elsewhere\"\n";
     fs::write(gate.folder().join("portcullis.toml"), config)?;
     gate.serve("info").await?;
-    log(&gate, now_us()?).await?;
+    log(&gate, now_us()?, 900).await?;
     // The folder is not there: health says so, and calls go on.
     gate.run(&["audit", "checkpoint"]).await?;
     let health = async || -> Result<Value> {

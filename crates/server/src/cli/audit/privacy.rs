@@ -25,8 +25,9 @@ use super::super::{Common, Exit, now, output};
 use super::moment;
 use crate::vault;
 
-/// Ranges of erased records that stand in one record.
-const RANGES_MAX: usize = 200;
+/// Ranges of erased records that stand in one record: so many fit into its text, of a thousand characters, however large
+/// their numbers are. What is cut off there explains nothing.
+const RANGES_MAX: usize = 25;
 /// Records read at once.
 const BATCH: u32 = 1000;
 /// Bytes of a person's digest in records.
@@ -112,30 +113,36 @@ pub(super) fn erase(
     )
 }
 
-/// Erases, and records which records that were: who verifies the log sees that no others were emptied.
+/// Erases, and before that records which records: who verifies the log sees that no others were emptied, also if this is
+/// killed in between.
 async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow::Result<Erasure> {
-    let before = erased(store)?;
-    let done = store.erase_audit(principal, until_us).await;
-    // Also where it stopped half way.
-    let those = erased(store)?.without(before.ranges().to_vec());
-    for text in those.texts(RANGES_MAX) {
-        let act = Act::begin(store, "admin/audit.erased").await?;
-        act.end(&text, &Ok(Exit::Done)).await?;
+    // Nothing yet: what is under a hold is not named, and what is erased not once more.
+    let first = store.erase_audit(principal, until_us, 0).await?;
+    if principal == ERASED || matches!(first, Erasure::Held(_)) {
+        return Ok(first);
     }
-    Ok(done?)
-}
-
-/// The numbers of all records that are erased.
-fn erased(store: &Store) -> anyhow::Result<Places> {
-    let (mut after, mut places) = (0, Places::default());
+    let (mut last, mut erased) = (0, 0);
     loop {
-        let records = store.audit_of(ERASED, after, BATCH)?;
-        let Some(last) = records.last() else {
-            return Ok(places);
+        let records = store.audit_of(principal, last, BATCH)?;
+        let Some(newest) = records.last() else {
+            return Ok(Erasure::Done(erased));
         };
-        after = last.seq;
-        for record in &records {
-            places.push(u64::try_from(record.seq)?);
+        last = newest.seq;
+        let mut those = Places::default();
+        for record in records.iter().filter(|one| one.row.at_us < until_us) {
+            those.push(u64::try_from(record.seq)?);
+        }
+        for text in those.texts(RANGES_MAX) {
+            let act = Act::begin(store, "admin/audit.erased").await?;
+            act.end(&text, &Ok(Exit::Done)).await?;
+        }
+        match store.erase_audit(principal, until_us, last).await? {
+            Erasure::Done(more) => erased += more,
+            Erasure::Held(holds) if erased > 0 => bail!(
+                "a legal hold was put on meanwhile ({}): {erased} records are erased, the others are not",
+                holds.join(", ")
+            ),
+            held @ Erasure::Held(_) => return Ok(held),
         }
     }
 }

@@ -60,18 +60,18 @@ async fn all_records_of_a_person_and_about_it_are_erased_and_the_log_holds() {
         assert_eq!(check(&store), 0);
         assert_eq!(store.audit_of(NAME, 0, 9).unwrap().len(), 3);
         assert_eq!(
-            store.erase_audit(NAME, i64::MAX).await.unwrap(),
+            store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             Erasure::Done(3)
         );
         assert_eq!(store.audit_log().unwrap(), before);
         assert_eq!(check(&store), 3);
         assert!(store.audit_of(NAME, 0, 9).unwrap().is_empty());
         assert_eq!(
-            store.erase_audit(NAME, i64::MAX).await.unwrap(),
+            store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             Erasure::Done(0)
         );
         assert_eq!(
-            store.erase_audit(ERASED, i64::MAX).await.unwrap(),
+            store.erase_audit(ERASED, i64::MAX, i64::MAX).await.unwrap(),
             Erasure::Done(0)
         );
         let rows = store.audit_tail(9, None, &AuditFilter::default()).unwrap();
@@ -100,7 +100,10 @@ async fn all_records_of_a_person_and_about_it_are_erased_and_the_log_holds() {
 async fn what_came_after_the_moment_is_not_erased() {
     for home in Home::both() {
         let store = log(&home).await;
-        assert_eq!(store.erase_audit(NAME, 4).await.unwrap(), Erasure::Done(2));
+        assert_eq!(
+            store.erase_audit(NAME, 4, i64::MAX).await.unwrap(),
+            Erasure::Done(2)
+        );
         let left = store.audit_of(NAME, 0, 9).unwrap();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].row.at_us, 4);
@@ -133,16 +136,22 @@ async fn a_hold_keeps_all_of_it() {
         }
         let held = |ids: [&str; 1]| Erasure::Held(ids.map(str::to_owned).to_vec());
         let both = Erasure::Held(vec!["of-a-day".to_owned(), "of-her".to_owned()]);
-        assert_eq!(store.erase_audit(NAME, i64::MAX).await.unwrap(), both);
+        assert_eq!(
+            store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
+            both
+        );
         assert_eq!(check(&store), 0);
         let now = SystemTime::UNIX_EPOCH;
         store.release_audit_hold("of-her", now).await.unwrap();
         assert_eq!(
-            store.erase_audit(NAME, i64::MAX).await.unwrap(),
+            store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             held(["of-a-day"])
         );
         // Of what is asked for, nothing is held.
-        assert_eq!(store.erase_audit(NAME, 3).await.unwrap(), Erasure::Done(1));
+        assert_eq!(
+            store.erase_audit(NAME, 3, i64::MAX).await.unwrap(),
+            Erasure::Done(1)
+        );
     }
 }
 
@@ -169,7 +178,10 @@ async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
             (NAME, 3, Erasure::Done(1)),
             ("alice", 3, Erasure::Done(1)),
         ] {
-            assert_eq!(store.erase_audit(whose, until).await.unwrap(), came);
+            assert_eq!(
+                store.erase_audit(whose, until, i64::MAX).await.unwrap(),
+                came
+            );
         }
         // Nor is it when she is whose it is, and alice whom it is about.
         let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
@@ -181,7 +193,10 @@ async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
         };
         slot.commit(&row, Duration::from_secs(5)).await.unwrap();
         let held = Erasure::Held(vec!["of-alice".to_owned()]);
-        assert_eq!(store.erase_audit("bob", i64::MAX).await.unwrap(), held);
+        assert_eq!(
+            store.erase_audit("bob", i64::MAX, i64::MAX).await.unwrap(),
+            held
+        );
     }
 }
 
@@ -215,7 +230,10 @@ async fn more_than_one_transaction_takes_is_erased_and_read_in_order() {
         let all: Vec<String> = (0..COUNT).map(|number| number.to_string()).collect();
         assert_eq!(read, all);
         let done = Erasure::Done(COUNT as u64);
-        assert_eq!(store.erase_audit(NAME, i64::MAX).await.unwrap(), done);
+        assert_eq!(
+            store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
+            done
+        );
         assert!(store.audit_of(NAME, 0, 9).unwrap().is_empty());
     }
 }
