@@ -10,7 +10,7 @@ use crate::{AuthError, ClientCertificate};
 pub enum Peer {
     /// This machine, over the loopback address.
     Loopback,
-    /// Another machine; its address, if nothing stands between.
+    /// Another machine, or one that a proxy stands for; its address, if it is known.
     Remote(Option<IpAddr>),
     /// The parent process.
     Stdio,

@@ -24,7 +24,7 @@ const TRANSPORT: &str = "http";
 pub struct AdminRecord(CallRecord);
 
 impl AdminRecord {
-    /// Notes where the connection comes from.
+    /// Notes where the request comes from.
     pub fn from_address(&mut self, address: IpAddr) {
         self.0.note(|row| row.address = Some(address.to_string()));
     }

@@ -53,7 +53,7 @@ pub(crate) use consent::is_asked_about;
 pub(crate) struct Asked {
     pub(crate) request: Request,
     pub(crate) principal: Arc<Principal>,
-    /// Where the connection comes from.
+    /// Where the request comes from.
     pub(crate) address: Option<IpAddr>,
     pub(crate) revision: Revision,
     /// Name and version of the client, for the record.

@@ -70,7 +70,7 @@ pub(crate) type Written = Pin<Box<dyn Future<Output = Result<(), Rejection>> + S
 pub(crate) struct Opening<'a> {
     pub(crate) principal: Option<&'a Principal>,
     pub(crate) client: String,
-    /// Where the connection comes from.
+    /// Where the request comes from.
     pub(crate) address: Option<IpAddr>,
     pub(crate) transport: &'static str,
     pub(crate) revision: &'static str,

@@ -6,6 +6,7 @@
 mod browser;
 mod challenge;
 mod connection;
+mod forwarded;
 mod inbound;
 mod oauth;
 mod origin;
@@ -81,9 +82,9 @@ pub(crate) struct Edge {
     drain: Duration,
 }
 
-/// What the connection knows of a request.
+/// What requests over one connection have in common.
 #[derive(Debug)]
-struct Facts {
+struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     /// What the client proved to hold in the TLS handshake.
@@ -97,10 +98,35 @@ struct Facts {
     _counted: observe::Counted,
 }
 
+/// What is known of a request before it is looked into.
+#[derive(Debug)]
+struct Facts {
+    connection: Arc<Connection>,
+    /// What may be concluded from where it comes from.
+    peer: Peer,
+    /// Where it comes from, as far as somebody says so who is believed.
+    address: IpAddr,
+}
+
 impl Facts {
-    /// Where the connection comes from, for the record.
-    fn address(&self) -> IpAddr {
-        self.peer.ip().to_canonical()
+    fn of(connection: &Arc<Connection>, headers: &HeaderMap, settings: &config::Http) -> Self {
+        let from = connection.peer.ip().to_canonical();
+        let (peer, address) = if settings.proxies.trust(from) {
+            let address = forwarded::client(from, headers, &settings.proxies);
+            if address != from {
+                tracing::debug!(peer = %connection.peer, %address, "a proxy passes on a request");
+            }
+            // Its callers are not this machine, whatever it says or leaves out.
+            let known = Some(address).filter(|address| !address.is_loopback());
+            (Peer::Remote(known), address)
+        } else {
+            (peer(from, headers), from)
+        };
+        Self {
+            connection: Arc::clone(connection),
+            peer,
+            address,
+        }
     }
 }
 
@@ -128,11 +154,13 @@ impl Edge {
 
     async fn serve(
         self: &Arc<Self>,
-        facts: &Arc<Facts>,
+        connection: &Arc<Connection>,
         request: Request<Inbound>,
     ) -> Response<Body> {
         let settings = self.settings.load();
-        let allowed = origin::check(request.headers(), request.uri(), facts.local, &settings);
+        let facts = &Facts::of(connection, request.headers(), &settings);
+        let local = connection.local;
+        let allowed = origin::check(request.headers(), request.uri(), local, &settings);
         let origin = match allowed {
             Ok(origin) => origin,
             // No credential would help.
@@ -177,7 +205,7 @@ impl Edge {
 
     async fn route(
         self: &Arc<Self>,
-        facts: &Arc<Facts>,
+        facts: &Facts,
         settings: &config::Http,
         request: Request<Inbound>,
     ) -> Response<Body> {
@@ -205,7 +233,7 @@ impl Edge {
                     rejection,
                     method: v1::recorded(route, request.method()),
                     principal: principal.as_deref(),
-                    address: Some(facts.address()),
+                    address: Some(facts.address),
                     bytes_in: 0,
                 };
                 let refused = self.turn_away(facts, refused, spoken);
@@ -268,7 +296,7 @@ impl Edge {
     /// What needs no credential of the API.
     async fn serve_openly(
         self: &Arc<Self>,
-        facts: &Arc<Facts>,
+        facts: &Facts,
         settings: &config::Http,
         route: &'static Route,
         request: Request<Inbound>,
@@ -323,7 +351,7 @@ impl Edge {
     /// Where the request leads; `None`: to a virtual server that there is not, or not for this principal.
     async fn visit(&self, facts: &Facts, principal: &Arc<Principal>, path: &str) -> Option<Visit> {
         let mut visit = Visit::from(Arc::clone(principal));
-        visit.address = Some(facts.address());
+        visit.address = Some(facts.address);
         if let Some(name) = routes::server(path) {
             visit.server = Some(ServerName::new(name).ok()?);
         }
@@ -370,11 +398,11 @@ impl Edge {
                 authorization: value("authorization"),
                 x_api_key: value("x-api-key"),
                 dpop,
-                certificate: facts.certificate.as_deref(),
+                certificate: facts.connection.certificate.as_deref(),
                 method: request.method().as_str(),
                 url: url.as_deref().unwrap_or_default(),
                 server: routes::server(request.uri().path()),
-                peer: peer(facts, headers),
+                peer: facts.peer,
             })
             .await
     }
@@ -472,7 +500,7 @@ impl Edge {
             rejection,
             method: None,
             principal,
-            address: Some(facts.address()),
+            address: Some(facts.address),
             bytes_in: 0,
         };
         self.turn_away(facts, refused, spoken).await
@@ -484,7 +512,7 @@ impl Edge {
         refused: Refused<'_>,
         spoken: Option<Revision>,
     ) -> Response<Body> {
-        let from = facts.peer.ip();
+        let from = facts.address;
         if refused.principal.is_none() && !self.strangers.is_recorded(from, Instant::now()) {
             return self.plain_response(self.gate.refuse_unrecorded(&refused.rejection, spoken));
         }
@@ -527,9 +555,9 @@ fn spoken(headers: &HeaderMap) -> Option<Revision> {
     Revision::parse(named.to_str().ok()?)
 }
 
-/// Where a request really comes from. Through a proxy on this machine the address is always ours; then nothing
-/// about the address proves who asks.
-fn peer(facts: &Facts, headers: &HeaderMap) -> Peer {
+/// Where a request really comes from that no trusted proxy passed on. Through another one on this machine the address is
+/// always ours; then nothing about the address proves who asks.
+fn peer(from: IpAddr, headers: &HeaderMap) -> Peer {
     let is_relayed = [
         "forwarded",
         "x-forwarded-for",
@@ -539,12 +567,11 @@ fn peer(facts: &Facts, headers: &HeaderMap) -> Peer {
     ]
     .iter()
     .any(|name| headers.contains_key(*name));
-    let address = facts.peer.ip().to_canonical();
-    match (address.is_loopback(), is_relayed) {
+    match (from.is_loopback(), is_relayed) {
         (true, false) => Peer::Loopback,
         (true, true) => Peer::Remote(None),
         // Who comes from elsewhere cannot hide from counting by what it writes.
-        (false, _) => Peer::Remote(Some(address)),
+        (false, _) => Peer::Remote(Some(from)),
     }
 }
 
@@ -660,7 +687,7 @@ impl Edge {
         match body {
             HttpBody::Events(events) => {
                 // The connection counts as busy until the stream has ended.
-                let busy = facts.activity.busy();
+                let busy = facts.connection.activity.busy();
                 let (edge, principal) = (Arc::clone(self), Arc::clone(principal));
                 let over = async move { edge.disowned(&principal).await };
                 let frames = events.take_until(Box::pin(over)).map(move |chunk| {

@@ -77,7 +77,7 @@ pub struct AuditRow {
     pub trace_id: Option<String>,
     /// The arguments, as much of them as the config keeps; JSON.
     pub arguments: Option<String>,
-    /// The address that the connection came from; of what came over none, `None`.
+    /// The address that the request came from; of what came over no network, `None`.
     pub address: Option<String>,
     /// The OAuth client that acted for the principal.
     pub actor: Option<String>,

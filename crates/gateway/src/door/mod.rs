@@ -38,7 +38,7 @@ pub struct Visit {
     pub principal: Arc<Principal>,
     /// The virtual server; `None`: the whole catalog.
     pub server: Option<ServerName>,
-    /// The address that the connection comes from; `None`: it is none over a network.
+    /// The address that requests come from; `None`: they come over no network.
     pub address: Option<IpAddr>,
 }
 

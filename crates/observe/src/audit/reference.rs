@@ -23,7 +23,10 @@ pub const FIELDS: &[Field] = &[
         "actor",
         "the OAuth client that acted for the principal, if one did",
     ),
-    own("address", "the address that the connection came from"),
+    own(
+        "address",
+        "the address that it came from: the connection's, or what a proxy in `http.trusted_proxies` says",
+    ),
     own(
         "arguments",
         "the arguments, if `audit.arguments` keeps any: redacted, or sealed for the auditor",

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::layers::Origins;
 use super::limits::limits;
+use super::proxies::proxies;
 use super::raw::{
     Listen, Raw, RawFamily, RawHttp, RawLog, RawLogFormat, RawNames, RawPrefix, RawSeparator, Size,
     SizeOrOff, Span, SpanOrOff,
@@ -431,6 +432,7 @@ fn http(raw: &RawHttp, complaints: &mut Complaints) -> Option<Http> {
             origin(text, complaints)
         })
     });
+    let proxies = proxies(raw, complaints);
     let public_url = complaints.at("public_url", |complaints| match &raw.public_url {
         Some(text) => origin(text, complaints).map(Some),
         None => Some(None),
@@ -447,6 +449,7 @@ fn http(raw: &RawHttp, complaints: &mut Complaints) -> Option<Http> {
         public_url,
         allowed_hosts,
         allowed_origins: allowed_origins?,
+        proxies: proxies?,
         body_max: body_max?,
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,

@@ -18,6 +18,7 @@ mod keys;
 mod layers;
 mod limits;
 mod pins;
+mod proxies;
 mod raw;
 mod roles;
 mod schema;
@@ -50,6 +51,7 @@ use policy::config::{Complaint, Complaints};
 
 pub use environment::Environment;
 pub use layers::{Origin, Origins};
+pub use proxies::{ForwardedHeader, Proxies};
 pub use schema::{reference, schema};
 pub(crate) use secret::{is_placeholder, is_secret_name};
 pub use secrets::Fetch;
@@ -189,6 +191,8 @@ pub struct Http {
     pub allowed_hosts: Vec<String>,
     /// Origins as browsers send them, besides those of the loopback names.
     pub allowed_origins: Vec<String>,
+    /// Who is believed about where a request comes from.
+    pub proxies: Proxies,
     /// The largest request body, in bytes.
     pub body_max: usize,
     /// How long a client may take over its request's head.

@@ -135,6 +135,10 @@ pub(super) struct RawHttp {
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call, besides those of the loopback names.
     pub allowed_origins: Vec<String>,
+    /// Proxies that are believed when they say whom a request comes from: addresses, and networks as `10.0.0.0/8`. Nobody who comes through one counts as a caller from this machine. Networks of clients do not belong here: they could give themselves any address.
+    pub trusted_proxies: Vec<String>,
+    /// The one header in which they say so; every other is ignored.
+    pub forwarded_header: RawForwardedHeader,
     /// The largest request body.
     pub body_max: Size,
     /// How long a client may take over its request's head.
@@ -146,6 +150,14 @@ pub(super) struct RawHttp {
     pub connections_max: u32,
     /// Allows addresses that other machines can reach without `tls`: keys and answers cross the network in the clear.
     pub danger_exposed_plaintext: bool,
+}
+
+/// Where proxies say whom a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawForwardedHeader {
+    XForwardedFor,
+    Forwarded,
 }
 
 /// How the gate stops.

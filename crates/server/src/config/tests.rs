@@ -6,6 +6,7 @@ mod authority;
 mod credential;
 mod issuers;
 mod postgres;
+mod proxies;
 mod secrets;
 mod sign_in;
 mod sinks;

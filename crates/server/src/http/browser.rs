@@ -20,7 +20,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{Body, Edge, Facts, Inbound, host, pages, peer, read_at_most};
+use super::{Body, Edge, Facts, Inbound, host, pages, read_at_most};
 
 /// The largest form.
 const FORM_MAX: usize = 64 * 1024;
@@ -141,9 +141,9 @@ pub(super) async fn current(edge: &Edge, headers: &HeaderMap) -> Option<BrowserS
 }
 
 /// Where a browser is, as far as that is known: for bounds on tries.
-pub(super) fn address(facts: &Facts, headers: &HeaderMap) -> Option<IpAddr> {
-    match peer(facts, headers) {
-        Peer::Loopback => Some(facts.peer.ip()),
+pub(super) fn address(facts: &Facts) -> Option<IpAddr> {
+    match facts.peer {
+        Peer::Loopback => Some(facts.address),
         Peer::Remote(address) => address,
         Peer::Stdio | Peer::InProcess => None,
     }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::threads::Threads;
-use super::{Edge, Facts, inbound};
+use super::{Connection, Edge, inbound};
 use crate::tls::Tls;
 
 /// A connection that asks nothing for so long is closed.
@@ -147,7 +147,7 @@ impl Entrance {
             }
         };
         let activity = Arc::new(Activity::new());
-        let facts = Arc::new(Facts {
+        let connection = Arc::new(Connection {
             peer,
             local,
             certificate: proof.as_ref().map(|proof| Arc::clone(&proof.certificate)),
@@ -157,25 +157,25 @@ impl Entrance {
             _place: place,
             _counted: counted,
         });
-        self.converse(wire, &facts).await
+        self.converse(wire, &connection).await
     }
 
     /// One request after the other, or several at once.
-    async fn converse(self, wire: Wire, facts: &Arc<Facts>) -> io::Result<()> {
+    async fn converse(self, wire: Wire, connection: &Arc<Connection>) -> io::Result<()> {
         let Self {
             edge,
             tasks: _,
             watcher,
         } = self;
-        let activity = &facts.activity;
+        let activity = &connection.activity;
         let service = {
-            let (edge, facts) = (Arc::clone(&edge), Arc::clone(facts));
+            let (edge, connection) = (Arc::clone(&edge), Arc::clone(connection));
             service_fn(move |request| {
-                let busy = facts.activity.busy();
-                let (edge, facts) = (Arc::clone(&edge), Arc::clone(&facts));
+                let busy = connection.activity.busy();
+                let (edge, connection) = (Arc::clone(&edge), Arc::clone(&connection));
                 async move {
                     let (request, rest) = inbound::keep_rest(request);
-                    let mut response = edge.serve(&facts, request).await;
+                    let mut response = edge.serve(&connection, request).await;
                     rest.settle(&mut response).await;
                     drop(busy);
                     Ok::<_, Infallible>(response)
@@ -196,21 +196,21 @@ impl Entrance {
             .http2()
             .max_concurrent_streams(128)
             .max_header_list_size(16 * 1024);
-        let connection = builder
+        let serving = builder
             .serve_connection_with_upgrades(io, service)
             .into_owned();
         tokio::select! {
-            ended = watcher.watch(connection) => ended.map_err(io::Error::other),
+            ended = watcher.watch(serving) => ended.map_err(io::Error::other),
             () = activity.overdue(&edge) => Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")),
-            () = edge.disproved(facts) => Err(io::Error::other("its certificate no longer holds")),
+            () = edge.disproved(connection) => Err(io::Error::other("its certificate no longer holds")),
         }
     }
 }
 
 impl Edge {
     /// Ends when the certificate that a client came with no longer holds: others are trusted or revoked now.
-    pub(super) async fn disproved(&self, facts: &Facts) {
-        let Some(proof) = &facts.proof else {
+    pub(super) async fn disproved(&self, connection: &Connection) {
+        let Some(proof) = &connection.proof else {
             return std::future::pending().await;
         };
         let mut tls = self.tls.subscribe();

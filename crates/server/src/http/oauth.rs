@@ -19,7 +19,7 @@ use http_body_util::{Either, Full};
 use serde_json::{Value, json};
 
 use super::challenge::DPOP_NONCE;
-use super::{Body, Edge, Facts, Inbound, pages, peer, text};
+use super::{Body, Edge, Facts, Inbound, pages, text};
 use crate::config;
 
 /// Where the metadata of a resource is: here, and the resource's path behind it (RFC 9728 section 3.1).
@@ -28,7 +28,7 @@ const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 /// Answers a request for one of its paths.
 pub(super) async fn serve(
     edge: &Arc<Edge>,
-    facts: &Arc<Facts>,
+    facts: &Facts,
     settings: &config::Http,
     request: Request<Inbound>,
 ) -> Response<Body> {
@@ -138,8 +138,8 @@ fn error(error: &OAuthError) -> Response<Body> {
 }
 
 /// Where a request came from, if that is known: what is counted per address, is counted by this.
-fn address(facts: &Facts, headers: &HeaderMap) -> Option<IpAddr> {
-    match peer(facts, headers) {
+fn address(facts: &Facts) -> Option<IpAddr> {
+    match facts.peer {
         Peer::Remote(address) => address,
         Peer::Loopback | Peer::Stdio | Peer::InProcess => Some(Ipv4Addr::LOCALHOST.into()),
     }

@@ -104,6 +104,7 @@ mod tests {
             public_url: None,
             allowed_hosts: vec!["gate.example.com".to_owned()],
             allowed_origins: vec!["https://app.example.com".to_owned()],
+            proxies: config::Proxies::default(),
             body_max: 0,
             header_timeout: std::time::Duration::ZERO,
             body_timeout: std::time::Duration::ZERO,

@@ -35,7 +35,7 @@ const NEXT_MAX: usize = 8 * 1024;
 /// Answers a request for one of its paths.
 pub(super) async fn serve(
     edge: &Arc<Edge>,
-    facts: &Arc<Facts>,
+    facts: &Facts,
     _settings: &config::Http,
     request: Request<Inbound>,
 ) -> Response<Body> {
@@ -145,7 +145,7 @@ pub(super) async fn record(
         tracing::error!(%error, action, "a step cannot be recorded");
         unavailable()
     })?;
-    record.from_address(facts.address());
+    record.from_address(facts.address);
     Ok(record)
 }
 

@@ -47,7 +47,7 @@ impl Edge {
     /// Answers a GET: opens a stream, whose first event says where messages are to be posted.
     pub(super) fn open_stream(
         self: &Arc<Self>,
-        facts: &Arc<Facts>,
+        facts: &Facts,
         visit: Visit,
     ) -> Result<Response<Body>, Rejection> {
         let (out, waiting) = mpsc::channel(OUT_MAX);
@@ -81,7 +81,7 @@ impl Edge {
             .lock()
             .insert(conversation.id.clone(), open);
         let edge = Arc::clone(self);
-        facts.tasks.spawn(async move {
+        facts.connection.tasks.spawn(async move {
             edge.keep(conversation, posted, gone).await;
         });
         Ok(self.into_response(reply, facts, &principal))

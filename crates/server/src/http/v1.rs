@@ -506,7 +506,7 @@ pub(super) async fn serve(
         Ok(record) => record,
         Err(rejection) => return Problem::of(&rejection).response(),
     };
-    record.from_address(facts.address());
+    record.from_address(facts.address);
     let done = match (id, body) {
         (None, _) => Err(Problem::bad("the path is not UTF-8".to_owned())),
         (_, Err(problem)) => Err(problem),

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::{Body, Edge, Facts, Inbound, OUT_MAX};
+use super::{Body, Connection, Edge, Facts, Inbound, OUT_MAX};
 use crate::config;
 
 const TRANSPORT: &str = "websocket";
@@ -75,7 +75,7 @@ impl Edge {
     /// Answers an upgrade, and leaves the conversation to a task.
     pub(super) fn upgrade(
         self: &Arc<Self>,
-        facts: &Arc<Facts>,
+        facts: &Facts,
         visit: Visit,
         settings: &config::Http,
         mut request: Request<Inbound>,
@@ -99,8 +99,8 @@ impl Edge {
         let conversation = self.gate.converse(visit, TRANSPORT, out)?;
         let upgraded = hyper::upgrade::on(&mut request);
         let (within, bound) = (settings.header_timeout, bounds(settings.body_max));
-        let (edge, facts) = (Arc::clone(self), Arc::clone(facts));
-        let tasks = facts.tasks.clone();
+        let (edge, connection) = (Arc::clone(self), Arc::clone(&facts.connection));
+        let tasks = connection.tasks.clone();
         tasks.spawn(async move {
             // The connection may break before it is one.
             let Ok(Ok(upgraded)) = timeout(within, upgraded).await else {
@@ -108,14 +108,14 @@ impl Edge {
             };
             let io = TokioIo::new(upgraded);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(bound)).await;
-            edge.talk(&facts, conversation, socket, waiting).await;
+            edge.talk(&connection, conversation, socket, waiting).await;
         });
         Ok(response)
     }
 
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        facts: &Facts,
+        connection: &Connection,
         conversation: Conversation,
         socket: WebSocketStream<S>,
         waiting: mpsc::Receiver<Bytes>,
@@ -128,7 +128,7 @@ impl Edge {
             end = hear(&mut stream, &conversation.pipe, &is_there, is_owned) => end,
             end = &mut writing => end,
             () = self.disowned(&conversation.principal) => End::Disowned,
-            () = self.disproved(facts) => End::Disowned,
+            () = self.disproved(connection) => End::Disowned,
             () = conversation.draining() => End::Draining,
         };
         tracing::debug!(principal = %conversation.principal.id, ?end, "a WebSocket ends");

@@ -40,6 +40,7 @@ mod postgres;
 mod privacy;
 mod program;
 mod properties;
+mod proxies;
 mod pushes;
 mod real;
 mod recorded;

@@ -96,7 +96,7 @@ pub struct Refused<'a> {
     pub method: Option<&'static str>,
     /// Who asked, if that is known.
     pub principal: Option<&'a Principal>,
-    /// The address that the connection comes from.
+    /// The address that requests come from.
     pub address: Option<IpAddr>,
     /// Bytes of the body that were read.
     pub bytes_in: usize,

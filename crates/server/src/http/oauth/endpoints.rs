@@ -91,7 +91,7 @@ pub(super) async fn register(
     if !is_of_kind(request.headers(), JSON) {
         return error(&OAuthError::Metadata("Send application/json"));
     }
-    let from = address(facts, request.headers());
+    let from = address(facts);
     let body = request.into_body();
     let body = match read_at_most(body, REGISTRATION_BYTES_MAX, settings.body_timeout).await {
         Ok(body) => body,
@@ -129,7 +129,7 @@ impl<'a> Step<'a> {
     ) -> Result<Self, Response<Body>> {
         match edge.gate.record_entry(action).await {
             Ok(mut record) => {
-                let from = facts.address();
+                let from = facts.address;
                 record.from_address(from);
                 Ok(Self { edge, from, record })
             }
@@ -197,8 +197,8 @@ impl Asked {
             authorization: value("authorization"),
             dpop: value("dpop"),
             url: &self.url,
-            certificate: facts.certificate.as_deref(),
-            address: address(facts, &self.headers),
+            certificate: facts.connection.certificate.as_deref(),
+            address: address(facts),
         }
     }
 }

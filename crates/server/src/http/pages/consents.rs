@@ -93,7 +93,7 @@ async fn act(edge: &Edge, facts: &Facts, session: &BrowserSession, form: &Form) 
             return super::unavailable();
         }
     };
-    record.from_address(facts.address());
+    record.from_address(facts.address);
     record.about(id);
     let consents = edge.gate.consents();
     let done = match word {

@@ -49,7 +49,7 @@ struct CodePage<'a> {
 /// `/console/login`.
 pub(super) async fn serve(
     edge: &Arc<Edge>,
-    facts: &Arc<Facts>,
+    facts: &Facts,
     request: Request<Inbound>,
 ) -> Response<Body> {
     let visit = Visit::of(edge, request.headers());
@@ -60,7 +60,7 @@ pub(super) async fn serve(
         }
         return ask(edge, &visit, next(&wanted), "", None);
     }
-    let from = browser::address(facts, request.headers());
+    let from = browser::address(facts);
     let form = match browser::form(edge, None, request).await {
         Ok(form) => form,
         Err(refusal) => return refusal,

@@ -37,7 +37,7 @@ enum Step<'a> {
 /// `/console/reset`.
 pub(super) async fn serve(
     edge: &Arc<Edge>,
-    facts: &Arc<Facts>,
+    facts: &Facts,
     request: Request<Inbound>,
 ) -> Response<Body> {
     let visit = Visit::of(edge, request.headers());
@@ -51,7 +51,7 @@ pub(super) async fn serve(
         };
         return show(edge, &visit, step, None);
     }
-    let from = browser::address(facts, request.headers());
+    let from = browser::address(facts);
     let form = match browser::form(edge, None, request).await {
         Ok(form) => form,
         Err(refusal) => return refusal,
