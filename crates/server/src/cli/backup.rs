@@ -7,7 +7,7 @@
 mod scratch;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, BufWriter, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -233,7 +233,7 @@ async fn write(
     // Rows are small, and the sealer takes what it gets.
     let mut rows = BufWriter::new(sealer);
     let contents = store.dump(&mut rows)?;
-    let sealer = rows.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let sealer = rows.into_inner().map_err(io::IntoInnerError::into_error)?;
     sealer.finish()?;
     Ok((head, contents))
 }
@@ -346,7 +346,7 @@ fn check_log(store: &mut Store, head: &Head, folder: &Path) -> anyhow::Result<Ve
         u64::MAX,
         &mut out,
     )?;
-    drop(out.into_inner().map_err(std::io::IntoInnerError::into_error)?);
+    drop(out.into_inner().map_err(io::IntoInnerError::into_error)?);
     let mut read = BufReader::new(File::open(&path)?);
     // What came after the last checkpoint at the moment of copying is under the passphrase's seal.
     let expected = Expected {

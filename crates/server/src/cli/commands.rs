@@ -9,6 +9,7 @@ use super::alerts::AlertsCommand;
 use super::backup::BackupCommand;
 use super::clients::Client;
 use super::compliance::Compliance;
+use super::logs::LogsCommand;
 use super::policy::PolicyCommand;
 use crate::config::{Environment, Fetch, Invalid, Loaded, Sources, load, load_with};
 
@@ -153,6 +154,9 @@ pub enum Command {
     /// Try those who are told when something is wrong.
     #[command(subcommand)]
     Alerts(AlertsCommand),
+    /// Show and change what a running gate logs.
+    #[command(subcommand)]
+    Logs(LogsCommand),
     /// Read the record of calls.
     #[command(subcommand)]
     Audit(Audit),

@@ -16,6 +16,7 @@ mod edit;
 mod import;
 mod install;
 mod key;
+mod logs;
 pub mod output;
 mod pin;
 mod policy;
@@ -42,6 +43,7 @@ pub use commands::{
     Session, Stdio, Tools, User,
 };
 pub use compliance::{Compliance, Form, Wanted};
+pub use logs::LogsCommand;
 
 /// How a command ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +144,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Policy(command)) => policy::policy(&common, &command),
         Some(Command::Secret(secret)) => secret::secret(&common, secret),
         Some(Command::Alerts(command)) => alerts::alerts(&common, &command),
+        Some(Command::Logs(command)) => logs::logs(&common, &command),
         Some(Command::Audit(audit)) => audit::audit(&common, audit),
         Some(Command::Backup(command)) => backup::backup(&common, &command),
         Some(Command::Compliance(asked)) => compliance::compliance(&common, &asked),

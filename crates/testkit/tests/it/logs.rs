@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testkit::mcp::{call, headers, modern};
 use testkit::world::{Exchange, program, until};
 
-use crate::program::Program;
+use crate::program::{Program, output};
 
 /// A gate at `info`, and the key of an owner.
 async fn scene(more: &str) -> Result<(Program, String)> {
@@ -113,6 +113,34 @@ async fn a_level_is_changed_while_the_gate_runs_and_goes_back() -> Result<()> {
     }
     let (_, filter) = shown().await?;
     ensure!(filter["filter"] == "info", "{filter}");
+    gate.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_is_changed_from_the_command_line() -> Result<()> {
+    let (mut gate, key) = scene("").await?;
+    let refused = gate.run_either(&["logs", "level"]).await?;
+    ensure!(refused.contains("PORTCULLIS_API_KEY"), "{refused}");
+    let say = async |words: &[&str]| {
+        let words = [&["logs", "level"], words].concat();
+        let launch = gate.launch(&words)?.env("PORTCULLIS_API_KEY", &key);
+        output(&launch).await
+    };
+    ensure!(say(&[]).await? == "info\n");
+    ensure!(say(&["info,call=debug", "--for", "10m"]).await? == "info,call=debug\n");
+    let told: Value = serde_json::from_str(&say(&["--json"]).await?)?;
+    ensure!(told["configured"] == "info", "{told}");
+    let left = told["seconds_left"].as_u64().context("how long")?;
+    ensure!((500..=600).contains(&left), "{told}");
+    call_unknown(&gate, &key, "time.during").await?;
+    ensure!(lines(&gate, &key, "contains=time.during").await?.len() == 1);
+    ensure!(say(&["--reset"]).await? == "info\n");
+    // What is wrong is told in the gate's words.
+    let wrong = say(&["loud"]).await.err().context("taken")?;
+    ensure!(format!("{wrong:#}").contains("loud"), "{wrong:#}");
+    let elsewhere = say(&["--at", "http://127.0.0.1:1"]).await.err();
+    let elsewhere = format!("{:#}", elsewhere.context("answered")?);
+    ensure!(elsewhere.contains("no gate answers"), "{elsewhere}");
     gate.stop()
 }
 
