@@ -19,8 +19,12 @@ const BATCH: u32 = 500;
 pub enum Erasure {
     /// So many records have no personal part any more.
     Done(u64),
-    /// Some of them are under these holds, by their ids: nothing was erased.
-    Held(Vec<String>),
+    /// Some of them are under these holds, by their ids.
+    Held {
+        holds: Vec<String>,
+        /// So many were erased before the first of these was put on: mostly none.
+        erased: u64,
+    },
 }
 
 /// What came of one transaction.
@@ -50,7 +54,7 @@ impl Store {
             let principal = principal.to_owned();
             let step = self.change(move |connection| erase(connection, &principal, until_us, last));
             match step.await? {
-                Step::Held(ids) => return Ok(Erasure::Held(ids)),
+                Step::Held(holds) => return Ok(Erasure::Held { holds, erased }),
                 Step::Erased { count, is_last } => {
                     erased += count;
                     if is_last {

@@ -140,6 +140,22 @@ async fn an_erasure_that_is_killed_half_way_explains_what_it_erased() -> Result<
     Ok(())
 }
 
+/// The commands of whoever is on this machine are recorded, those of erasing too.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_erases_its_own_records_comes_to_an_end() -> Result<()> {
+    let gate = Program::prepare(&[])?;
+    fs::write(gate.folder().join("portcullis.toml"), "builtins = []\n")?;
+    log(&gate, now_us()?, 1).await?;
+    gate.run(&["audit", "key"]).await?;
+    let erase = ["audit", "erase", "--principal", "local", "--yes", "--json"];
+    let told: Value = serde_json::from_str(&gate.run(&erase).await?)?;
+    ensure!(told["erased"].as_u64() >= Some(1), "{told}");
+    let (whole, text) = verified(&gate, "own.jsonl").await?;
+    ensure!(whole["ok"] == true && text.contains("\"local\""), "{whole}");
+    ensure!(whole["erased_unexplained"].as_array().map(Vec::len) == Some(0));
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_from_the_log_and_the_log_is_verified_as_before() -> Result<()> {
     let mut gate = Program::prepare(&[])?;

@@ -99,12 +99,16 @@ pub(super) fn erase(
                 ));
                 Ok(Exit::Done)
             }
-            Erasure::Held(holds) => {
+            Erasure::Held { holds, erased } => {
                 if common.json {
-                    output::json(&json!({ "erased": 0, "holds": holds }))?;
+                    output::json(&json!({ "erased": erased, "holds": holds }))?;
                 }
+                let done = match erased {
+                    0 => "nothing was erased".to_owned(),
+                    _ => format!("after {erased} records no more were erased"),
+                };
                 output::say(format!(
-                    "nothing was erased: records are under a legal hold ({}); `portcullis audit hold list` shows them",
+                    "{done}: records are under a legal hold ({}); `portcullis audit hold list` shows them",
                     holds.join(", ")
                 ));
                 Ok(Exit::Refused)
@@ -118,12 +122,15 @@ pub(super) fn erase(
 async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow::Result<Erasure> {
     // Nothing yet: what is under a hold is not named, and what is erased not once more.
     let first = store.erase_audit(principal, until_us, 0).await?;
-    if principal == ERASED || matches!(first, Erasure::Held(_)) {
+    if principal == ERASED || matches!(first, Erasure::Held { .. }) {
         return Ok(first);
     }
+    // What comes after this is not erased: our own records may be about whom they are of.
+    let end = store.audit_end()?;
     let (mut last, mut erased) = (0, 0);
     loop {
-        let records = store.audit_of(principal, last, BATCH)?;
+        let mut records = store.audit_of(principal, last, BATCH)?;
+        records.retain(|one| one.seq <= end);
         let Some(newest) = records.last() else {
             return Ok(Erasure::Done(erased));
         };
@@ -138,11 +145,13 @@ async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow
         }
         match store.erase_audit(principal, until_us, last).await? {
             Erasure::Done(more) => erased += more,
-            Erasure::Held(holds) if erased > 0 => bail!(
-                "a legal hold was put on meanwhile ({}): {erased} records are erased, the others are not",
-                holds.join(", ")
-            ),
-            held @ Erasure::Held(_) => return Ok(held),
+            Erasure::Held {
+                holds,
+                erased: more,
+            } => {
+                let erased = erased + more;
+                return Ok(Erasure::Held { holds, erased });
+            }
         }
     }
 }

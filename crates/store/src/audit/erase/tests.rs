@@ -134,8 +134,14 @@ async fn a_hold_keeps_all_of_it() {
             let hold = hold(id, principal, since, until);
             store.add_audit_hold(hold).await.unwrap();
         }
-        let held = |ids: [&str; 1]| Erasure::Held(ids.map(str::to_owned).to_vec());
-        let both = Erasure::Held(vec!["of-a-day".to_owned(), "of-her".to_owned()]);
+        let held = |ids: [&str; 1]| Erasure::Held {
+            holds: ids.map(str::to_owned).to_vec(),
+            erased: 0,
+        };
+        let both = Erasure::Held {
+            holds: vec!["of-a-day".to_owned(), "of-her".to_owned()],
+            erased: 0,
+        };
         assert_eq!(
             store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             both
@@ -170,7 +176,10 @@ async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
             released_at: None,
         };
         store.add_audit_hold(hold).await.unwrap();
-        let held = Erasure::Held(vec!["of-alice".to_owned()]);
+        let held = Erasure::Held {
+            holds: vec!["of-alice".to_owned()],
+            erased: 0,
+        };
         // The third is alice's, about her: it is held whoever of the two wants it gone.
         for (whose, until, came) in [
             (NAME, i64::MAX, held.clone()),
@@ -192,7 +201,10 @@ async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
             ..row("5")
         };
         slot.commit(&row, Duration::from_secs(5)).await.unwrap();
-        let held = Erasure::Held(vec!["of-alice".to_owned()]);
+        let held = Erasure::Held {
+            holds: vec!["of-alice".to_owned()],
+            erased: 0,
+        };
         assert_eq!(
             store.erase_audit("bob", i64::MAX, i64::MAX).await.unwrap(),
             held
