@@ -507,7 +507,7 @@ pub fn reference() -> String {
         let (word, about) = (what.word(), what.about());
         page.extend(["| `", word, "` | ", required, " | ", about, " |\n"]);
     }
-    page += "\n## Tasks\n\nAt the end they are stopped in this order: `calls`, `upkeep`, `records`.\n\n\
+    page += "\n## Tasks\n\nAt the end they are stopped in this order: `calls`, `upkeep`, `records`, `metrics`.\n\n\
              | name | stopped with | what |\n|---|---|---|\n";
     for task in Task::ALL {
         let (word, order, about) = (task.word(), task.order().word(), task.about());

@@ -4,7 +4,7 @@
 //! What is sent, and when it is tried again, is [`trace`](crate::trace)'s and [`metrics`](crate::metrics)'. The audit log
 //! goes its own way, as one of its sinks: there an answer counts for each record.
 //!
-//! Sources: OTLP 1.x, "OTLP/HTTP".
+//! Sources: OTLP 1.x, "OTLP/HTTP" and "Failures".
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -14,14 +14,21 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
 use url::Url;
 
 /// What this gate is called by.
 const SCOPE: &str = "portcullis";
 /// How long the collector may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The part of that time which is kept for what follows the head: one that stalls there has said the most by then.
+const REST_PART: u32 = 4;
 /// The longest answer that is read.
 const ANSWER_MAX: usize = 64 * 1024;
+/// Of an answer with success that OTLP has none like.
+const FOREIGN: &str = "its answer is not a collector's: something else may be there";
+/// The longest text of a collector's that is told on.
+const WHY_CHARS_MAX: usize = 200;
 /// No collector has itself left alone for longer.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
@@ -61,38 +68,72 @@ pub(crate) enum Tried {
     Never(String),
 }
 
+/// What the answer to a request says that went well.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// How much it did not take.
+    pub(crate) rejected: i64,
+    /// Why; or, when nothing was rejected, what it would have us know.
+    pub(crate) message: String,
+}
+
+/// What the answer to one that did not go well says: `google.rpc.Status`, as far as it is read.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Status {
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
 impl Endpoint {
-    /// Posts one request. `rejected` reads how much the collector did not take of it, and why, from the answer.
+    /// Whether the same collector is asked, as the same client.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        self.url == other.url && self.headers == other.headers
+    }
+
+    /// Posts one request, which is over within that time. `read` understands the answer to one that went well.
     pub(crate) async fn post(
         &self,
         client: &net::Client,
         body: Vec<u8>,
-        rejected: fn(&[u8]) -> Option<(u64, String)>,
+        within: Duration,
+        read: fn(&[u8]) -> Result<Said, prost::DecodeError>,
     ) -> Tried {
+        let for_rest = within / REST_PART;
         let request = net::Request {
             method: Method::POST,
             url: self.url.clone(),
             headers: self.headers(),
             body: body.into(),
             reach: net::Reach::Operator,
-            timeout: ANSWER_TIMEOUT,
+            timeout: within.saturating_sub(for_rest),
         };
         let mut response = match client.send(request).await {
             Ok(response) => response,
             Err(error) => return Tried::Later(error.to_string(), None),
         };
         let status = response.status;
-        let answer = response.body.read_to_end(ANSWER_MAX, ANSWER_TIMEOUT).await;
+        let answer = response.body.read_to_end(ANSWER_MAX, for_rest).await;
         if status.is_success() {
-            let said = answer.ok().and_then(|answer| rejected(&answer));
-            return said.map_or(Tried::Taken, |(lost, why)| Tried::Partly(lost, why));
+            return match answer {
+                Ok(answer) => taken(read(&answer)),
+                Err(net::Error::TooLarge { .. }) => Tried::Never(FOREIGN.to_owned()),
+                Err(error) => Tried::Later(error.to_string(), None),
+            };
         }
-        let why = format!("it answers with status {}", status.as_u16());
+        // The head says enough; that the rest is missing or cut costs the reason alone.
+        let status_said = answer.ok().and_then(|body| Status::decode(body).ok());
+        let message = status_said.unwrap_or_default().message;
+        let why = because(
+            format!("it answers with status {}", status.as_u16()),
+            &message,
+        );
         match status {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Tried::Later(why, retry_after(&response.headers)),
+            | StatusCode::GATEWAY_TIMEOUT => {
+                Tried::Later(why, retry_after(&response.headers, RETRY_AFTER_MAX))
+            }
             _ => Tried::Never(why),
         }
     }
@@ -119,6 +160,52 @@ impl Tried {
             Self::Later(why, _) | Self::Never(why) => Err(why),
         }
     }
+}
+
+/// What became of a request that was answered with success. A login page is no success, whatever its status.
+fn taken(said: Result<Said, prost::DecodeError>) -> Tried {
+    let Ok(said) = said else {
+        return Tried::Never(FOREIGN.to_owned());
+    };
+    match u64::try_from(said.rejected) {
+        Ok(lost @ 1..) => Tried::Partly(lost, said.message),
+        Ok(0) | Err(_) => {
+            if !said.message.is_empty() {
+                let warning = shown(&said.message);
+                tracing::debug!(warning, "a collector took all of it, with a warning");
+            }
+            Tried::Taken
+        }
+    }
+}
+
+/// What went wrong, and what the collector says of it, if it does.
+pub(crate) fn because(what: String, said: &str) -> String {
+    let said = shown(said);
+    if said.is_empty() {
+        what
+    } else {
+        format!("{what}: {said}")
+    }
+}
+
+/// A collector's text, as it can be told on: not long, and with nothing in it that ends its line, turns it around or hides.
+fn shown(text: &str) -> String {
+    let is_shown = |char: char| {
+        !char.is_control()
+            && !matches!(char,
+                '\u{ad}' | '\u{61c}' | '\u{180e}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{10ffff}')
+    };
+    let mut chars = text.trim().chars();
+    let plain = chars.by_ref().take(WHY_CHARS_MAX);
+    let mut out: String = plain.map(|c| if is_shown(c) { c } else { ' ' }).collect();
+    if chars.next().is_some() {
+        out.push('…');
+    }
+    out
 }
 
 /// Who it comes from: what the gate says of itself, unless `said` has it otherwise.
@@ -163,9 +250,13 @@ pub(crate) fn pair(name: &str, value: any_value::Value) -> KeyValue {
     }
 }
 
-/// `Retry-After` in seconds; a date is taken for "some time".
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// `Retry-After` in seconds (RFC 9110, section 10.2.3), and `max` if that is shorter; its other form, a date, is left to
+/// our own patience.
+pub(crate) fn retry_after(headers: &HeaderMap, max: Duration) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    let seconds = seconds.trim().parse().ok().map(Duration::from_secs);
-    seconds.map(|wait| wait.min(RETRY_AFTER_MAX))
+    let seconds = seconds.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(max))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -32,6 +32,8 @@ use crate::{telemetry, vault};
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long what carries records away gets to end after that.
 const RECORDS_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last push of metrics gets after that.
+const METRICS_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a gate could not be brought into service.
 #[expect(
@@ -193,6 +195,7 @@ impl Core {
         self.gate.stop(STOP_TIMEOUT).await;
         self.gate.auth().accounts().stop().await;
         self.tasks.stop(Order::Records, RECORDS_STOP_TIMEOUT).await;
+        self.tasks.stop(Order::Metrics, METRICS_STOP_TIMEOUT).await;
         self.store.close().await;
     }
 }

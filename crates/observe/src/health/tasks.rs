@@ -79,8 +79,10 @@ pub enum Order {
     Calls,
     /// What looks after the gate's state.
     Upkeep,
-    /// What carries records away: last, so that nothing is lost of what the others said at their end.
+    /// What carries records away: late, so that nothing is lost of what the others said at their end.
     Records,
+    /// What carries the numbers away, in which all of that is counted.
+    Metrics,
 }
 
 impl Order {
@@ -91,6 +93,7 @@ impl Order {
             Self::Calls => "calls",
             Self::Upkeep => "upkeep",
             Self::Records => "records",
+            Self::Metrics => "metrics",
         }
     }
 }
@@ -182,7 +185,8 @@ impl Task {
             | Self::Happenings
             | Self::Logs
             | Self::Alerts => Order::Upkeep,
-            Self::Checkpoints | Self::Traces | Self::Metrics | Self::Sink => Order::Records,
+            Self::Checkpoints | Self::Traces | Self::Sink => Order::Records,
+            Self::Metrics => Order::Metrics,
         }
     }
 }
@@ -198,7 +202,7 @@ struct Inner {
     health: Health,
     metrics: Metrics,
     pace: Pace,
-    groups: [Group; 3],
+    groups: [Group; 4],
 }
 
 /// Tasks that are ended together.
@@ -269,11 +273,12 @@ impl Tasks {
     }
 
     fn of_order(&self, order: Order) -> &Group {
-        let [calls, upkeep, records] = &self.inner.groups;
+        let [calls, upkeep, records, metrics] = &self.inner.groups;
         match order {
             Order::Calls => calls,
             Order::Upkeep => upkeep,
             Order::Records => records,
+            Order::Metrics => metrics,
         }
     }
 

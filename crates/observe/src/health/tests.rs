@@ -115,7 +115,12 @@ async fn a_panic_before_the_first_await_is_caught_too() {
 async fn tasks_end_in_order_and_the_last_hear_of_the_first() {
     let (_clock, health, _metrics, tasks) = world();
     let ended = Arc::new(Mutex::new(Vec::new()));
-    for task in [Task::Checkpoints, Task::Sweep, Task::Upstream] {
+    for task in [
+        Task::Metrics,
+        Task::Checkpoints,
+        Task::Sweep,
+        Task::Upstream,
+    ] {
         let ended = Arc::clone(&ended);
         tasks.supervise(task, move |stop| {
             let ended = Arc::clone(&ended);
@@ -125,10 +130,15 @@ async fn tasks_end_in_order_and_the_last_hear_of_the_first() {
             }
         });
     }
-    for order in [Order::Calls, Order::Upkeep, Order::Records] {
+    for order in [Order::Calls, Order::Upkeep, Order::Records, Order::Metrics] {
         tasks.stop(order, Duration::from_secs(1)).await;
     }
-    let expected = [Task::Upstream, Task::Sweep, Task::Checkpoints];
+    let expected = [
+        Task::Upstream,
+        Task::Sweep,
+        Task::Checkpoints,
+        Task::Metrics,
+    ];
     assert_eq!(*ended.lock(), expected);
     assert!(
         health
@@ -138,7 +148,7 @@ async fn tasks_end_in_order_and_the_last_hear_of_the_first() {
     );
     // Nothing begins any more.
     tasks.supervise(Task::Pins, |_| async { panic!("it was to be stopped") });
-    assert_eq!(health.tasks().len(), 3);
+    assert_eq!(health.tasks().len(), 4);
 }
 
 #[tokio::test]

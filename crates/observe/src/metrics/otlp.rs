@@ -12,8 +12,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric as Sent, NumberDataPoint,
-    ResourceMetrics, ScopeMetrics, Sum, metric::Data, number_data_point,
+    AggregationTemporality, DataPointFlags, Gauge, Histogram, HistogramDataPoint, Metric as Sent,
+    NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data, number_data_point,
 };
 use prost::Message as _;
 
@@ -88,16 +88,26 @@ impl History {
     }
 }
 
+/// Whether the gate goes on after a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    GoesOn,
+    /// What it was is over, and not down: gauges have no value any more. Prometheus would notice that by itself, when there
+    /// is nothing left to scrape; here it has to be said, or alerts go by the last value until it is old.
+    Ends,
+}
+
 /// The body of a request to the collector.
 pub(super) fn request(
     looked: &Looked<'_>,
+    then: Then,
     resource: &[(String, String)],
     version: &str,
 ) -> Vec<u8> {
     let mut since = looked.since.iter().copied();
     let all = looked.groups.iter().map(|group| {
         let samples = group.samples.iter().zip(since.by_ref());
-        metric(group.metric, &samples.collect::<Vec<_>>(), looked.now)
+        metric(group.metric, &samples.collect::<Vec<_>>(), looked.now, then)
     });
     // One that has not occurred yet is not sent: it would be a name without a number.
     let metrics = all.flatten().collect();
@@ -115,15 +125,17 @@ pub(super) fn request(
     message.encode_to_vec()
 }
 
-/// How many numbers the collector did not take, and why, if its answer says so.
-pub(super) fn rejected(answer: &[u8]) -> Option<(u64, String)> {
-    let answer = ExportMetricsServiceResponse::decode(answer).ok()?;
-    let partial = answer.partial_success?;
-    let rejected = u64::try_from(partial.rejected_data_points).unwrap_or_default();
-    (rejected > 0).then_some((rejected, partial.error_message))
+/// How many numbers the collector did not take, and why.
+pub(super) fn read(answer: &[u8]) -> Result<otlp::Said, prost::DecodeError> {
+    let answer = ExportMetricsServiceResponse::decode(answer)?;
+    let said = answer.partial_success.map(|partial| otlp::Said {
+        rejected: partial.rejected_data_points,
+        message: partial.error_message,
+    });
+    Ok(said.unwrap_or_default())
 }
 
-fn metric(metric: Metric, samples: &[(&Sample, u64)], now: u64) -> Option<Sent> {
+fn metric(metric: Metric, samples: &[(&Sample, u64)], now: u64, then: Then) -> Option<Sent> {
     if samples.is_empty() {
         return None;
     }
@@ -147,9 +159,16 @@ fn metric(metric: Metric, samples: &[(&Sample, u64)], now: u64) -> Option<Sent> 
         Kind::Counter => sum(true),
         // A one for each, which is counted when labels are left out.
         Kind::Info => sum(false),
-        Kind::Gauge => Data::Gauge(Gauge {
-            data_points: numbers(false),
-        }),
+        Kind::Gauge => {
+            let points: Vec<_> = numbers(false);
+            let points = points.into_iter().map(|point| match then {
+                Then::GoesOn => point,
+                Then::Ends => without_value(point),
+            });
+            Data::Gauge(Gauge {
+                data_points: points.collect(),
+            })
+        }
         Kind::Histogram => Data::Histogram(Histogram {
             data_points: samples
                 .iter()
@@ -178,6 +197,15 @@ fn number_point(row: &Row, sample: &Sample, since: u64, now: u64) -> Option<Numb
         value: Some(number_data_point::Value::AsDouble(value)),
         ..NumberDataPoint::default()
     })
+}
+
+/// Its series ends here.
+fn without_value(point: NumberDataPoint) -> NumberDataPoint {
+    NumberDataPoint {
+        value: None,
+        flags: DataPointFlags::NoRecordedValueMask as u32,
+        ..point
+    }
 }
 
 /// Buckets are counted each alone, and their ends belong to them: as in OTLP, so in ours.

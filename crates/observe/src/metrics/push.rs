@@ -1,4 +1,4 @@
-//! Pushing: all numbers to a collector, once in each interval and a last time when the gate ends.
+//! Pushing: all numbers to a collector, soon after the start, once in each interval, and a last time when the gate ends.
 //!
 //! What is sent is the sum since the beginning. A push that fails loses nothing, because the next one says all that it
 //! would have said; so nothing is kept for later, and nothing is tried again before its time. What numbers look like on
@@ -13,16 +13,17 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use policy::Clock;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::otlp::{self, History};
+use super::otlp::{self, History, Then};
 use super::{Metrics, PushOutcome};
 use crate::health::{Dependency, Health};
-use crate::otlp::{Endpoint, Tried};
+use crate::otlp::{ANSWER_TIMEOUT, Endpoint, Tried, because};
 
-/// How long a push may take.
-const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after the start the first push is, if the interval is not shorter: whoever set it up wants to see it work, and
+/// upstreams had time to begin.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// How long the last one may take, when the gate stops.
 const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -83,37 +84,36 @@ impl Pusher {
     /// Pushes until `stop`, and then a last time, if that does not take long. Says in `health` how it goes.
     pub async fn run(&self, client: &net::Client, health: &Health, stop: &CancellationToken) {
         let inner = &*self.inner;
-        // What the collector wants to be left alone for.
-        let (mut last, mut pause) = (Instant::now(), Duration::ZERO);
+        let mut schedule = Schedule::new(Instant::now());
         loop {
             let settings = inner.settings.load_full();
             let component = health.dependency(Dependency::Metrics);
+            if schedule.set(settings.clone()) {
+                component.starting();
+            }
             let due = async {
-                let Some(pushing) = &settings else {
+                let (Some(pushing), Some(due)) = (&settings, schedule.due()) else {
                     component.forget();
                     return pending().await;
                 };
-                sleep_until(last + pushing.interval.max(pause)).await;
+                sleep_until(due).await;
                 pushing
             };
             let pushing = tokio::select! {
                 () = stop.cancelled() => break,
-                () = inner.changed.notified() => {
-                    pause = Duration::ZERO;
-                    continue;
-                }
+                () = inner.changed.notified() => continue,
                 pushing = due => pushing,
             };
-            last = Instant::now();
-            let push = self.push(client, health, pushing, PUSH_TIMEOUT);
+            let began = Instant::now();
+            let push = self.push(client, health, pushing, Then::GoesOn);
             // What one says that is given up here, the last one says as well.
             match stop.run_until_cancelled(push).await {
-                Some(wait) => pause = wait.unwrap_or_default(),
+                Some(wait) => schedule.pushed(began, wait),
                 None => break,
             }
         }
         if let Some(pushing) = inner.settings.load_full() {
-            self.push(client, health, &pushing, LAST_TIMEOUT).await;
+            self.push(client, health, &pushing, Then::Ends).await;
         }
     }
 
@@ -123,16 +123,18 @@ impl Pusher {
         client: &net::Client,
         health: &Health,
         pushing: &Pushing,
-        within: Duration,
+        then: Then,
     ) -> Option<Duration> {
         let metrics = &self.inner.metrics;
         let component = health.dependency(Dependency::Metrics);
-        let body = self.body(&pushing.endpoint);
+        let body = self.body(&pushing.endpoint, then);
         let began = Instant::now();
-        let post = pushing.endpoint.post(client, body, otlp::rejected);
-        let silent = |_elapsed| Tried::Later("it does not answer".to_owned(), None);
-        let tried = timeout(within, post).await.unwrap_or_else(silent);
-        let (why, wait) = match tried {
+        let within = match then {
+            Then::GoesOn => ANSWER_TIMEOUT,
+            Then::Ends => LAST_TIMEOUT,
+        };
+        let post = pushing.endpoint.post(client, body, within, otlp::read);
+        let (why, wait) = match post.await {
             Tried::Taken => {
                 metrics.pushed(PushOutcome::Ok);
                 component.ok(Some(began.elapsed()));
@@ -140,7 +142,8 @@ impl Pusher {
             }
             Tried::Partly(lost, why) => {
                 metrics.pushed(PushOutcome::Partly);
-                component.degraded(&format_args!("it did not take {lost} numbers: {why}"));
+                let what = format!("it did not take {lost} numbers");
+                component.degraded(&because(what, &why));
                 return None;
             }
             Tried::Later(why, wait) => (why, wait),
@@ -151,12 +154,62 @@ impl Pusher {
         wait
     }
 
-    fn body(&self, endpoint: &Endpoint) -> Vec<u8> {
+    fn body(&self, endpoint: &Endpoint, then: Then) -> Vec<u8> {
         let inner = &*self.inner;
         let groups = inner.metrics.snapshot();
         let mut history = inner.history.lock();
         let looked = history.look(&groups, nanos(&*inner.clock));
-        otlp::request(&looked, &endpoint.resource, inner.metrics.inner.version)
+        let version = inner.metrics.inner.version;
+        otlp::request(&looked, then, &endpoint.resource, version)
+    }
+}
+
+/// When it is time for a push.
+#[derive(Debug)]
+struct Schedule {
+    began: Instant,
+    /// `None`: nowhere.
+    to: Option<Arc<Pushing>>,
+    /// When the last push there began, and how long the collector wanted to be left alone after it.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Schedule {
+    fn new(began: Instant) -> Self {
+        Self {
+            began,
+            to: None,
+            last: None,
+        }
+    }
+
+    /// Takes over settings. Whether they lead to another place: that is tried at once, for whoever set it waits to see it
+    /// work, and nobody there asked to be left alone.
+    fn set(&mut self, settings: Option<Arc<Pushing>>) -> bool {
+        let is_another = match (&self.to, &settings) {
+            (Some(before), Some(now)) => !now.endpoint.is_same_place(&before.endpoint),
+            (None, to) => to.is_some(),
+            (Some(_), None) => false,
+        };
+        self.to = settings;
+        if is_another {
+            self.last = None;
+        }
+        is_another
+    }
+
+    /// A push began then, after which the collector is to be left alone for so long.
+    fn pushed(&mut self, began: Instant, wait: Option<Duration>) {
+        self.last = Some((began, wait.unwrap_or_default()));
+    }
+
+    /// When the next is due, if anything is to be pushed.
+    fn due(&self) -> Option<Instant> {
+        let interval = self.to.as_ref()?.interval;
+        Some(match self.last {
+            Some((began, wait)) => began + interval.max(wait),
+            None => self.began + interval.min(FIRST_WAIT),
+        })
     }
 }
 
@@ -168,9 +221,10 @@ impl Pushing {
     pub async fn probe(&self, client: &net::Client) -> Result<(), String> {
         let mut nothing = History::new(0);
         let looked = nothing.look(&[], 0);
-        let body = otlp::request(&looked, &self.endpoint.resource, env!("CARGO_PKG_VERSION"));
-        let tried = self.endpoint.post(client, body, otlp::rejected).await;
-        tried.probed()
+        let resource = &self.endpoint.resource;
+        let body = otlp::request(&looked, Then::GoesOn, resource, env!("CARGO_PKG_VERSION"));
+        let tried = self.endpoint.post(client, body, ANSWER_TIMEOUT, otlp::read);
+        tried.await.probed()
     }
 }
 
@@ -179,3 +233,6 @@ fn nanos(clock: &dyn Clock) -> u64 {
     let since = clock.wall().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

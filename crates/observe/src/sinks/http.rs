@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use store::Recorded;
 use super::format::Source;
 use super::otlp;
 use super::{Format, HttpProtocol, HttpSettings, SinkError};
+use crate::otlp::retry_after;
 
 /// How long the head of an answer, and its rest, may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -120,15 +121,9 @@ impl Poster {
         SinkError::Status {
             status: status.as_u16(),
             code,
-            after: after(headers),
+            after: retry_after(headers, AFTER_MAX),
         }
     }
-}
-
-/// `Retry-After` in seconds (RFC 9110, section 10.2.3); its other form, a date, is left to our own patience.
-fn after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse();
-    Some(Duration::from_secs(seconds.ok()?).min(AFTER_MAX))
 }
 
 /// An event of Splunk's HTTP Event Collector; `time` in seconds since 1970.

@@ -34,12 +34,14 @@ pub(super) fn request(spans: &[Span], resource: &[(String, String)], version: &s
     message.encode_to_vec()
 }
 
-/// How many spans the collector did not take, and why, if its answer says so.
-pub(super) fn rejected(answer: &[u8]) -> Option<(u64, String)> {
-    let answer = ExportTraceServiceResponse::decode(answer).ok()?;
-    let partial = answer.partial_success?;
-    let rejected = u64::try_from(partial.rejected_spans).unwrap_or_default();
-    (rejected > 0).then_some((rejected, partial.error_message))
+/// How many spans the collector did not take, and why.
+pub(super) fn read(answer: &[u8]) -> Result<otlp::Said, prost::DecodeError> {
+    let answer = ExportTraceServiceResponse::decode(answer)?;
+    let said = answer.partial_success.map(|partial| otlp::Said {
+        rejected: partial.rejected_spans,
+        message: partial.error_message,
+    });
+    Ok(said.unwrap_or_default())
 }
 
 fn sent(span: &Span) -> Sent {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::span::Span;
 use super::{Collector, Tracer, encode};
 use crate::health::{Dependency, Health};
-use crate::otlp::Tried;
+use crate::otlp::{ANSWER_TIMEOUT, Tried, because};
 
 /// Spans that wait.
 const QUEUE_MAX: usize = 4096;
@@ -129,27 +129,28 @@ impl Tracer {
             let endpoint = &collector.endpoint;
             let body = encode::request(&batch, &endpoint.resource, inner.version);
             let began = Instant::now();
-            let post = endpoint.post(client, body, encode::rejected);
-            let tried = timeout_at(deadline, post).await;
+            let within = deadline
+                .saturating_duration_since(began)
+                .min(ANSWER_TIMEOUT);
+            let tried = endpoint.post(client, body, within, encode::read).await;
             let (why, wait) = match tried {
-                Ok(Tried::Taken) => {
+                Tried::Taken => {
                     inner.counts.sent(count);
                     return component.ok(Some(began.elapsed()));
                 }
-                Ok(Tried::Partly(lost, why)) => {
+                Tried::Partly(lost, why) => {
                     // It cannot lose more than it was sent, whatever it says.
                     let lost = lost.min(count);
                     inner.counts.sent(count.saturating_sub(lost));
                     inner.counts.dropped(lost);
-                    return component
-                        .degraded(&format_args!("it did not take {lost} spans: {why}"));
+                    let what = format!("it did not take {lost} spans");
+                    return component.degraded(&because(what, &why));
                 }
-                Ok(Tried::Never(why)) => {
+                Tried::Never(why) => {
                     inner.counts.dropped(count);
                     return component.down(&why);
                 }
-                Ok(Tried::Later(why, wait)) => (why, wait),
-                Err(_) => ("it does not answer".to_owned(), None),
+                Tried::Later(why, wait) => (why, wait),
             };
             component.down(&why);
             // Half of it is left to chance, so that gates which lost a collector together do not come back together.
@@ -174,7 +175,7 @@ impl Collector {
     pub async fn probe(&self, client: &net::Client) -> Result<(), String> {
         let endpoint = &self.endpoint;
         let body = encode::request(&[], &endpoint.resource, env!("CARGO_PKG_VERSION"));
-        let tried = endpoint.post(client, body, encode::rejected).await;
-        tried.probed()
+        let tried = endpoint.post(client, body, ANSWER_TIMEOUT, encode::read);
+        tried.await.probed()
     }
 }

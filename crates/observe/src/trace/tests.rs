@@ -388,7 +388,7 @@ fn a_collector_has_itself_left_alone_no_longer_than_a_batch_is_tried() {
     let after = |value: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
-        crate::otlp::retry_after(&headers)
+        crate::otlp::retry_after(&headers, Duration::from_secs(60))
     };
     assert_eq!(after("7"), Some(Duration::from_secs(7)));
     assert_eq!(after("18446744073709551615"), Some(Duration::from_secs(60)));

@@ -162,16 +162,9 @@ async fn the_last_push_has_every_number_of_the_gate() -> Result<()> {
     }
     let nothing = modern(call(8, "nowhere.nothing", &json!({})));
     world.post("local", &nothing).await?.code()?;
-    ensure!(rotel.points()?.is_empty(), "nothing is due yet");
     let metrics = world.gate().metrics().clone();
     world.end().await?;
-    // It was taken before the gate ended; that it is printed as well may take a moment.
-    let last = Metric::ProcessStart.row().name;
-    until("all of it is printed", async || {
-        Ok(rotel.points()?.iter().any(|point| point.name == last))
-    })
-    .await?;
-    let points = rotel.points()?;
+    let points = last_push(&rotel).await?;
     let groups = metrics.snapshot();
     // What counts calls moves no more after the last of them.
     for metric in [
@@ -193,7 +186,34 @@ async fn the_last_push_has_every_number_of_the_gate() -> Result<()> {
         let name = group.metric.instrument();
         ensure!(names.contains(name), "{name} is not pushed");
     }
+    // What the gate was it is no more, and that is not the same as being down.
+    for point in &points {
+        ensure!(point.has_value == (point.kind != "Gauge"), "{point:#?}");
+    }
     Ok(())
+}
+
+/// All of what a gate pushed at its end, when gauges have no value.
+async fn last_push(rotel: &Rotel) -> Result<Vec<Point>> {
+    let ready = Metric::Ready.row().name;
+    let end = Metric::ProcessStart.row().name;
+    // Every push begins with the same metric, and ends with one.
+    let last = || -> Result<Option<Vec<Point>>> {
+        let mut points = rotel.points()?;
+        let first = points.first().map(|point| point.name.clone());
+        let start = points
+            .iter()
+            .rposition(|point| Some(&point.name) == first.as_ref());
+        let last = points.split_off(start.unwrap_or_default());
+        let is_end = last
+            .iter()
+            .any(|point| point.name == ready && !point.has_value);
+        let is_whole = last.last().is_some_and(|point| point.name == end);
+        Ok((is_end && is_whole).then_some(last))
+    };
+    // It was taken before the gate ended; that it is printed as well may take a moment.
+    until("all of it is printed", async || Ok(last()?.is_some())).await?;
+    last()?.context("it was there")
 }
 
 /// Each series of a metric has one point, with the same number.
@@ -280,8 +300,26 @@ async fn a_gate_that_is_told_to_end_pushes_its_last_numbers_first() -> Result<()
     let mut gate = Program::start(&config(&to(&rotel, "interval = \"1h\""))).await?;
     post(gate.address(), None, &now()).await?;
     gate.stop()?;
-    knows(&rotel, 1.0).await?;
+    let points = last_push(&rotel).await?;
+    let allowed = |point: &&Point| point.name == "portcullis_decisions" && point.value == 1.0;
+    ensure!(points.iter().any(|point| allowed(&point)), "{points:#?}");
+    // The number that no scrape would have seen: nobody is woken because a gate was stopped.
+    let ready = points.iter().find(|point| point.name == "portcullis_ready");
+    ensure!(ready.is_some_and(|ready| !ready.has_value), "{ready:#?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_the_first_push_nor_that_to_another_collector_waits_for_the_interval() -> Result<()>
+{
+    let (first, second) = (collector().await?, collector().await?);
+    let world = World::of(&config(&to(&first, "interval = \"1h\""))).await?;
+    world.post("local", &now()).await?.answer()?;
+    knows(&first, 1.0).await?;
+    world.post("local", &now()).await?.answer()?;
+    world.reload(&config(&to(&second, "interval = \"1h\"")))?;
+    knows(&second, 2.0).await?;
+    world.end().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,11 @@ fn group(metric: Metric, samples: &[(&[&str], f64)]) -> Group {
 
 /// What the collector gets.
 fn sent(looked: &Looked<'_>) -> Vec<Sent> {
-    let body = request(looked, &[], "1.2.3");
+    sent_and(looked, Then::GoesOn)
+}
+
+fn sent_and(looked: &Looked<'_>, then: Then) -> Vec<Sent> {
+    let body = request(looked, then, &[], "1.2.3");
     let mut message = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
     assert_eq!(message.resource_metrics.len(), 1);
     let mut of = message.resource_metrics.remove(0);
@@ -121,6 +125,24 @@ fn a_histogram_has_each_bucket_alone_and_the_names_of_the_conventions() {
 }
 
 #[test]
+fn at_the_end_a_gauge_has_no_value_and_a_sum_has_its_last() {
+    let groups = [
+        group(Metric::Ready, &[(&[], 0.0)]),
+        group(Metric::Decisions, &[(&["allow"], 7.0)]),
+    ];
+    let sent = sent_and(&History::new(5).look(&groups, 9), Then::Ends);
+    let point = |at: usize| match sent[at].data.as_ref().unwrap() {
+        Data::Gauge(gauge) => gauge.data_points[0].clone(),
+        Data::Sum(sum) => sum.data_points[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    let mask = DataPointFlags::NoRecordedValueMask as u32;
+    assert_eq!((point(0).value, point(0).flags), (None, mask));
+    let seven = number_data_point::Value::AsDouble(7.0);
+    assert_eq!((point(1).value, point(1).flags), (Some(seven), 0));
+}
+
+#[test]
 fn no_two_metrics_have_one_name() {
     let names: BTreeSet<_> = Metric::ALL.iter().map(|one| one.instrument()).collect();
     assert_eq!(names.len(), Metric::ALL.len());
@@ -172,11 +194,10 @@ fn what_a_collector_did_not_take_is_read_from_its_answer() {
             rejected_data_points,
             error_message: "too old".to_owned(),
         });
-        rejected(&ExportMetricsServiceResponse { partial_success }.encode_to_vec())
+        read(&ExportMetricsServiceResponse { partial_success }.encode_to_vec())
     };
-    assert_eq!(answer(3), Some((3, "too old".to_owned())));
-    assert_eq!(answer(0), None);
-    assert_eq!(answer(-1), None);
-    assert_eq!(rejected(b"no protobuf"), None);
-    assert_eq!(rejected(b""), None);
+    let said = answer(3).unwrap();
+    assert_eq!((said.rejected, &*said.message), (3, "too old"));
+    assert_eq!(read(b"").unwrap(), otlp::Said::default());
+    read(b"no protobuf").unwrap_err();
 }

@@ -126,8 +126,8 @@ fn each_item_of_elastics_answer_is_looked_at() {
 fn a_receiver_can_have_itself_left_alone_for_a_while() {
     let after = |value: &'static str| {
         let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
-        after(&headers)
+        headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static(value));
+        retry_after(&headers, AFTER_MAX)
     };
     assert_eq!(after("7"), Some(Duration::from_secs(7)));
     assert_eq!(after("999999"), Some(AFTER_MAX));
