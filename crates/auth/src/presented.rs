@@ -10,7 +10,8 @@ use crate::{AuthError, ClientCertificate};
 pub enum Peer {
     /// This machine, over the loopback address.
     Loopback,
-    /// Another machine, or one that a proxy stands for; its address, if it is known.
+    /// Another machine, or one that a proxy stands for; its address, if it is known. The loopback address is that of a
+    /// proxy here, for those of whom it says nothing, and gives nobody the rights of this machine.
     Remote(Option<IpAddr>),
     /// The parent process.
     Stdio,

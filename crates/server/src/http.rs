@@ -116,9 +116,9 @@ impl Facts {
             if address != from {
                 tracing::debug!(peer = %connection.peer, %address, "a proxy passes on a request");
             }
-            // Its callers are not this machine, whatever it says or leaves out.
-            let known = Some(address).filter(|address| !address.is_loopback());
-            (Peer::Remote(known), address)
+            // Its callers are not this machine, whatever it says or leaves out. If it is here itself, and says nothing of
+            // them, they are counted by its address all the same.
+            (Peer::Remote(Some(address)), address)
         } else {
             (peer(from, headers), from)
         };

@@ -67,7 +67,8 @@ impl Lockout {
         self.accounts.lock().0.remove(&name);
     }
 
-    /// Charges an address for a try.
+    /// Charges an address for a try. Who has none is not counted: callers from this machine, and those behind a proxy
+    /// that nobody told us of.
     ///
     /// # Errors
     /// How long it has to wait.
@@ -76,7 +77,7 @@ impl Lockout {
         from: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), Duration> {
-        let Some(address) = from.and_then(counted) else {
+        let Some(address) = from.map(counted) else {
             return Ok(());
         };
         self.addresses
@@ -88,7 +89,7 @@ impl Lockout {
     /// The try was a good one. Only this one is taken back: whoever has an account could otherwise sign in to it
     /// between guesses at others.
     pub(super) fn refund_address(&self, from: Option<IpAddr>, now: Instant) {
-        if let Some(address) = from.and_then(counted) {
+        if let Some(address) = from.map(counted) {
             self.addresses
                 .lock()
                 .refund(&address, now, FREE_PER_ADDRESS);
@@ -96,17 +97,15 @@ impl Lockout {
     }
 }
 
-/// What counts as one address: of IPv6, the network that one subscriber gets. Not this machine, where a proxy may be.
-fn counted(address: IpAddr) -> Option<IpAddr> {
-    let address = match address.to_canonical() {
+/// What counts as one address: of IPv6, the network that one subscriber gets.
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
             IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
         v4 @ IpAddr::V4(_) => v4,
-    };
-    let is_here = address.is_loopback() || address == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    (!is_here).then_some(address)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

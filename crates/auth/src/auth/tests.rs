@@ -267,12 +267,15 @@ async fn an_expiry_bites_at_once_even_from_the_cache() {
 
 #[tokio::test]
 async fn without_a_credential_the_place_decides() {
+    let behind_proxy = Peer::Remote(Some([127, 0, 0, 1].into()));
     for (loopback, peer, known) in [
         (Loopback::Auto, Peer::Loopback, true),
         (Loopback::Owner, Peer::Loopback, true),
         (Loopback::Off, Peer::Loopback, false),
         (Loopback::Auto, Peer::Remote(None), false),
         (Loopback::Owner, Peer::Remote(None), false),
+        (Loopback::Auto, behind_proxy, false),
+        (Loopback::Owner, behind_proxy, false),
         (Loopback::Off, Peer::Stdio, true),
         (Loopback::Off, Peer::InProcess, true),
     ] {

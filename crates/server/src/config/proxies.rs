@@ -75,7 +75,7 @@ fn network(text: &str, complaints: &mut Complaints) -> Option<IpNet> {
     let Some(network) = parsed.map(unmapped) else {
         complaints.add(
             format!("`{text}` is neither an address nor a network"),
-            "write for example \"10.1.2.3\" or \"10.0.0.0/8\"; names are not looked up",
+            "write for example \"10.1.2.3\" or \"10.1.2.0/28\"; names are not looked up",
         );
         return None;
     };

@@ -135,7 +135,7 @@ pub(super) struct RawHttp {
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call, besides those of the loopback names.
     pub allowed_origins: Vec<String>,
-    /// Proxies that are believed when they say whom a request comes from: addresses, and networks as `10.0.0.0/8`. Nobody who comes through one counts as a caller from this machine. Networks of clients do not belong here: they could give themselves any address.
+    /// Proxies that are believed when they say whom a request comes from: addresses, and networks as `10.1.2.0/28`. Nobody who comes through one counts as a caller from this machine. Networks of clients do not belong here: they could give themselves any address.
     pub trusted_proxies: Vec<String>,
     /// The one header in which they say so; every other is ignored.
     pub forwarded_header: RawForwardedHeader,

@@ -140,12 +140,11 @@ pub(super) async fn current(edge: &Edge, headers: &HeaderMap) -> Option<BrowserS
     }
 }
 
-/// Where a browser is, as far as that is known: for bounds on tries.
+/// Where a browser is, as far as that is known: for bounds on tries. Tries on this machine itself have none by address.
 pub(super) fn address(facts: &Facts) -> Option<IpAddr> {
     match facts.peer {
-        Peer::Loopback => Some(facts.address),
         Peer::Remote(address) => address,
-        Peer::Stdio | Peer::InProcess => None,
+        Peer::Loopback | Peer::Stdio | Peer::InProcess => None,
     }
 }
 

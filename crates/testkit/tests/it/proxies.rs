@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 use testkit::mcp::{headers, modern, request};
 use testkit::world::Exchange;
 
+use crate::pages::browser::{Browser, encoded};
 use crate::program::Program;
 
 const SECRET: &str = "violet-anchor-2291-harbour";
-/// Wrong secrets of one client that an address is free to try.
+/// Wrong secrets of one client, and wrong passwords, that an address is free to try.
 const TRIES: usize = 20;
+/// Further ones, each of which costs twice as much as the one before: sooner or later one of them comes too early.
+const MORE: usize = 12;
 
 /// A gate that believes what comes from `trusted`.
 async fn gate(trusted: &str, header: &str) -> Result<Program> {
@@ -31,6 +34,9 @@ principal = "robot"
 roles = ["reader"]
 [roles.reader]
 allow = ["time.*"]
+[mail]
+url = "smtp://127.0.0.1:9"
+from = "gate@example.com"
 "#
     ))
     .await
@@ -70,6 +76,34 @@ async fn list(gate: &Program, said: &[&str], token: Option<&str>) -> Result<u16>
     }
     let (status, _) = pass_on(gate, &head, said, &message.to_string()).await?;
     Ok(status)
+}
+
+/// Fills in the form of a page for another account each time; what it says to each, until one comes too early.
+async fn fill(gate: &Program, path: &str, said: &[&str], times: usize) -> Result<Vec<u16>> {
+    let url = gate.url(path);
+    let mut browser = Browser::default();
+    let (_, fields) = browser.get(&url).await?.form("name", "")?;
+    let said: String = said.iter().map(|line| format!("{line}\r\n")).collect();
+    let head = format!(
+        "Origin: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n{said}",
+        gate.url("")
+    );
+    let mut answers = Vec::new();
+    for n in 0..times {
+        let mut fields = fields.clone();
+        fields.retain(|(name, _)| name != "name" && name != "password");
+        fields.push(("name".to_owned(), format!("nobody-{n}")));
+        fields.push(("password".to_owned(), "wrong".to_owned()));
+        let page = browser.send(&url, "POST", &head, &encoded(&fields)).await?;
+        let known = ["code is wrong", "Too many tries", "is on its way"];
+        let is_known = known.iter().any(|words| page.text.contains(words));
+        ensure!(is_known, "{said}: {}", page.text);
+        answers.push(page.status);
+        if page.status == 429 {
+            break;
+        }
+    }
+    Ok(answers)
 }
 
 /// Where the records of a gate have requests come from.
@@ -161,5 +195,49 @@ async fn who_is_not_trusted_is_not_believed() -> Result<()> {
     }
     let here = ["127.0.0.1"].map(str::to_owned);
     assert_eq!(addresses(&gate).await?, BTreeSet::from(here));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_that_a_trusted_proxy_says_nothing_of_are_its_own() -> Result<()> {
+    let hidden: [&[&str]; 5] = [
+        &[],
+        &["X-Forwarded-For: unknown"],
+        &["X-Forwarded-For: 127.0.0.1"],
+        &["X-Forwarded-For: ::1"],
+        &["Forwarded: for=203.0.113.9"],
+    ];
+    let alice = &["X-Forwarded-For: 203.0.113.7"];
+
+    let guessed = gate("127.0.0.1", "x-forwarded-for").await?;
+    let answers = fill(&guessed, "/console/login", &[], TRIES + MORE).await?;
+    let (free, more) = answers.split_at(TRIES.min(answers.len()));
+    assert_eq!(free, [403; TRIES]);
+    assert_eq!(more.last(), Some(&429));
+    for said in hidden {
+        let answers = fill(&guessed, "/console/login", said, MORE).await?;
+        assert_eq!(answers.last(), Some(&429), "{said:?}");
+    }
+    let answers = fill(&guessed, "/console/login", alice, 1).await?;
+    assert_eq!(answers, [403]);
+
+    // Asking for mails counts as guessing does.
+    let asked = gate("127.0.0.1", "x-forwarded-for").await?;
+    for said in hidden {
+        let answers = fill(&asked, "/console/reset", said, TRIES / hidden.len()).await?;
+        assert_eq!(answers, vec![200; TRIES / hidden.len()]);
+    }
+    let answers = fill(&asked, "/console/login", &[], MORE).await?;
+    assert_eq!(answers.last(), Some(&429));
+    let answers = fill(&asked, "/console/login", alice, 1).await?;
+    assert_eq!(answers, [403]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_on_this_machine_are_not_counted_by_its_address() -> Result<()> {
+    let gate = gate("192.0.2.1", "x-forwarded-for").await?;
+    let answers = fill(&gate, "/console/login", &[], TRIES + MORE).await?;
+    assert_eq!(answers, [403; TRIES + MORE]);
     Ok(())
 }

@@ -48,9 +48,9 @@ forwarded_header = \"x-real-ip\"",
 2: http.trusted_proxies.3: `::ffff:0:0/96` is far more than proxies: whoever is in it could come from any address it likes; name the addresses of your proxies, or networks from /8 up
 2: http.trusted_proxies.4: `2000::/3` is far more than proxies: whoever is in it could come from any address it likes; name the addresses of your proxies, or networks from /7 up
 2: http.trusted_proxies.5: `10.1.2.3/8` has bits behind its prefix; write \"10.0.0.0/8\", or \"10.1.2.3\"
-2: http.trusted_proxies.6: `proxy.local` is neither an address nor a network; write for example \"10.1.2.3\" or \"10.0.0.0/8\"; names are not looked up
-2: http.trusted_proxies.7: `10.0.0.0/33` is neither an address nor a network; write for example \"10.1.2.3\" or \"10.0.0.0/8\"; names are not looked up
-2: http.trusted_proxies.8: `127.0.0.1:80` is neither an address nor a network; write for example \"10.1.2.3\" or \"10.0.0.0/8\"; names are not looked up
+2: http.trusted_proxies.6: `proxy.local` is neither an address nor a network; write for example \"10.1.2.3\" or \"10.1.2.0/28\"; names are not looked up
+2: http.trusted_proxies.7: `10.0.0.0/33` is neither an address nor a network; write for example \"10.1.2.3\" or \"10.1.2.0/28\"; names are not looked up
+2: http.trusted_proxies.8: `127.0.0.1:80` is neither an address nor a network; write for example \"10.1.2.3\" or \"10.1.2.0/28\"; names are not looked up
 3: http.forwarded_header: `x-real-ip` is not possible here; write \"x-forwarded-for\" or \"forwarded\"",
     );
     let many = vec!["\"10.0.0.1\""; 257].join(", ");
