@@ -113,6 +113,8 @@ async fn keep(gate: &Gate, mut settings: watch::Receiver<SinkSettings>, stop: &C
             }
         }
     }
+    // Only now: with other settings it is the same sink, and goes on counting.
+    gate.metrics().audit_sink_gone(&name);
     component.forget();
 }
 

@@ -338,7 +338,9 @@ impl Of<'_> {
         let all: Counts = all.collect();
         let base = lately.base(self.window(), self.seen.now, &all);
         let each = all.into_iter().map(|(name, count)| {
-            let grown = count.saturating_sub(base.get(&name).copied().unwrap_or_default());
+            let base = base.get(&name).copied().unwrap_or_default();
+            // What counts less than before began anew, at nothing.
+            let grown = count.checked_sub(base).unwrap_or(count);
             let verdict = self.from(number(grown));
             self.finding(vec![(label, name)], verdict, value(grown))
         });

@@ -371,6 +371,12 @@ fn a_sink_that_refuses_records_is_told_of_until_it_took_all_for_a_while() {
         (Verdict::Good, "0 records refused".to_owned())
     );
     assert_eq!(refused(960, 3.0).0, Verdict::Bad);
+    assert_eq!(refused(1000, 3.0).0, Verdict::Bad);
+    // The sink was taken away and is there again: all that is counted from then on is new.
+    assert_eq!(refused(2000, 3.0).0, Verdict::Good);
+    assert_eq!(refused(2010, 0.0).0, Verdict::Good);
+    let told = (Verdict::Bad, "1 records refused".to_owned());
+    assert_eq!(refused(2040, 1.0), told);
 }
 
 #[test]

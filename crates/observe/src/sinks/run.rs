@@ -169,7 +169,6 @@ impl Sink {
                 tracing::warn!(sink = self.settings.name, %error, "other gates have to wait for the sink");
             }
         }
-        self.around.metrics.audit_sink_gone(&self.settings.name);
     }
 
     async fn step(&mut self, stop: &CancellationToken) -> Result<Step, SinkError> {

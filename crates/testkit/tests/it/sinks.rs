@@ -460,8 +460,18 @@ async fn a_record_for_which_batches_are_refused_is_found_and_left_behind_alone()
     .await?;
     ensure!(left.len() == 3, "{left:?}");
     is(&world, "lines", "ok").await?;
-    let refused = metric(&world, "portcullis_audit_sink_refused_total", "lines");
-    ensure!(refused == Some(3.0), "{refused:?}");
+    let refused = || metric(&world, "portcullis_audit_sink_refused_total", "lines");
+    ensure!(refused() == Some(3.0), "{:?}", refused());
+    // With other settings it is the same sink, and goes on counting.
+    world.reload(&gate(&sinks.replace("/\"", "/moved\"")))?;
+    calls(&world, 1).await?;
+    until("the settings are taken over", async || {
+        let batches = server.batches();
+        let last = batches.last().context("no batch")?;
+        Ok(last.line == "POST /moved")
+    })
+    .await?;
+    ensure!(refused() == Some(3.0), "{:?}", refused());
     world.end().await
 }
 
