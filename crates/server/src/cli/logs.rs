@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::header::{self, HeaderValue};
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Common, Exit, output};
-use crate::config::Environment;
-use crate::serve::base;
+use crate::config::{Environment, Loaded};
+use crate::serve::{base, origin};
 
 /// How long the gate may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,10 +48,15 @@ pub struct Level {
     /// Have logged again what the config says.
     #[arg(long, conflicts_with = "filter")]
     pub reset: bool,
-    /// Where the gate is; from the config if left out.
+    /// Where the gate is; the first address that it listens on if left out.
     #[arg(long, value_name = "URL")]
     pub at: Option<Url>,
 }
+
+/// The gate's policy said no.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
 
 /// What holds, as the gate says it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,23 +70,19 @@ pub(super) fn logs(common: &Common, command: &LogsCommand) -> anyhow::Result<Exi
     let LogsCommand::Level(level) = command;
     let at = match &level.at {
         Some(at) => at.clone(),
-        None => Url::parse(&base(&common.load_settings()?, &[]))?,
+        None => Url::parse(&place(&common.load_settings()?))?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let holds: Holds = runtime.block_on(async {
-        match &level.filter {
-            Some(filter) => {
-                let wanted = json!({ "filter": filter, "for": level.time });
-                ask(&at, Method::PUT, wanted.to_string().into()).await?;
-            }
-            None if level.reset => drop(ask(&at, Method::DELETE, Bytes::new()).await?),
-            None => {}
+    let holds = match runtime.block_on(holds(&at, level)) {
+        Ok(holds) => holds,
+        Err(error) if error.is::<Refused>() => {
+            output::error(&error);
+            return Ok(Exit::Refused);
         }
-        let told = ask(&at, Method::GET, Bytes::new()).await?;
-        serde_json::from_slice(&told).with_context(|| format!("what answers at {at} is no gate"))
-    })?;
+        Err(error) => return Err(error),
+    };
     if common.json {
         output::json(&holds)?;
     } else {
@@ -96,6 +97,43 @@ pub(super) fn logs(common: &Common, command: &LogsCommand) -> anyhow::Result<Exi
         }
     }
     Ok(Exit::Done)
+}
+
+/// Where this gate is asked: at its first address, as what clients know may lead to another gate of several. With TLS it
+/// has to be what clients know, which the certificate names.
+fn place(loaded: &Loaded) -> String {
+    let known = loaded.listen.first().filter(|address| address.port() != 0);
+    let own = known.map(|address| origin(loaded, *address));
+    own.filter(|own| own.starts_with("http://"))
+        .unwrap_or_else(|| base(loaded, &[]))
+}
+
+/// What holds once it was done.
+async fn holds(at: &Url, level: &Level) -> anyhow::Result<Holds> {
+    let told = match &level.filter {
+        Some(filter) => {
+            let wanted = json!({ "filter": filter, "for": level.time });
+            ask(at, Method::PUT, wanted.to_string().into()).await?
+        }
+        None => {
+            if level.reset {
+                ask(at, Method::DELETE, Bytes::new()).await?;
+            }
+            ask(at, Method::GET, Bytes::new()).await?
+        }
+    };
+    let told: Holds = serde_json::from_slice(&told)
+        .with_context(|| format!("what answers at {at} is no gate"))?;
+    Ok(Holds {
+        filter: shown(&told.filter),
+        configured: shown(&told.configured),
+        ..told
+    })
+}
+
+/// What came over the network, in one line that does not act on the terminal.
+fn shown(text: &str) -> String {
+    output::printable(text).replace('\n', " ")
 }
 
 /// The gate's answer.
@@ -129,17 +167,19 @@ async fn ask(at: &Url, method: Method, body: Bytes) -> anyhow::Result<Bytes> {
         .body
         .read_to_end(ANSWER_BYTES_MAX, ANSWER_TIMEOUT)
         .await?;
-    match response.status.as_u16() {
-        200..=299 => Ok(told),
-        401 | 403 => bail!(
-            "the gate at {at} wants an owner's API key in `{KEY_VARIABLE}`; `portcullis key create NAME --role owner` makes one"
-        ),
-        status => {
-            let problem: Option<Value> = serde_json::from_slice(&told).ok();
-            let why = problem.as_ref().and_then(|told| told["detail"].as_str());
-            // What came over the network does not act on the terminal.
-            let why = why.unwrap_or("it does not say why").escape_debug();
-            bail!("the gate at {at} refused (HTTP {status}): {why}")
-        }
+    if response.status.is_success() {
+        return Ok(told);
     }
+    let problem: Option<Value> = serde_json::from_slice(&told).ok();
+    let why = problem.as_ref().and_then(|told| told["detail"].as_str());
+    let why = why.map_or_else(|| "it does not say why".to_owned(), shown);
+    let status = response.status.as_u16();
+    let refused = format!("the gate at {at} refused (HTTP {status}): {why}");
+    Err(match status {
+        401 => anyhow!(
+            "{refused}; it wants an owner's API key in `{KEY_VARIABLE}`: `portcullis key create NAME --role owner` makes one"
+        ),
+        403 => Refused(refused).into(),
+        _ => anyhow!(refused),
+    })
 }

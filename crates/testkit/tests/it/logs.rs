@@ -1,12 +1,16 @@
 //! The log of a running gate: what is logged is changed while it runs, the last lines are found again, and nobody forges one.
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testkit::mcp::{call, headers, modern};
 use testkit::world::{Exchange, program, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::process::Command;
 
 use crate::program::{Program, output};
 
@@ -118,9 +122,12 @@ async fn a_level_is_changed_while_the_gate_runs_and_goes_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_level_is_changed_from_the_command_line() -> Result<()> {
-    let (mut gate, key) = scene("").await?;
+    // What clients know may lead to another gate, here to none: the one of the config is asked at its own address.
+    let (mut gate, key) = scene("http.public_url = \"http://127.0.0.1:1\"\n").await?;
     let refused = gate.run_either(&["logs", "level"]).await?;
     ensure!(refused.contains("PORTCULLIS_API_KEY"), "{refused}");
+    // The gate's own words.
+    ensure!(refused.contains("Authentication required"), "{refused}");
     let say = async |words: &[&str]| {
         let words = [&["logs", "level"], words].concat();
         let launch = gate.launch(&words)?.env("PORTCULLIS_API_KEY", &key);
@@ -142,6 +149,56 @@ async fn a_level_is_changed_from_the_command_line() -> Result<()> {
     let elsewhere = format!("{:#}", elsewhere.context("answered")?);
     ensure!(elsewhere.contains("no gate answers"), "{elsewhere}");
     gate.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_level_is_what_was_answered_and_nothing_in_it_acts_on_a_terminal() -> Result<()> {
+    let gate = Program::prepare(&[])?;
+    fs::write(gate.folder().join("portcullis.toml"), "builtins = []\n")?;
+    let filter = "info\u{1b}[2J\nforged\u{9b}2J";
+    let set = json!({ "filter": filter, "configured": filter, "seconds_left": null });
+    let detail = "not\u{1b}[2J\nby you";
+    for (status, body, code, said) in [
+        (200, set, 0, "info\u{fffd}[2J forged\u{fffd}2J\n"),
+        (403, json!({ "detail": detail }), 3, ""),
+    ] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let at = format!("http://{}", listener.local_addr()?);
+        let launch = gate.launch(&["logs", "level", "info", "--at", &at])?;
+        let (program, words) = launch.argv.split_first().context("no program")?;
+        let mut command = Command::new(program);
+        command.args(words).envs(&launch.env).kill_on_drop(true);
+        let answer = async move {
+            let (mut stream, _) = listener.accept().await?;
+            // Whoever asks for more than one answer finds nobody.
+            drop(listener);
+            let body = body.to_string();
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let mut asked = [0; 4096];
+            let length = stream.read(&mut asked).await?;
+            ensure!(asked[..length].starts_with(b"PUT /v1/logs/level"));
+            stream.write_all((head + &body).as_bytes()).await?;
+            Ok(stream)
+        };
+        let output = async { Ok(command.output().await?) };
+        let (output, _stream) = tokio::try_join!(output, answer)?;
+        let (out, told) = (
+            str::from_utf8(&output.stdout)?,
+            str::from_utf8(&output.stderr)?,
+        );
+        ensure!(output.status.code() == Some(code), "{out}{told}");
+        ensure!(out == said, "{out:?}");
+        ensure!(!told.contains(['\u{1b}', '\u{9b}']), "{told:?}");
+        let is_told = told.contains("not\u{fffd}[2J by you");
+        ensure!(
+            is_told == (code == 3) && !told.contains("\nforged"),
+            "{told:?}"
+        );
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
