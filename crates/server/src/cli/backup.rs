@@ -36,6 +36,9 @@ const KIND: &str = "portcullis backup 1";
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
 /// Longest passphrase that is read.
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
+/// What is asked at a terminal.
+const QUESTION: &str = "passphrase (not shown): ";
+const QUESTION_AGAIN: &str = "the same passphrase again (not shown): ";
 
 /// `portcullis backup`.
 #[derive(Debug, Clone, Subcommand)]
@@ -117,7 +120,7 @@ pub(super) fn backup(common: &Common, command: &BackupCommand) -> anyhow::Result
             file,
             passphrase,
             without_master_key,
-        } => create(common, file, &passphrase.read()?, *without_master_key),
+        } => create(common, file, &passphrase.read_new()?, *without_master_key),
         BackupCommand::Verify { file, passphrase } => verify(common, file, &passphrase.read()?),
         BackupCommand::Restore { file, passphrase } => restore(common, file, &passphrase.read()?),
     }
@@ -126,6 +129,18 @@ pub(super) fn backup(common: &Common, command: &BackupCommand) -> anyhow::Result
 impl Passphrase {
     /// The passphrase, without the newline at its end. What is typed at a terminal is not shown.
     fn read(&self) -> anyhow::Result<Zeroizing<String>> {
+        self.read_by(|from| terminal::typed(from, QUESTION))
+    }
+
+    /// One that nothing was sealed with yet: of a slip at a terminal nobody would know before the backup is needed.
+    fn read_new(&self) -> anyhow::Result<Zeroizing<String>> {
+        self.read_by(|from| terminal::typed_twice(from, QUESTION, QUESTION_AGAIN))
+    }
+
+    fn read_by(
+        &self,
+        typed: impl FnOnce(&File) -> io::Result<Option<Zeroizing<Vec<u8>>>>,
+    ) -> anyhow::Result<Zeroizing<String>> {
         let from = if self.file.as_os_str() == "-" {
             terminal::stdin()?
         } else {
@@ -133,9 +148,7 @@ impl Passphrase {
             opened.with_context(|| format!("cannot read `{}`", self.file.display()))?
         };
         let mut text = Zeroizing::new(String::new());
-        if let Some(typed) = terminal::typed(&from, "passphrase (not shown): ")
-            .context("the passphrase cannot be read")?
-        {
+        if let Some(typed) = typed(&from).context("the passphrase cannot be read")? {
             text.push_str(std::str::from_utf8(&typed).context("a passphrase is text")?);
         } else {
             BufReader::new(from.take(PASSPHRASE_BYTES_MAX))

@@ -52,24 +52,53 @@ pub(super) fn stdin() -> io::Result<File> {
 /// If the person breaks off, or the terminal cannot be read.
 pub(super) fn typed(stdin: &File, question: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let is_terminal = stdin.is_terminal();
-    let ask = || ask(stdin, &mut io::stderr(), question);
+    let ask = || ask(stdin, &mut io::stderr(), question, None);
     is_terminal.then(ask).transpose()
 }
 
-/// One line from this terminal, unseen; the question goes to `to`.
+/// The same of what nobody could put right later: it is asked for once more, and has to be the same.
 ///
 /// # Errors
-/// If the person breaks off, or the terminal cannot be read.
+/// As [`typed`], or if it is not.
+pub(super) fn typed_twice(
+    stdin: &File,
+    question: &str,
+    again: &str,
+) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let is_terminal = stdin.is_terminal();
+    let ask = || ask(stdin, &mut io::stderr(), question, Some(again));
+    is_terminal.then(ask).transpose()
+}
+
+/// One line from this terminal, unseen; the questions go to `to`.
+///
+/// # Errors
+/// If the person breaks off or answers `again` otherwise, or the terminal cannot be read.
 fn ask(
     terminal: &File,
     to: &mut impl io::Write,
     question: &str,
+    again: Option<&str>,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
-    let silent = Silent::new(terminal)?;
+    // Over both questions: nothing of what is typed between them is shown or lost.
+    let _silent = Silent::new(terminal)?;
+    let first = answer(terminal, to, question)?;
+    if let Some(again) = again
+        && answer(terminal, to, again)? != first
+    {
+        return Err(io::Error::other("it was typed differently the second time"));
+    }
+    Ok(first)
+}
+
+fn answer(
+    terminal: &File,
+    to: &mut impl io::Write,
+    question: &str,
+) -> io::Result<Zeroizing<Vec<u8>>> {
     write!(to, "{question}")?;
     to.flush()?;
     let line = line(terminal);
-    drop(silent);
     writeln!(to)?;
     line
 }
@@ -104,7 +133,7 @@ mod tests {
         let before = tcgetattr(&terminal).unwrap();
         let mut screen = terminal.try_clone().unwrap();
         let line = thread::scope(|scope| {
-            let asked = scope.spawn(|| ask(&terminal, &mut screen, "value: "));
+            let asked = scope.spawn(|| ask(&terminal, &mut screen, "value: ", None));
             // Once it asks, nothing is shown any more.
             let mut shown = [0; 7];
             keyboard.read_exact(&mut shown).unwrap();

@@ -371,10 +371,14 @@ fn listed(roles: &[String]) -> String {
     }
 }
 
-/// A password: from whoever is at the terminal, unseen, or from what is piped in, without the newline at its end.
+/// A password: from whoever is at the terminal, unseen and twice, or from what is piped in, without the newline at its end.
 fn typed_or_piped() -> anyhow::Result<Zeroizing<String>> {
     let stdin = terminal::stdin()?;
-    let typed = terminal::typed(&stdin, "password (not shown): ").context("nobody was added")?;
+    let (question, again) = (
+        "password (not shown): ",
+        "the same password again (not shown): ",
+    );
+    let typed = terminal::typed_twice(&stdin, question, again).context("nobody was added")?;
     let text = match typed {
         Some(typed) => typed,
         None => piped(&stdin).context("no password could be read from stdin")?,

@@ -353,8 +353,8 @@ fn a_running_gate_takes_over_a_changed_secret() {
     );
 }
 
-/// How a command ended at whose terminal this was typed once it asked, and what the terminal showed.
-fn typed(machine: &Machine, words: &[&str], keys: &[u8]) -> (i32, String) {
+/// How a command ended at whose terminal these were typed, one each time it asked, and what the terminal showed.
+fn typed(machine: &Machine, words: &[&str], keys: &[&[u8]]) -> (i32, String) {
     let pty = openpty(None, None).unwrap();
     let (mut keyboard, terminal) = (File::from(pty.master), File::from(pty.slave));
     let before = tcgetattr(&keyboard).unwrap();
@@ -365,14 +365,16 @@ fn typed(machine: &Machine, words: &[&str], keys: &[u8]) -> (i32, String) {
     // With it go our ends of the terminal: when the child has ended, nothing more comes.
     drop(command);
     let (mut shown, mut some) = (String::new(), [0; 512]);
-    let mut is_asked = false;
+    let mut keys = keys.iter();
     while let Ok(length @ 1..) = keyboard.read(&mut some) {
         shown.push_str(str::from_utf8(&some[..length]).unwrap());
-        if !is_asked && shown.ends_with("(not shown): ") {
+        if shown.ends_with("(not shown): ") {
+            // Whoever asks more often than that is told nothing.
+            let keys = keys.next().copied().unwrap_or(b"\x03");
             keyboard.write_all(keys).unwrap();
-            is_asked = true;
         }
     }
+    assert_eq!(keys.next(), None, "not asked for: {shown}");
     assert_eq!(tcgetattr(&keyboard).unwrap(), before, "as it was");
     (child.wait().unwrap().code().unwrap(), shown)
 }
@@ -380,20 +382,39 @@ fn typed(machine: &Machine, words: &[&str], keys: &[u8]) -> (i32, String) {
 #[test]
 fn what_is_typed_at_a_terminal_is_not_shown() {
     let machine = Machine::new().with("desk/portcullis.toml", "builtins = []\n");
-    let backup = ["backup", "create", "all.backup", "--passphrase-file", "-"];
-    let commands = [
-        &["user", "add", "alice", "--password-stdin"][..],
-        &["secret", "set", "github"],
-        &backup,
-    ];
-    for words in commands {
-        let (code, shown) = typed(&machine, words, b"quartz-lantern\x03");
+    let add = &["user", "add", "alice", "--password-stdin"][..];
+    let backup = &["backup", "create", "all.backup", "--passphrase-file", "-"][..];
+    let good = &b"quartz-lantern-42-orbit\n"[..];
+    for (words, times) in [(add, 2), (&["secret", "set", "github"], 1), (backup, 2)] {
+        let (code, shown) = typed(&machine, words, &[b"quartz-lantern\x03"]);
         assert!(code != 0 && !shown.contains("quartz"), "{words:?} {shown}");
-        let (code, shown) = typed(&machine, words, b"quartz-lantern-42-orbit\n");
+        let (code, shown) = typed(&machine, words, &[good; 2][..times]);
         assert!(code == 0 && !shown.contains("quartz"), "{words:?} {shown}");
     }
     // It is what was typed, and no more.
     let verify = ["backup", "verify", "all.backup", "--passphrase-file", "-"];
     let said = run_with(&machine, &verify, "quartz-lantern-42-orbit\n");
     assert_eq!(said.code, 0, "{}", said.err);
+    // What it was sealed with is known: once is enough.
+    let (code, shown) = typed(&machine, &verify, &[good]);
+    assert!(code == 0 && !shown.contains("quartz"), "{shown}");
+}
+
+#[test]
+fn a_slip_in_what_nobody_sees_is_found_by_typing_it_twice() {
+    let machine = Machine::new().with("desk/portcullis.toml", "builtins = []\n");
+    let keys = [
+        &b"quartz-lantern-42-orbit\n"[..],
+        b"quartz-lantern-42-orbut\n",
+    ];
+    for words in [
+        &["user", "add", "alice", "--password-stdin"][..],
+        &["backup", "create", "all.backup", "--passphrase-file", "-"],
+    ] {
+        let (code, shown) = typed(&machine, words, &keys);
+        assert!(code == 1 && shown.contains("differently"), "{shown}");
+        assert!(!shown.contains("quartz"), "{shown}");
+    }
+    assert!(!machine.run(&["user", "list"]).out.contains("alice"));
+    assert!(!machine.path("desk/all.backup").exists());
 }
