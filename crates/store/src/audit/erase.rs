@@ -19,8 +19,9 @@ const BATCH: u32 = 500;
 pub enum Erasure {
     /// So many records have no personal part any more.
     Done(u64),
-    /// Some of them are under these holds, by their ids.
+    /// Some of them are under holds.
     Held {
+        /// The ids of these.
         holds: Vec<String>,
         /// So many were erased before the first of these was put on: mostly none.
         erased: u64,

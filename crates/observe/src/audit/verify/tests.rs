@@ -267,7 +267,10 @@ async fn erased_places_are_named_and_those_that_no_erasure_explains() {
     write(entry(format!("{first}-{}", first + 1), "cli")).await;
     // What a client says explains nothing.
     write(entry(format!("{first}-{}", first + 9), "http")).await;
-    store.erase_audit("carol", i64::MAX, i64::MAX).await.unwrap();
+    store
+        .erase_audit("carol", i64::MAX, i64::MAX)
+        .await
+        .unwrap();
     sign(&store).await;
     let found = verified(exported(&store, 0, u64::MAX).as_bytes()).unwrap();
     assert_eq!(found.erased.to_string(), "10-11,13");
