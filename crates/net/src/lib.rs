@@ -21,7 +21,7 @@ mod websocket;
 pub use body::Body;
 pub use client::{Client, Request, Response, Settings};
 pub use error::{Error, Sent, Stage};
-pub use fetch::{Fetch, Fetched, REDIRECTS_MAX};
+pub use fetch::{Fetch, Fetched, REDIRECTS_MAX, is_here};
 pub use guard::Reach;
 pub use pool::Connections;
 pub use service::{Service, connect_socket};

@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use policy::screen::shows_as_itself;
 use prost::Message as _;
 use url::Url;
 
@@ -191,17 +192,11 @@ pub(crate) fn because(what: String, said: &str) -> String {
 
 /// A collector's text, as it can be told on: not long, and with nothing in it that ends its line, turns it around or hides.
 fn shown(text: &str) -> String {
-    let is_shown = |char: char| {
-        !char.is_control()
-            && !matches!(char,
-                '\u{ad}' | '\u{61c}' | '\u{180e}'
-                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{10ffff}')
-    };
     let mut chars = text.trim().chars();
     let plain = chars.by_ref().take(WHY_CHARS_MAX);
-    let mut out: String = plain.map(|c| if is_shown(c) { c } else { ' ' }).collect();
+    let mut out: String = plain
+        .map(|c| if shows_as_itself(c) { c } else { ' ' })
+        .collect();
     if chars.next().is_some() {
         out.push('…');
     }

@@ -21,6 +21,8 @@ mod walk;
 
 pub use kind::{Found, Group, Kind, Kinds};
 
+pub use invisible::shows_as_itself;
+
 use crate::pattern::glob;
 
 /// What the fast search looks at in one go: little enough to stay in the first cache for the second look.

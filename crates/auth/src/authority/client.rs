@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use policy::screen::shows_as_itself;
 use policy::{PrincipalId, RoleName, Scopes};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -267,14 +268,7 @@ fn redirect_uris(
 
 /// A name as people see it: nothing that breaks lines, hides, or turns the direction of writing.
 fn shown(name: &str) -> String {
-    let is_odd = |c: char| {
-        c.is_control()
-            || matches!(
-                u32::from(c),
-                0xAD | 0x61C | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0xFEFF
-            )
-    };
-    let plain: String = name.chars().filter(|c| !is_odd(*c)).collect();
+    let plain: String = name.chars().filter(|c| shows_as_itself(*c)).collect();
     plain.trim().chars().take(NAME_CHARS_MAX).collect()
 }
 

@@ -15,7 +15,7 @@ use store::{ClientRow, Store};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tracing::{debug, info};
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::assertion::Assertion;
@@ -322,7 +322,7 @@ impl Clients {
             .map_err(|_full| OAuthError::TooMany(DOCUMENT_TIMEOUT))?;
         let reach = match url.host() {
             // Only with the setting that is named for its danger did it get here.
-            Some(host) if is_loopback(&host) => Reach::Loopback,
+            Some(host) if net::is_here(&host) => Reach::Loopback,
             _ if settings.danger_private_client_documents => Reach::Operator,
             _ => Reach::Public,
         };
@@ -372,19 +372,11 @@ pub(super) fn document_url(id: &str, danger_private: bool) -> Option<Url> {
         && url.path() != "/";
     let host = url.host()?;
     let is_secure = match url.scheme() {
-        "https" => danger_private || !is_loopback(&host),
-        "http" => danger_private && is_loopback(&host),
+        "https" => danger_private || !net::is_here(&host),
+        "http" => danger_private && net::is_here(&host),
         _ => false,
     };
     (is_plain && is_secure).then_some(url)
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    }
 }
 
 /// What a document says, if it is the document of this id.

@@ -356,12 +356,7 @@ fn is_for(resource: &str, endpoint: &Url) -> bool {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
+    url.host().is_some_and(|host| net::is_here(&host))
 }
 
 fn text<'a>(said: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

@@ -287,12 +287,7 @@ fn url(text: &str) -> Result<Url, ProviderError> {
     let Ok(url) = Url::parse(text) else {
         return Err(bad);
     };
-    let is_here = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
+    let is_here = url.host().is_some_and(|host| net::is_here(&host));
     let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_here);
     let is_plain =
         url.username().is_empty() && url.password().is_none() && url.fragment().is_none();

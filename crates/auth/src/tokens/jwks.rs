@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
-use url::{Host, Url};
+use url::Url;
 
 use super::issuer::{Freshness, Place};
 use super::keys::{self, Algorithm, KeyError, KeySet, Published};
@@ -374,13 +374,8 @@ impl Source {
 /// Whether what is fetched from there can be believed: over TLS, or from this machine.
 #[must_use]
 pub fn is_safe(url: &Url) -> bool {
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || url.scheme() == "http" && is_loopback
+    let is_here = url.host().is_some_and(|host| net::is_here(&host));
+    url.scheme() == "https" || url.scheme() == "http" && is_here
 }
 
 /// Where an issuer's metadata are: RFC 8414 section 3.1 puts the path behind, OpenID Connect Discovery section 4 in front.

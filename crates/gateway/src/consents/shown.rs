@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use policy::canonical;
+use policy::screen::shows_as_itself;
 use serde_json::Value;
 use store::audit::text::hex;
 
@@ -124,7 +125,7 @@ fn plain(text: &str, max: usize) -> String {
     let mut out: String = text
         .chars()
         .take(max)
-        .map(|c| if is_plain(c) { c } else { '\u{fffd}' })
+        .map(|c| if shows_as_itself(c) { c } else { '\u{fffd}' })
         .collect();
     let rest = text.chars().count().saturating_sub(max);
     if rest > 0 {
@@ -133,15 +134,6 @@ fn plain(text: &str, max: usize) -> String {
         out.push_str(" more characters)");
     }
     out
-}
-
-fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
 }
 
 #[cfg(test)]

@@ -175,6 +175,14 @@ fn is_odd_sequence(text: &[u8]) -> bool {
     }
 }
 
+/// Whether a character shows as itself wherever it stands: it ends no line, turns nothing around, and does not hide.
+#[must_use]
+pub fn shows_as_itself(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character, '\u{2028}' | '\u{2029}')
+        && kind_of(character).is_none()
+}
+
 /// What kind of invisible a character is, wherever it stands.
 fn kind_of(character: char) -> Option<Kind> {
     let kind = match character {

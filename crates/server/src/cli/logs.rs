@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::arguments::Unusable;
 use super::{Common, Exit, output};
 use crate::config::{Environment, Loaded};
 use crate::serve::{base, origin};
@@ -69,7 +70,7 @@ struct Holds {
 pub(super) fn logs(common: &Common, command: &LogsCommand) -> anyhow::Result<Exit> {
     let LogsCommand::Level(level) = command;
     let at = match &level.at {
-        Some(at) => at.clone(),
+        Some(at) => checked(at)?.clone(),
         None => Url::parse(&place(&common.load_settings()?))?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -106,6 +107,17 @@ fn place(loaded: &Loaded) -> String {
     let own = known.map(|address| origin(loaded, *address));
     own.filter(|own| own.starts_with("http://"))
         .unwrap_or_else(|| base(loaded, &[]))
+}
+
+/// What somebody says: the key goes there.
+fn checked(at: &Url) -> anyhow::Result<&Url> {
+    let is_here = at.host().is_some_and(|host| net::is_here(&host));
+    if at.scheme() == "https" || at.scheme() == "http" && is_here {
+        return Ok(at);
+    }
+    let why =
+        format!("`--at {at}` would send an API key over the network in the clear; write https://…");
+    Err(Unusable(why).into())
 }
 
 /// What holds once it was done.

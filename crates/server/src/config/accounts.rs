@@ -12,7 +12,7 @@ use url::{Host, Url};
 
 use super::check::{Checker, wait};
 use super::raw::{Raw, Secret, Span};
-use super::service::{is_here, service};
+use super::service::service;
 
 /// Ports of mail submission (RFC 8314 section 7.3, RFC 6409 section 3.1).
 const PORT_TLS: u16 = 465;
@@ -160,7 +160,7 @@ fn server(raw: &RawMail, complaints: &mut Complaints) -> Option<Server> {
             return None;
         }
         "smtps" => (Security::Tls, PORT_TLS),
-        "smtp" if is_here(&host) || raw.danger_plaintext => (Security::Plain, PORT_STARTTLS),
+        "smtp" if net::is_here(&host) || raw.danger_plaintext => (Security::Plain, PORT_STARTTLS),
         "smtp" => (Security::StartTls, PORT_STARTTLS),
         _ => {
             complaints.add("is neither `smtps` nor `smtp`", EXAMPLE);

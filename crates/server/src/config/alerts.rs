@@ -17,7 +17,6 @@ use zeroize::Zeroizing;
 
 use super::check::{Checker, span, wait};
 use super::raw::{Raw, Secret, Span};
-use super::service::is_here;
 use super::shape::nearest;
 
 /// Fewer bytes are no secret to sign with.
@@ -325,7 +324,7 @@ fn address(text: &str, in_the_clear: bool, complaints: &mut Complaints) -> Optio
         complaints.add("has a user or password in it, which are not sent", EXAMPLE);
         return None;
     }
-    if url.scheme() == "http" && !is_here(&host) && !in_the_clear {
+    if url.scheme() == "http" && !net::is_here(&host) && !in_the_clear {
         complaints.add(
             "sends alerts over the network in the clear",
             "use https, or write danger_plaintext = true beside it",

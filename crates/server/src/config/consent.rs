@@ -4,7 +4,7 @@ use policy::Pattern;
 use policy::config::Complaints;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::check::{Checker, all, span, wait};
@@ -126,12 +126,7 @@ fn address(raw: &RawWebhook, complaints: &mut Complaints) -> Option<Url> {
         );
         return None;
     }
-    let is_here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
+    let is_here = url.host().is_some_and(|host| net::is_here(&host));
     if url.scheme() == "http" && !is_here && !raw.danger_plaintext {
         complaints.add(
             "sends what people are asked over the network in the clear",

@@ -10,7 +10,7 @@ use policy::config::Complaints;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use upstream::Credential;
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::check::{Checker, wait};
@@ -399,11 +399,6 @@ fn issuer(raw: &RawCredential, complaints: &mut Complaints) -> Option<Option<Str
 
 /// Whether nobody between reads what is sent there.
 fn is_private(url: &Url) -> bool {
-    let is_here = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
+    let is_here = url.host().is_some_and(|host| net::is_here(&host));
     is_here || matches!(url.scheme(), "https" | "wss")
 }

@@ -32,15 +32,6 @@ pub(super) fn service(
     Some((url, host))
 }
 
-/// Whether that is this machine, so that nobody between reads what is sent.
-pub(super) fn is_here(host: &Host) -> bool {
-    match host {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    }
-}
-
 impl Checker<'_> {
     /// What `password`, which is `key` from the top, says; `Some(None)`: nothing.
     pub(super) fn password(

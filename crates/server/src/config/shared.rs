@@ -10,7 +10,7 @@ use store::shared::{Fail, Login, RedisSettings};
 
 use super::check::{Checker, wait};
 use super::raw::{Secret, Span};
-use super::service::{is_here, service};
+use super::service::service;
 use crate::shared::Settings;
 
 const EXAMPLE: &str = "write for example \"rediss://gate@redis.example.com:6380/0\"";
@@ -134,7 +134,7 @@ fn place(raw: &RawRedis, complaints: &mut Complaints) -> Option<(Service, Option
             return None;
         }
         "rediss" => (true, 6380),
-        "redis" if is_here(&host) || raw.danger_plaintext => (false, 6379),
+        "redis" if net::is_here(&host) || raw.danger_plaintext => (false, 6379),
         "redis" => {
             complaints.add(
                 "would speak to another machine in the clear",

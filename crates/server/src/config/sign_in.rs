@@ -11,7 +11,7 @@ use policy::config::Complaints;
 use policy::{RoleName, Rules};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::check::{Checker, all};
@@ -135,12 +135,7 @@ impl Checker<'_> {
 
 fn issuer(text: &str, complaints: &mut Complaints) -> Option<String> {
     let url = Url::parse(text).ok();
-    let is_here = |url: &Url| match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
+    let is_here = |url: &Url| url.host().is_some_and(|host| net::is_here(&host));
     let fits = url.is_some_and(|url| {
         let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_here(&url));
         is_safe && url.query().is_none() && url.fragment().is_none() && url.username().is_empty()

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::check::{Checker, OFF};
 use super::raw::{Secret, Size, SpanOrOff};
-use super::service::{is_here, service};
+use super::service::service;
 
 /// Longest name of a sink, in bytes.
 const NAME_MAX: usize = 64;
@@ -455,7 +455,7 @@ fn is_shielded(raw: &RawSink, encrypted: bool, host: &Host, complaints: &mut Com
         );
         return false;
     }
-    if !encrypted && !is_here(host) && !raw.danger_plaintext {
+    if !encrypted && !net::is_here(host) && !raw.danger_plaintext {
         complaints.add(
             "would send records to another machine in the clear",
             "use `tls` or `https`, or write danger_plaintext = true beside it",

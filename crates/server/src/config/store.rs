@@ -11,7 +11,6 @@ use url::{Host, Url};
 
 use super::check::Checker;
 use super::raw::Secret;
-use super::service::is_here;
 use crate::database::{CONNECT_TIMEOUT, Door, Settings};
 
 const EXAMPLE: &str = "write for example \"postgres://gate@db.example.com/portcullis\"";
@@ -145,7 +144,7 @@ fn place(text: &str, raw: &RawStore, complaints: &mut Complaints) -> Option<Plac
         let Ok(host) = Host::parse(&host) else {
             return no("has a host that is none", EXAMPLE);
         };
-        let encrypted = !raw.danger_plaintext && (!is_here(&host) || raw.ca.is_some());
+        let encrypted = !raw.danger_plaintext && (!net::is_here(&host) || raw.ca.is_some());
         Door::Port(Service {
             host,
             port,

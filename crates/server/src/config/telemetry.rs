@@ -15,7 +15,7 @@ use url::Url;
 
 use super::check::{Checker, span};
 use super::raw::{Secret, Span};
-use super::service::{is_here, service};
+use super::service::service;
 
 const EXAMPLE: &str = "write for example \"http://127.0.0.1:4318\"";
 /// How often metrics are pushed: unless said (as OpenTelemetry's SDKs do), at most and at least.
@@ -243,7 +243,7 @@ fn url(raw: Sending<'_>, complaints: &mut Complaints) -> Option<Url> {
             return None;
         }
         "https" => {}
-        "http" if is_here(&host) || raw.danger_plaintext => {}
+        "http" if net::is_here(&host) || raw.danger_plaintext => {}
         "http" => {
             complaints.add(
                 "would speak to another machine in the clear",

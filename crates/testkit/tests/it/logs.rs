@@ -145,6 +145,9 @@ async fn a_level_is_changed_from_the_command_line() -> Result<()> {
     // What is wrong is told in the gate's words.
     let wrong = say(&["loud"]).await.err().context("taken")?;
     ensure!(format!("{wrong:#}").contains("loud"), "{wrong:#}");
+    let clear = say(&["--at", "http://192.0.2.1:1"]).await.err();
+    let clear = format!("{:#}", clear.context("sent")?);
+    ensure!(clear.contains("in the clear"), "{clear}");
     let elsewhere = say(&["--at", "http://127.0.0.1:1"]).await.err();
     let elsewhere = format!("{:#}", elsewhere.context("answered")?);
     ensure!(elsewhere.contains("no gate answers"), "{elsewhere}");

@@ -73,12 +73,7 @@ pub(super) fn redirect(uri: &str) -> Redirect {
     };
     match (url.scheme(), url.host()) {
         ("http" | "https", Some(host)) => {
-            let is_here = match &host {
-                url::Host::Domain(name) => *name == "localhost",
-                url::Host::Ipv4(address) => address.is_loopback(),
-                url::Host::Ipv6(address) => address.is_loopback(),
-            };
-            if is_here {
+            if net::is_here(&host) {
                 Redirect::ThisMachine
             } else {
                 Redirect::Host(host.to_string())
