@@ -117,6 +117,11 @@ impl Costs {
         let runtime = crate::runtime()?;
         for round in 0..plan.rounds {
             println!("    cost, round {} of {}", round + 1, plan.rounds);
+            // Whose turn is behind another's finds what that left to be done: the order changes with every round.
+            if round % gates.len() == 0 {
+                gates.reverse();
+            }
+            gates.rotate_left(1);
             for sessions in [1, 64] {
                 for tool in Tool::ALL {
                     for (setting, part, at) in &gates {

@@ -12,6 +12,7 @@ use observe::trace::{Ending, Trace};
 use observe::{AuditLog, Call, Decided, Keeping, Metrics, OpenRecord, Stage, Stages, is_act};
 use policy::screen::Found;
 use policy::{Clock, Credential, Instant, Principal, ServerName, UpstreamId};
+use store::audit::Fields;
 use store::audit::text::hex;
 use store::{AuditRow, Outcome};
 use upstream::Link;
@@ -239,12 +240,17 @@ impl CallRecord {
 
     /// The call is about to have an effect: it is in the log before that.
     pub(crate) async fn begin(&self) -> Result<(), Rejection> {
-        // Asked first: a row is a dozen texts.
+        // Asked first: what is kept of the arguments costs something.
         let Some(open) = self.open.as_ref().filter(|_| self.audit.begins()) else {
             return Ok(());
         };
-        let mut row = open.1.clone();
-        self.complete(&mut row);
+        let screened = screened(&self.found, self.taint);
+        let row = Fields {
+            screened: screened.as_deref(),
+            arguments: self.kept(),
+            duration_us: self.taken_us(),
+            ..open.1.fields()
+        };
         let _waiting = self.metrics.audit_waiting();
         self.audit.begin(row).await.map_err(|error| {
             self.metrics.audit_refused();
@@ -297,28 +303,32 @@ impl CallRecord {
         }
     }
 
-    fn complete(&self, row: &mut AuditRow) {
-        let taken = self.clock.now().since(self.opened);
-        row.screened = screened(&self.found, self.taint);
-        row.arguments = self.arguments.as_ref().and_then(|arguments| {
-            let Arguments {
-                upstream,
-                entry,
-                text,
-                kept,
-            } = arguments;
-            let kept = kept.get_or_init(|| {
-                self.keeping
-                    .kept(Some((upstream, entry)), &self.call_id, text)
-            });
-            kept.clone()
+    /// What is kept of its arguments.
+    fn kept(&self) -> Option<&str> {
+        let Arguments {
+            upstream,
+            entry,
+            text,
+            kept,
+        } = self.arguments.as_ref()?;
+        let kept = kept.get_or_init(|| {
+            self.keeping
+                .kept(Some((upstream, entry)), &self.call_id, text)
         });
-        row.duration_us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
+        kept.as_deref()
+    }
+
+    /// How long it has taken so far, in microseconds.
+    fn taken_us(&self) -> u64 {
+        let taken = self.clock.now().since(self.opened);
+        u64::try_from(taken.as_micros()).unwrap_or(u64::MAX)
     }
 
     fn finish(&mut self) -> Option<(OpenRecord, AuditRow)> {
         let (place, mut row) = *self.open.take()?;
-        self.complete(&mut row);
+        row.screened = screened(&self.found, self.taint);
+        row.arguments = self.kept().map(str::to_owned);
+        row.duration_us = self.taken_us();
         Some((place, row))
     }
 }

@@ -17,6 +17,7 @@ mod verify;
 
 use std::time::Duration;
 
+use store::audit::Fields;
 use store::{AuditRow, AuditSlot, Outcome, Store};
 use tracing::debug;
 
@@ -114,14 +115,17 @@ impl AuditLog {
     ///
     /// # Errors
     /// If the disk refuses for a second, or nothing gets there for five: then the call must not go on.
-    pub async fn begin(&self, mut row: AuditRow) -> Result<(), Unavailable> {
+    pub async fn begin(&self, row: Fields<'_>) -> Result<(), Unavailable> {
         if !self.begins() {
             return Ok(());
         }
-        row.outcome = Outcome::Pending;
         let slot = self.store.reserve_audit(OPEN_WAIT).await;
-        let committed = slot.map_err(Unavailable)?.commit(&row, COMMIT_WAIT).await;
-        committed.map_err(Unavailable)
+        let row = Fields {
+            outcome: Outcome::Pending,
+            ..row
+        };
+        let committed = slot.map_err(Unavailable)?.commit_fields(&row, COMMIT_WAIT);
+        committed.await.map_err(Unavailable)
     }
 }
 

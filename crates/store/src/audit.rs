@@ -1,9 +1,10 @@
 //! The audit log: rows that are added and never changed, in a chain and a tree that show it when one was.
 //!
 //! A call that can have an effect has two: one before its upstream sees it, which is `pending`, and one before its
-//! answer. All else has one. `fields` is how they get to the thread that writes, `append` adds them, `prune` takes them off
-//! the log's front, `erase` takes out of them what is somebody's, unless `holds` keeps it; `text` says which bytes are
-//! hashed, `merkle` is the tree; what of a log holds when it is checked elsewhere is `observe`'s business.
+//! answer. All else has one. `fields` is how they get to the thread that writes, `append` adds them, `segment` is how they
+//! stand in the database and `search` how they are found there, `prune` takes them off the log's front, `erase` takes out of
+//! them what is somebody's, unless `holds` keeps it; `text` says which bytes are hashed, `merkle` is the tree; what of a log
+//! holds when it is checked elsewhere is `observe`'s business. `rows` is how they stood in older databases.
 
 mod append;
 mod erase;
@@ -13,22 +14,25 @@ mod key;
 pub mod merkle;
 mod open;
 mod prune;
+mod rows;
+mod search;
+mod segment;
 pub mod text;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::db::{self, Connection, Failure, Row, ToValue as _, Value, values};
+use crate::db::{self, Connection, Failure, values};
 use crate::writer::{Job, Record};
 use crate::{Error, Store};
 
-/// Why `write!` to a String is not looked at.
-const IN_STRING: &str = "writing to a String cannot fail";
+use search::Range;
+use segment::{Found, Seal};
+
 /// Bytes of a hash.
 pub(crate) const HASH_LEN: usize = 32;
 /// How long what a gate left behind waits for its place in the log, and for the disk.
@@ -161,6 +165,18 @@ impl Outcome {
             .into_iter()
             .find(|outcome| outcome.as_str() == word)
     }
+
+    /// Its place among [`ALL`](Self::ALL), as it stands in the database and in a journal.
+    fn number(self) -> u8 {
+        let place = Self::ALL.iter().position(|one| *one == self);
+        place
+            .and_then(|place| u8::try_from(place).ok())
+            .unwrap_or(u8::MAX)
+    }
+
+    fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
 }
 
 /// A row and its place in the log.
@@ -195,37 +211,6 @@ pub struct AuditFilter {
     pub until_us: Option<i64>,
 }
 
-impl AuditFilter {
-    /// Columns with how they are compared, and what with.
-    fn conditions(&self) -> impl Iterator<Item = (&'static str, Value<'_>)> {
-        let texts = [
-            ("principal =", &self.principal),
-            ("entry =", &self.entry),
-            ("outcome =", &self.outcome),
-            ("method =", &self.method),
-            ("upstream =", &self.upstream),
-            ("call_id =", &self.call_id),
-        ];
-        let texts = texts
-            .into_iter()
-            .filter_map(|(column, value)| value.as_ref().map(|value| (column, value.to_value())));
-        let times = [("at_us >=", self.since_us), ("at_us <", self.until_us)];
-        let times = times
-            .into_iter()
-            .filter_map(|(column, value)| value.map(|value| (column, Value::Number(value))));
-        texts.chain(times)
-    }
-
-    /// How rows are sorted to find the last: as the index has them that is used for what is asked about.
-    fn last_first(&self) -> &'static str {
-        if self.principal.is_some() || self.since_us.is_some() || self.until_us.is_some() {
-            "at_us DESC, seq DESC"
-        } else {
-            "seq DESC"
-        }
-    }
-}
-
 /// A place in the writer's queue, held for one row.
 #[derive(Debug)]
 pub struct AuditSlot {
@@ -237,7 +222,7 @@ pub struct AuditSlot {
 impl AuditSlot {
     /// Hands the row to the writer. The place is there already, so this cannot fail.
     pub fn write(self, row: &AuditRow) {
-        drop(self.send(row, None));
+        drop(self.send(&row.fields(), None));
     }
 
     /// Hands the row to the writer, at once; and, where that is awaited, waits until it is on the disk: for as long as that
@@ -249,6 +234,18 @@ impl AuditSlot {
     pub fn commit(
         self,
         row: &AuditRow,
+        wait: Duration,
+    ) -> impl Future<Output = Result<(), Error>> + use<> {
+        self.commit_fields(&row.fields(), wait)
+    }
+
+    /// The same for values that others own.
+    ///
+    /// # Errors
+    /// Those of [`commit`](Self::commit).
+    pub fn commit_fields(
+        self,
+        row: &Fields<'_>,
         wait: Duration,
     ) -> impl Future<Output = Result<(), Error>> + use<> {
         let (done, committed) = oneshot::channel();
@@ -275,7 +272,7 @@ impl AuditSlot {
         }
     }
 
-    fn send(self, row: &AuditRow, waiting: Option<oneshot::Sender<()>>) -> Store {
+    fn send(self, row: &Fields<'_>, waiting: Option<oneshot::Sender<()>>) -> Store {
         let Self { place, store } = self;
         let record = Record {
             row: Packed::new(row),
@@ -318,10 +315,7 @@ impl Store {
     pub fn audit_entries(&self, from: u64, limit: u32) -> Result<Vec<Entry>, Error> {
         self.read(|connection| {
             let base = base(connection)?;
-            let first = base.saturating_add(1).saturating_add(number(from));
-            connection.all(SELECT_ENTRIES, values![first, limit], |row| {
-                entry(row, base)
-            })
+            entries(connection, base, from, limit)
         })
     }
 
@@ -457,60 +451,53 @@ impl Store {
         after_seq: Option<i64>,
         filter: &AuditFilter,
     ) -> Result<Vec<Recorded>, Error> {
-        // Only what is asked about stands in the statement: that is what makes SQLite take the index.
-        let mut sql = format!("{SELECT} seq > ?1");
-        let mut values = vec![Value::Number(after_seq.unwrap_or(0))];
-        for (column, value) in filter.conditions() {
-            values.push(value);
-            write!(sql, " AND {column} ?{}", values.len()).expect(IN_STRING);
-        }
-        if !filter.begun {
-            sql.push_str(" AND outcome <> 'pending'");
-        }
-        values.push(Value::Number(limit.into()));
-        let order = match after_seq {
-            Some(_) => "seq",
-            None => filter.last_first(),
-        };
-        write!(sql, " ORDER BY {order} LIMIT ?{}", values.len()).expect(IN_STRING);
-        let mut rows: Vec<Recorded> =
-            self.read(|connection| connection.all(&sql, &values, recorded))?;
-        if after_seq.is_none() {
-            rows.reverse();
-        }
-        Ok(rows)
+        let range = filter.range(after_seq.unwrap_or(0));
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let wants = |row: &Fields<'_>| filter.wants(row);
+        self.read(|connection| match after_seq {
+            Some(_) => search::first(connection, range, limit, wants),
+            None => search::last(connection, range, limit, wants),
+        })
     }
 }
 
-macro_rules! columns {
-    ($rest:expr) => {
-        concat!(
-            "SELECT at_us, call_id, principal, credential, client, transport, revision, method, upstream, entry,
-                arguments_digest, decision, rule, outcome, code, reason, duration_us, bytes_in, bytes_out, seq,
-                server, definition, consent, screened, trace_id, arguments,
-                salt, commitment, chain, address, actor, subject
-            FROM audit ",
-            $rest
-        )
+/// Rows of the log as they are hashed, from the `from`-th on, at most `limit`.
+fn entries(
+    connection: &Connection,
+    base: i64,
+    from: u64,
+    limit: u32,
+) -> db::Result<Vec<Entry>> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut entries = Vec::new();
+    let range = Range {
+        from: base.saturating_add(1).saturating_add(number(from)),
+        ..Range::ALL
     };
+    search::each(connection, range, |found| {
+        if entries.len() < limit {
+            entries.push(entry(found, base)?);
+        }
+        Ok(search::on_while(entries.len() < limit))
+    })?;
+    Ok(entries)
 }
-const SELECT: &str = columns!("WHERE");
-const SELECT_ENTRIES: &str = columns!("WHERE seq >= ?1 ORDER BY seq LIMIT ?2");
-const SELECT_ONE: &str = columns!("WHERE seq = ?1");
 
-fn entry(row: &Row<'_>, base: i64) -> db::Result<Entry> {
-    let Recorded { seq, row: written } = recorded(row)?;
-    let salt: Option<Vec<u8>> = row.get(26)?;
-    let personal = salt.map(|salt| (salt, text::personal(&written.fields())));
-    let commitment = match &personal {
-        Some((salt, personal)) => text::commitment(salt, personal),
-        None => row.get(27)?,
+fn entry(found: &Found<'_>, base: i64) -> db::Result<Entry> {
+    let (commitment, personal, chain) = match found.seal {
+        Seal::Salted { salt, chain } => {
+            let personal = text::personal(&found.row);
+            let commitment = text::commitment(&salt, &personal);
+            (commitment, Some((salt.to_vec(), personal)), chain)
+        }
+        Seal::Erased { commitment, chain } => (commitment, None, chain),
+        Seal::Unchained => return Err(Failure::Segment(found.segment)),
     };
     Ok(Entry {
-        place: u64::try_from(seq - base - 1).unwrap_or_default(),
-        record: text::record(seq, &written.fields(), &commitment),
+        place: u64::try_from(found.seq - base - 1).unwrap_or_default(),
+        record: text::record(found.seq, &found.row, &commitment),
         personal,
-        chain: row.get(28)?,
+        chain,
     })
 }
 
@@ -521,11 +508,19 @@ fn base(connection: &Connection) -> db::Result<i64> {
 
 /// The root of the perfect subtree of 2^level rows, the index-th from the left.
 fn subtree(connection: &Connection, base: i64, level: u32, index: u64) -> db::Result<merkle::Hash> {
-    if level == 0 {
-        let seq = base.saturating_add(1).saturating_add(number(index));
-        return connection.only(SELECT_ENTRIES, values![seq, 1_u32], |row| {
-            Ok(merkle::leaf(entry(row, base)?.record.as_bytes()))
-        });
+    if level < append::LEVELS_KEPT {
+        // All leaves of it are near each other.
+        let (first, count) = (index << level, 1_u32 << level);
+        let leaves = entries(connection, base, first, count)?;
+        let mut tree = merkle::Frontier::default();
+        for (_, leaf) in (first..).zip(&leaves).filter(|(place, leaf)| leaf.place == *place) {
+            tree.push(merkle::leaf(leaf.record.as_bytes()), |_filled| {});
+        }
+        return if tree.size() == u64::from(count) {
+            Ok(tree.root())
+        } else {
+            Err(Failure::Missing)
+        };
     }
     if level.is_multiple_of(append::LEVELS_KEPT) {
         let sql = "SELECT hash FROM audit_nodes WHERE level = ?1 AND place = ?2";
@@ -534,49 +529,6 @@ fn subtree(connection: &Connection, base: i64, level: u32, index: u64) -> db::Re
     let left = subtree(connection, base, level - 1, 2 * index)?;
     let right = subtree(connection, base, level - 1, 2 * index + 1)?;
     Ok(merkle::node(&left, &right))
-}
-
-fn recorded(row: &Row<'_>) -> db::Result<Recorded> {
-    let outcome: String = row.get(13)?;
-    let outcome = Outcome::from_word(&outcome)
-        .ok_or_else(|| Failure::column(13, format_args!("`{outcome}` is no outcome")))?;
-    let count = |column| {
-        row.get::<i64>(column)
-            .map(|number| u64::try_from(number).unwrap_or_default())
-    };
-    Ok(Recorded {
-        seq: row.get(19)?,
-        row: AuditRow {
-            at_us: row.get(0)?,
-            call_id: row.get(1)?,
-            principal: row.get(2)?,
-            credential: row.get(3)?,
-            client: row.get(4)?,
-            transport: row.get::<String>(5)?.into(),
-            revision: row.get::<String>(6)?.into(),
-            method: row.get::<String>(7)?.into(),
-            upstream: row.get(8)?,
-            entry: row.get(9)?,
-            arguments_digest: row.get(10)?,
-            decision: row.get::<String>(11)?.into(),
-            rule: row.get(12)?,
-            server: row.get(20)?,
-            definition: row.get(21)?,
-            consent: row.get(22)?,
-            screened: row.get(23)?,
-            trace_id: row.get(24)?,
-            arguments: row.get(25)?,
-            address: row.get(29)?,
-            actor: row.get(30)?,
-            subject: row.get(31)?,
-            outcome,
-            code: row.get(14)?,
-            reason: row.get(15)?,
-            duration_us: count(16)?,
-            bytes_in: count(17)?,
-            bytes_out: count(18)?,
-        },
-    })
 }
 
 pub use erase::{ERASED, Erasure};
@@ -588,6 +540,7 @@ pub use prune::{Pruned, Pruning};
 pub(crate) use append::Head;
 pub(crate) use fields::Packed;
 pub(crate) use open::Instance;
+pub(crate) use rows::into_segments;
 
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

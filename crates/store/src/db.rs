@@ -57,6 +57,9 @@ pub enum Failure {
         /// What is wrong with it.
         why: String,
     },
+    /// A segment of the audit log is not what was written.
+    #[error("the audit log is damaged: the records from number {0} on cannot be read")]
+    Segment(i64),
     /// There is no row where there always is one.
     #[error("a row is missing")]
     Missing,

@@ -26,8 +26,9 @@ const ROWS: usize = 1000;
 
 /// All tables, those that others refer to first. Not here: how far the schema is, counters by which running gates notice
 /// changes, and which batches of theirs were written.
-pub(crate) const TABLES: [&str; 32] = [
-    "audit",
+pub(crate) const TABLES: [&str; 33] = [
+    "audit_segments",
+    "audit_names",
     "audit_head",
     "audit_nodes",
     "audit_open",
@@ -60,6 +61,8 @@ pub(crate) const TABLES: [&str; 32] = [
     "consents",
     "quotas",
 ];
+/// Those that older schemas had, and the first that has them no more.
+const GONE: [(&str, u32); 1] = [("audit", 18)];
 /// Those that are not empty in a database that nobody has used.
 const BORN_FULL: [&str; 2] = ["audit_head", "node"];
 /// Those whose rows are numbered by the database, and the column with the number.
@@ -239,7 +242,7 @@ fn load<R: BufRead>(
     schema: u32,
     lines: &mut Lines<'_, R>,
 ) -> Result<Contents, DumpError> {
-    for table in TABLES {
+    for table in TABLES.into_iter().chain(GONE.map(|(table, _)| table)) {
         let is_there = !columns(connection, table)?.is_empty();
         if is_there
             && !BORN_FULL.contains(&table)
@@ -264,7 +267,8 @@ fn load<R: BufRead>(
                 columns: given,
             } => {
                 let known = columns(connection, &name)?;
-                let is_known = TABLES.contains(&name.as_str());
+                let is_known = TABLES.contains(&name.as_str())
+                    || GONE.iter().any(|(gone, since)| name == *gone && schema < *since);
                 if !is_known || given.iter().any(|column| !known.contains(column)) {
                     return Err(lines.damaged("a table that this version does not know"));
                 }

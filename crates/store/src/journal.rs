@@ -183,9 +183,14 @@ impl Keeper {
         let mut together = 0_usize;
         self.prepare();
         loop {
+            // First: in a crowd somebody comes meanwhile, and need not wake anybody.
+            if together >= CROWD {
+                thread::sleep(GATHER);
+            }
             let first = match self.next(entries) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
+                    together = 0;
                     self.prepare();
                     self.wipe();
                     continue;
@@ -195,9 +200,6 @@ impl Keeper {
                     return self.ring.map(|ring| Left { ring, number });
                 }
             };
-            if together >= CROWD {
-                thread::sleep(GATHER);
-            }
             *self.shared.journaling.lock() = Some(Instant::now());
             let mut length = first.length();
             batch.push(first);

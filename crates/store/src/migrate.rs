@@ -4,19 +4,27 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
 
-use crate::Error;
 use crate::db::{self, Access, Connection, Durability, values};
+use crate::{Error, audit};
 
 /// A step from one schema to the next.
 struct Migration {
     version: u32,
     sql: &'static str,
+    /// What statements cannot say, done after them.
+    then: Option<fn(&Connection) -> db::Result<()>>,
 }
 
 macro_rules! migrations {
-    ($($version:literal $file:literal),* $(,)?) => {
-        &[$(Migration { version: $version, sql: include_str!(concat!("migrations/", $file)) }),*]
+    ($($version:literal $file:literal $(then $then:path)?),* $(,)?) => {
+        &[$(Migration {
+            version: $version,
+            sql: include_str!(concat!("migrations/", $file)),
+            then: migrations!(@ $($then)?),
+        }),*]
     };
+    (@ $then:path) => { Some($then) };
+    (@) => { None };
 }
 
 /// All migrations of a file, in order. One that was released is never changed, only followed.
@@ -38,6 +46,7 @@ const SQLITE: &[Migration] = migrations![
     15 "0015_names.sql",
     16 "0016_audit_privacy.sql",
     17 "0017_audit_journals.sql",
+    18 "0018_audit_segments.sql" then audit::into_segments,
 ];
 
 /// The same for a PostgreSQL. The first makes what the first fifteen of a file do; those after it have the same numbers.
@@ -45,6 +54,7 @@ const POSTGRES: &[Migration] = migrations![
     15 "postgres/0015_first.sql",
     16 "postgres/0016_audit_privacy.sql",
     17 "postgres/0017_audit_journals.sql",
+    18 "postgres/0018_audit_segments.sql" then audit::into_segments,
 ];
 
 /// Applies what is missing, all or nothing. Two processes that start at once take turns.
@@ -102,13 +112,16 @@ fn apply(connection: &Connection, end: Option<u32>) -> Result<(), Error> {
         .iter()
         .enumerate()
         .filter(|(at, one)| *at == 0 || end.is_none_or(|end| one.version <= end));
-    for (_, Migration { version, sql }) in wanted {
+    for (_, Migration { version, sql, then }) in wanted {
         let checksum = checksum(sql);
         match applied.iter().find(|(applied, _)| applied == version) {
             Some((_, found)) if *found == checksum => {}
             Some(_) => return Err(Error::Altered { version: *version }),
             None => {
                 connection.batch(sql)?;
+                if let Some(then) = then {
+                    then(connection)?;
+                }
                 connection.execute(
                     "INSERT INTO migrations (version, checksum) VALUES (?1, ?2)",
                     values![version, checksum],

@@ -54,7 +54,8 @@ impl Act {
     /// Says that it is about to be done, and waits until that is on the disk: whatever becomes of this process, the log
     /// tells of it. `about` is as for [`end`](Self::end).
     pub(super) async fn intend(&self, about: &str) -> anyhow::Result<()> {
-        Ok(self.log.begin(self.row(about, Outcome::Pending)).await?)
+        let row = self.row(about, Outcome::Pending);
+        Ok(self.log.begin(row.fields()).await?)
     }
 
     /// Records how it ended; `about` is the id of a key, the name of a user.

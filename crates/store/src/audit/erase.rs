@@ -4,15 +4,18 @@
 //! before, and nobody can tell any more whose record it was. What was exported, sent to a sink or backed up before is
 //! elsewhere.
 
-use super::text::{self, SALT_LEN};
-use super::{AuditHold, Recorded, SELECT, holds, recorded};
+use std::collections::BTreeSet;
+
+use super::search::{self, Range};
+use super::segment::{self, Found, Records, Seal};
+use super::{AuditHold, AuditRow, Recorded, holds, text};
 use crate::db::{self, Connection, values};
 use crate::{Error, Store};
 
 /// What stands in the place of a name that was erased.
 pub const ERASED: &str = "(erased)";
-/// Rows that are erased in one transaction, which others wait for.
-const BATCH: u32 = 500;
+/// Segments that are changed in one transaction, which others wait for.
+const BATCH: usize = 4;
 
 /// What became of a wish to erase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +31,26 @@ pub enum Erasure {
     },
 }
 
+/// What is to be erased.
+#[derive(Clone)]
+struct Wish {
+    principal: String,
+    until_us: i64,
+    /// The number of the last record that may be.
+    last: i64,
+    /// From which number on there may be any left.
+    from: i64,
+    /// The ids of holds that are on none of them.
+    cleared: BTreeSet<String>,
+}
+
 /// What came of one transaction.
 enum Step {
-    Erased { count: u64, is_last: bool },
+    Erased {
+        count: u64,
+        /// From which number on there may be more.
+        next: Option<i64>,
+    },
     Held(Vec<String>),
 }
 
@@ -51,15 +71,29 @@ impl Store {
         if principal == ERASED {
             return Ok(Erasure::Done(0));
         }
+        let mut wish = Wish {
+            principal: principal.to_owned(),
+            until_us,
+            last,
+            from: i64::MIN,
+            cleared: BTreeSet::new(),
+        };
         loop {
-            let principal = principal.to_owned();
-            let step = self.change(move |connection| erase(connection, &principal, until_us, last));
+            // Here nobody waits for it. A hold is never changed, and what it would have to be on is there already.
+            let clear = self.read(|connection| {
+                let (held, cleared) = held(connection, &wish)?;
+                Ok(held.is_empty().then_some(cleared))
+            });
+            wish.cleared.extend(clear?.unwrap_or_default());
+            let asked = wish.clone();
+            let step = self.change(move |connection| erase(connection, &asked));
             match step.await? {
                 Step::Held(holds) => return Ok(Erasure::Held { holds, erased }),
-                Step::Erased { count, is_last } => {
+                Step::Erased { count, next } => {
                     erased += count;
-                    if is_last {
-                        return Ok(Erasure::Done(erased));
+                    match next {
+                        Some(next) => wish.from = next,
+                        None => return Ok(Erasure::Done(erased)),
                     }
                 }
             }
@@ -76,102 +110,146 @@ impl Store {
         after_seq: i64,
         limit: u32,
     ) -> Result<Vec<Recorded>, Error> {
-        // Each half has its index, which knows the number too: only what is shown is read.
-        let half = |whose: &str| {
-            format!(
-                "SELECT seq FROM (SELECT seq FROM audit WHERE {whose} = ?2 AND seq > ?1 ORDER BY seq LIMIT ?3) AS {whose}s"
-            )
+        let range = Range {
+            from: after_seq.saturating_add(1),
+            name: Some(principal),
+            ..Range::ALL
         };
-        let sql = format!(
-            "{SELECT} seq IN ({} UNION {}) ORDER BY seq LIMIT ?3",
-            half("principal"),
-            half("subject")
-        );
-        self.read(|connection| connection.all(&sql, values![after_seq, principal, limit], recorded))
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.read(|connection| {
+            search::first(connection, range, limit, |row| row.is_about(principal))
+        })
     }
 }
 
-fn erase(connection: &Connection, principal: &str, until_us: i64, last: i64) -> db::Result<Step> {
-    // In the same transaction: a hold that is put on meanwhile counts.
-    let mut held = Vec::new();
-    for hold in holds::holding(connection)? {
-        if holds_any(connection, &hold, principal, until_us)? {
-            held.push(hold.id);
+impl Wish {
+    fn range(&self) -> Range<'_> {
+        Range {
+            from: self.from,
+            to: self.last,
+            name: Some(&self.principal),
+            until_us: self.until_us,
+            ..Range::ALL
         }
     }
+
+    fn is_for(&self, found: &Found<'_>) -> bool {
+        found.seq <= self.last
+            && found.row.at_us < self.until_us
+            && found.row.is_about(&self.principal)
+    }
+}
+
+fn erase(connection: &Connection, wish: &Wish) -> db::Result<Step> {
+    // In the same transaction: a hold that is put on meanwhile counts.
+    let (held, _cleared) = held(connection, wish)?;
     if !held.is_empty() {
         return Ok(Step::Held(held));
     }
     // What is deleted is overwritten as well.
     connection.batch(connection.either("PRAGMA secure_delete = ON", "SELECT 1"))?;
-    // One index after the other, in its own order: others wait for this. What is erased is in neither any more.
-    let mut rows = Vec::new();
-    for whose in ["principal", "subject"] {
-        let sql = format!("{SELECT} {whose} = ?1 AND at_us < ?2 AND seq <= ?4 LIMIT ?3");
-        let left = BATCH - u32::try_from(rows.len()).unwrap_or(BATCH);
-        rows.extend(
-            connection.all(&sql, values![principal, until_us, left, last], |row| {
-                let salt: Option<Vec<u8>> = row.get(26)?;
-                Ok((recorded(row)?, salt))
-            })?,
-        );
+    let segments = search::segments(connection, wish.range(), BATCH)?;
+    let (mut count, mut next) = (0, None);
+    for (first, records) in &segments {
+        let (erased, behind) = rewrite(connection, wish, *first, records)?;
+        count += erased;
+        next = Some(behind);
     }
-    // One that is about whom it is of is in both.
-    rows.sort_unstable_by_key(|(found, _)| found.seq);
-    rows.dedup_by_key(|(found, _)| found.seq);
-    for (Recorded { seq, row }, salt) in &rows {
-        // Rows from before the chain have no salt, and nothing to hold to.
-        let salt = salt.as_deref().filter(|salt| salt.len() == SALT_LEN);
-        let commitment = salt.map(|salt| text::commitment(salt, &text::personal(&row.fields())));
-        connection.send(
-            "UPDATE audit SET salt = NULL, commitment = ?2, principal = ?3, credential = ?3, client = '',
-                arguments = NULL, arguments_digest = NULL, reason = NULL, address = NULL, actor = NULL, subject = NULL
-            WHERE seq = ?1",
-            values![seq, commitment, ERASED],
-        )?;
+    Ok(Step::Erased { count, next })
+}
+
+/// Erases what is to be in one segment: how many records, and the number behind its last.
+fn rewrite(
+    connection: &Connection,
+    wish: &Wish,
+    first: i64,
+    records: &[u8],
+) -> db::Result<(u64, i64)> {
+    let mut records = Records::of(first, records)?;
+    let mut all = Vec::new();
+    let mut erased = 0;
+    let mut gone = BTreeSet::new();
+    while let Some(found) = records.next()? {
+        if !wish.is_for(&found) {
+            all.push((found.seal, found.row.to_row()));
+            continue;
+        }
+        erased += 1;
+        let names = [Some(found.row.principal), found.row.subject];
+        gone.extend(names.into_iter().flatten().map(str::to_owned));
+        let seal = match found.seal {
+            Seal::Salted { salt, chain } => Seal::Erased {
+                commitment: text::commitment(&salt, &text::personal(&found.row)),
+                chain,
+            },
+            // Those from before the chain have no salt, and nothing to hold to.
+            kept @ (Seal::Erased { .. } | Seal::Unchained) => kept,
+        };
+        let row = AuditRow {
+            principal: ERASED.to_owned(),
+            credential: ERASED.to_owned(),
+            client: String::new(),
+            arguments: None,
+            arguments_digest: None,
+            reason: None,
+            address: None,
+            actor: None,
+            subject: None,
+            ..found.row.to_row()
+        };
+        all.push((seal, row));
     }
-    let count = rows.len() as u64;
-    Ok(Step::Erased {
-        count,
-        is_last: count == 0,
-    })
+    let behind = first.saturating_add(i64::try_from(all.len()).unwrap_or(i64::MAX));
+    if erased == 0 {
+        return Ok((0, behind));
+    }
+    connection.send(
+        "UPDATE audit_segments SET records = ?2 WHERE first_seq = ?1",
+        values![first, segment::encode_all(&all)],
+    )?;
+    // Only those may lead to it that are still in it.
+    for (_, row) in &all {
+        gone.remove(&row.principal);
+        row.subject.as_ref().map(|subject| gone.remove(subject));
+    }
+    for name in &gone {
+        segment::forget_name(connection, name, first)?;
+    }
+    segment::note_name(connection, ERASED, first)?;
+    Ok((erased, behind))
+}
+
+/// The ids of the holds that are on one of the records, and of those that are on none.
+fn held(connection: &Connection, wish: &Wish) -> db::Result<(Vec<String>, Vec<String>)> {
+    let (mut held, mut cleared) = (Vec::new(), Vec::new());
+    for hold in holds::holding(connection)? {
+        if wish.cleared.contains(&hold.id) {
+            continue;
+        }
+        if holds_any(connection, &hold, wish)? {
+            held.push(hold.id);
+        } else {
+            cleared.push(hold.id);
+        }
+    }
+    Ok((held, cleared))
 }
 
 /// Whether a hold is on one of the records that are to be erased: also one about somebody else than whom it is of.
-fn holds_any(
-    connection: &Connection,
-    hold: &AuditHold,
-    principal: &str,
-    until_us: i64,
-) -> db::Result<bool> {
-    let since = hold.since_us.unwrap_or(i64::MIN);
-    let until = hold.until_us.unwrap_or(i64::MAX).min(until_us);
-    let time = "at_us >= ?2 AND at_us < ?3";
-    match hold
-        .principal
-        .as_deref()
-        .filter(|whose| *whose != principal)
-    {
-        None => {
-            for whose in ["principal", "subject"] {
-                let sql = format!("SELECT 1 FROM audit WHERE {whose} = ?1 AND {time} LIMIT 1");
-                if connection.exists(&sql, values![principal, since, until])? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        }
-        // Found by the subject: few records have one. With something added, no index on the principal is taken.
-        Some(other) => {
-            let sql = format!(
-                "SELECT 1 FROM audit WHERE subject = ?1 AND principal || '' = ?4 AND {time} LIMIT 1"
-            );
-            Ok(
-                connection.exists(&sql, values![principal, since, until, other])?
-                    || connection.exists(&sql, values![other, since, until, principal])?,
-            )
-        }
-    }
+fn holds_any(connection: &Connection, hold: &AuditHold, wish: &Wish) -> db::Result<bool> {
+    let principal = &*wish.principal;
+    let other = hold.principal.as_deref().filter(|whose| *whose != principal);
+    let range = Range {
+        // Who has none erased is told of them, too.
+        to: i64::MAX,
+        other,
+        since_us: hold.since_us.unwrap_or(i64::MIN),
+        until_us: hold.until_us.unwrap_or(i64::MAX).min(wish.until_us),
+        ..wish.range()
+    };
+    search::any(connection, range, |row| {
+        row.is_about(principal) && other.is_none_or(|other| row.is_about(other))
+    })
 }
 
 #[cfg(test)]

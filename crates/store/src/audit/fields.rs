@@ -3,7 +3,7 @@
 use super::{AuditRow, Outcome};
 
 /// How many texts a row has at most.
-const TEXTS: usize = 22;
+pub(super) const TEXTS: usize = 22;
 /// The length of a text that is not there.
 const ABSENT: u32 = u32::MAX;
 /// What stands for a character that cannot be kept everywhere.
@@ -14,6 +14,19 @@ const CLIENT_CHARS_MAX: usize = 120;
 const PRINCIPAL_CHARS_MAX: usize = 600;
 /// Most characters that are kept of a text with words of a client or an upstream in it.
 const TEXT_CHARS_MAX: usize = 1_000;
+
+/// How many characters of each text are kept, in the order of [`Fields::texts`].
+const CHARS_MAX: [usize; TEXTS] = {
+    const ALL: usize = usize::MAX;
+    let mut chars = [ALL; TEXTS];
+    chars[1] = PRINCIPAL_CHARS_MAX;
+    chars[3] = CLIENT_CHARS_MAX;
+    chars[8] = TEXT_CHARS_MAX;
+    chars[19] = TEXT_CHARS_MAX;
+    chars[20] = PRINCIPAL_CHARS_MAX;
+    chars[21] = TEXT_CHARS_MAX;
+    chars
+};
 
 /// A row's values, whoever has them. What they are is said at [`AuditRow`].
 #[derive(Debug, Clone, Copy)]
@@ -87,34 +100,96 @@ impl AuditRow {
 }
 
 impl<'a> Fields<'a> {
-    /// The texts with how many characters of each are kept, in the order in which they are packed.
-    fn texts(&self) -> [(Option<&'a str>, usize); TEXTS] {
-        const ALL: usize = usize::MAX;
+    /// The texts, in the order in which they are packed and kept.
+    pub(super) fn texts(&self) -> [Option<&'a str>; TEXTS] {
         [
-            (Some(self.call_id), ALL),
-            (Some(self.principal), PRINCIPAL_CHARS_MAX),
-            (Some(self.credential), ALL),
-            (Some(self.client), CLIENT_CHARS_MAX),
-            (Some(self.transport), ALL),
-            (Some(self.revision), ALL),
-            (Some(self.method), ALL),
-            (self.upstream, ALL),
-            (self.entry, TEXT_CHARS_MAX),
-            (self.arguments_digest, ALL),
-            (Some(self.decision), ALL),
-            (self.rule, ALL),
-            (self.server, ALL),
-            (self.definition, ALL),
-            (self.consent, ALL),
-            (self.screened, ALL),
-            (self.trace_id, ALL),
-            (self.arguments, ALL),
-            (self.address, ALL),
-            (self.actor, TEXT_CHARS_MAX),
-            (self.subject, PRINCIPAL_CHARS_MAX),
-            (self.reason, TEXT_CHARS_MAX),
+            Some(self.call_id),
+            Some(self.principal),
+            Some(self.credential),
+            Some(self.client),
+            Some(self.transport),
+            Some(self.revision),
+            Some(self.method),
+            self.upstream,
+            self.entry,
+            self.arguments_digest,
+            Some(self.decision),
+            self.rule,
+            self.server,
+            self.definition,
+            self.consent,
+            self.screened,
+            self.trace_id,
+            self.arguments,
+            self.address,
+            self.actor,
+            self.subject,
+            self.reason,
         ]
     }
+
+    /// What is no text.
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers {
+            at_us: self.at_us,
+            outcome: self.outcome,
+            code: self.code,
+            duration_us: self.duration_us,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        }
+    }
+
+    /// It is one of this principal's, or about it.
+    pub(super) fn is_about(&self, name: &str) -> bool {
+        self.principal == name || self.subject == Some(name)
+    }
+
+    /// With owners.
+    pub(super) fn to_row(self) -> AuditRow {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        AuditRow {
+            at_us: self.at_us,
+            call_id: self.call_id.to_owned(),
+            principal: self.principal.to_owned(),
+            credential: self.credential.to_owned(),
+            client: self.client.to_owned(),
+            transport: self.transport.to_owned().into(),
+            revision: self.revision.to_owned().into(),
+            method: self.method.to_owned().into(),
+            upstream: owned(self.upstream),
+            entry: owned(self.entry),
+            arguments_digest: owned(self.arguments_digest),
+            decision: self.decision.to_owned().into(),
+            rule: owned(self.rule),
+            server: owned(self.server),
+            definition: owned(self.definition),
+            consent: owned(self.consent),
+            screened: owned(self.screened),
+            trace_id: owned(self.trace_id),
+            arguments: owned(self.arguments),
+            address: owned(self.address),
+            actor: owned(self.actor),
+            subject: owned(self.subject),
+            outcome: self.outcome,
+            code: self.code,
+            reason: owned(self.reason),
+            duration_us: self.duration_us,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        }
+    }
+}
+
+/// What of a row is no text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers {
+    pub(super) at_us: i64,
+    pub(super) outcome: Outcome,
+    pub(super) code: Option<i64>,
+    pub(super) duration_us: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
 }
 
 /// A row on its way to the thread that writes: what thousands of waiting rows may take is bounded, and what is hashed is
@@ -125,37 +200,47 @@ impl<'a> Fields<'a> {
 pub(crate) struct Packed {
     texts: String,
     lengths: [u32; TEXTS],
-    at_us: i64,
-    outcome: Outcome,
-    code: Option<i64>,
-    duration_us: u64,
-    bytes_in: u64,
-    bytes_out: u64,
+    numbers: Numbers,
 }
 
 impl Packed {
-    pub(crate) fn new(row: &AuditRow) -> Self {
-        let fields = row.fields();
-        let mut packed = pack(&fields, String::push_str);
+    pub(crate) fn new(row: &Fields<'_>) -> Self {
+        let mut packed = pack(row, String::push_str);
         if packed.0.contains('\0') {
-            packed = pack(&fields, push_clean);
+            packed = pack(row, push_clean);
         }
         let (texts, lengths) = packed;
         Self {
             texts,
             lengths,
-            at_us: fields.at_us,
-            outcome: fields.outcome,
-            code: fields.code,
-            duration_us: fields.duration_us,
-            bytes_in: fields.bytes_in,
-            bytes_out: fields.bytes_out,
+            numbers: row.numbers(),
         }
+    }
+
+    /// Of these texts, one behind the other in `texts`.
+    pub(super) fn of(
+        mut texts: String,
+        parts: &[Option<&str>; TEXTS],
+        numbers: Numbers,
+    ) -> Self {
+        let lengths = join(&mut texts, parts, String::push_str);
+        Self {
+            texts,
+            lengths,
+            numbers,
+        }
+    }
+
+    /// The room that its texts had, to be used again.
+    pub(super) fn into_room(self) -> String {
+        let mut room = self.texts;
+        room.clear();
+        room
     }
 
     /// It ends a call of a gate that is gone: written where all gates look, before another looks.
     pub(crate) fn ends_what_was_left(&self) -> bool {
-        self.outcome == Outcome::Unknown
+        self.numbers.outcome == Outcome::Unknown
     }
 
     /// About how many bytes it takes.
@@ -165,18 +250,14 @@ impl Packed {
 
     /// Behind what stands there, as [`decode`](Self::decode) reads it: numbers, little endian, and the texts.
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.at_us.to_le_bytes());
-        to.extend_from_slice(&self.duration_us.to_le_bytes());
-        to.extend_from_slice(&self.bytes_in.to_le_bytes());
-        to.extend_from_slice(&self.bytes_out.to_le_bytes());
-        to.extend_from_slice(&self.code.unwrap_or_default().to_le_bytes());
-        to.push(u8::from(self.code.is_some()));
-        let outcome = Outcome::ALL.iter().position(|one| *one == self.outcome);
-        to.push(
-            outcome
-                .and_then(|at| u8::try_from(at).ok())
-                .unwrap_or(u8::MAX),
-        );
+        let numbers = &self.numbers;
+        to.extend_from_slice(&numbers.at_us.to_le_bytes());
+        to.extend_from_slice(&numbers.duration_us.to_le_bytes());
+        to.extend_from_slice(&numbers.bytes_in.to_le_bytes());
+        to.extend_from_slice(&numbers.bytes_out.to_le_bytes());
+        to.extend_from_slice(&numbers.code.unwrap_or_default().to_le_bytes());
+        to.push(u8::from(numbers.code.is_some()));
+        to.push(numbers.outcome.number());
         for length in self.lengths {
             to.extend_from_slice(&length.to_le_bytes());
         }
@@ -191,7 +272,7 @@ impl Packed {
         let bytes_out = u64::from_le_bytes(taken(from)?);
         let code = i64::from_le_bytes(taken(from)?);
         let [has_code, outcome] = taken(from)?;
-        let outcome = Outcome::ALL.get(usize::from(outcome)).copied()?;
+        let outcome = Outcome::of_number(outcome)?;
         let mut lengths = [ABSENT; TEXTS];
         let mut size = 0_usize;
         for length in &mut lengths {
@@ -204,12 +285,14 @@ impl Packed {
         Some(Self {
             texts: str::from_utf8(texts).ok()?.to_owned(),
             lengths,
-            at_us,
-            outcome,
-            code: (has_code != 0).then_some(code),
-            duration_us,
-            bytes_in,
-            bytes_out,
+            numbers: Numbers {
+                at_us,
+                outcome,
+                code: (has_code != 0).then_some(code),
+                duration_us,
+                bytes_in,
+                bytes_out,
+            },
         })
     }
 
@@ -223,9 +306,10 @@ impl Packed {
             rest = behind;
             Some(text)
         };
+        let numbers = &self.numbers;
         // In the order in which they were packed.
         Fields {
-            at_us: self.at_us,
+            at_us: numbers.at_us,
             call_id: next().unwrap_or_default(),
             principal: next().unwrap_or_default(),
             credential: next().unwrap_or_default(),
@@ -247,12 +331,12 @@ impl Packed {
             address: next(),
             actor: next(),
             subject: next(),
-            outcome: self.outcome,
-            code: self.code,
+            outcome: numbers.outcome,
+            code: numbers.code,
             reason: next(),
-            duration_us: self.duration_us,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
+            duration_us: numbers.duration_us,
+            bytes_in: numbers.bytes_in,
+            bytes_out: numbers.bytes_out,
         }
     }
 }
@@ -273,18 +357,30 @@ fn cut(text: &str, chars_max: usize) -> &str {
 
 /// All texts, one behind the other, and how long each is.
 fn pack(fields: &Fields<'_>, push: impl Fn(&mut String, &str)) -> (String, [u32; TEXTS]) {
-    let texts = fields.texts();
-    let texts = texts.map(|(text, chars_max)| text.map(|text| cut(text, chars_max)));
+    let mut chars_max = CHARS_MAX.iter();
+    let texts = fields.texts().map(|text| {
+        let chars_max = chars_max.next().copied().unwrap_or_default();
+        text.map(|text| cut(text, chars_max))
+    });
     let size: usize = texts.iter().flatten().map(|text| text.len()).sum();
     let mut packed = String::with_capacity(size);
-    let lengths = texts.map(|text| {
-        let Some(text) = text else { return ABSENT };
-        let before = packed.len();
-        push(&mut packed, text);
-        // No text gets near that: all of a call's are together no longer than its body.
-        u32::try_from(packed.len() - before).unwrap_or(ABSENT)
-    });
+    let lengths = join(&mut packed, &texts, push);
     (packed, lengths)
+}
+
+/// Puts texts one behind the other; how long each is then.
+fn join(
+    to: &mut String,
+    texts: &[Option<&str>; TEXTS],
+    push: impl Fn(&mut String, &str),
+) -> [u32; TEXTS] {
+    texts.map(|text| {
+        let Some(text) = text else { return ABSENT };
+        let before = to.len();
+        push(to, text);
+        // No text gets near that: all of a call's are together no longer than its body.
+        u32::try_from(to.len() - before).unwrap_or(ABSENT)
+    })
 }
 
 /// A text can hold a character that PostgreSQL has no place for.
@@ -327,7 +423,7 @@ mod tests {
             rule: named("one\u{fffd}two\u{fffd}"),
             ..given.clone()
         };
-        let packed = Packed::new(&given);
+        let packed = Packed::new(&given.fields());
         let told = |packed: &Packed| format!("{:?}", packed.fields());
         assert_eq!(told(&packed), format!("{:?}", kept.fields()));
 

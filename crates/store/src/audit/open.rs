@@ -14,7 +14,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::text::{SALT_LEN, hex};
-use super::{AuditRow, Fields, Outcome, SELECT_ONE, recorded};
+use super::search::{self, Range};
+use super::{AuditRow, Fields, Outcome};
 use crate::db::{self, Connection, Failure, Role, values};
 use crate::store::Place;
 use crate::{Error, Store, journal};
@@ -253,8 +254,10 @@ impl Store {
                 connection.all(sql, values![gate], |row| row.get(0))
             })?;
             for seq in begun {
-                let found =
-                    self.read(|connection| connection.only(SELECT_ONE, values![seq], recorded))?;
+                let found = self.read(|connection| {
+                    let mut found = search::first(connection, Range::one(seq), 1, |_| true)?;
+                    found.pop().ok_or(Failure::Missing)
+                })?;
                 let row = AuditRow {
                     at_us,
                     outcome: Outcome::Unknown,

@@ -4,14 +4,16 @@
 //! chain's value after the last of them. That is why only whole blocks go: of a block's 256 rows the one root is kept that
 //! every proof for what is left needs.
 
-use super::append::LEVELS_KEPT;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use super::merkle::Hash;
+use super::search::{self, Range};
+use super::segment::{BLOCK, forget_name};
 use super::{holds, number};
-use crate::db::{self, Connection, values};
+use crate::db::{self, Connection, Failure, values};
 use crate::{Error, Store};
 
-/// Rows of a block: of every perfect subtree of so many rows the root is kept.
-const BLOCK: i64 = 1 << LEVELS_KEPT;
 /// Blocks that go in one transaction, which others wait for.
 const BLOCKS_MAX: i64 = 8;
 
@@ -114,10 +116,25 @@ fn prune(
 /// Takes all in front of the place off; a block ends there.
 fn take_off(connection: &Connection, front: &Front, place: i64) -> db::Result<()> {
     let last = front.base + place;
-    let sql = "SELECT chain FROM audit WHERE seq = ?1";
-    let chain: Hash = connection.only(sql, values![last], |row| row.get(0))?;
-    // Those from before the chain are older than all in it.
-    connection.execute("DELETE FROM audit WHERE seq <= ?1", values![last])?;
+    let mut chain = None;
+    let mut names = BTreeSet::new();
+    // Those from before the chain are older than all in it. No segment goes beyond a block.
+    let range = Range {
+        to: last,
+        ..Range::ALL
+    };
+    search::each(connection, range, |found| {
+        chain = found.seal.chain();
+        for name in [Some(found.row.principal), found.row.subject].into_iter().flatten() {
+            names.insert((found.segment, name.to_owned()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let chain = chain.ok_or(Failure::Missing)?;
+    for (segment, name) in &names {
+        forget_name(connection, name, *segment)?;
+    }
+    connection.execute("DELETE FROM audit_segments WHERE first_seq <= ?1", values![last])?;
     // One over less than what is left is over nothing that is there.
     let sql = "DELETE FROM audit_checkpoints WHERE size < ?1";
     connection.execute(sql, values![place])?;
@@ -177,26 +194,22 @@ fn slowest(connection: &Connection, sinks: &[String]) -> db::Result<Option<(Stri
 
 /// Whether one of these rows is too young, or under a hold.
 fn is_kept(connection: &Connection, first: i64, last: i64, before_us: i64) -> db::Result<bool> {
-    // With a plus in front, no index on the time is taken: of that, most rows are younger.
-    let sql = "SELECT 1 FROM audit WHERE seq BETWEEN ?1 AND ?2 AND +at_us >= ?3 LIMIT 1";
+    let sql = "SELECT 1 FROM audit_segments WHERE first_seq BETWEEN ?1 AND ?2 AND latest_us >= ?3 LIMIT 1";
     if connection.exists(sql, values![first, last, before_us])? {
         return Ok(true);
     }
     for hold in holds::holding(connection)? {
-        let held =
-            "SELECT 1 FROM audit WHERE seq BETWEEN ?1 AND ?2 AND +at_us >= ?3 AND +at_us < ?4";
-        let (since, until) = (
-            hold.since_us.unwrap_or(i64::MIN),
-            hold.until_us.unwrap_or(i64::MAX),
-        );
-        let is_held = match &hold.principal {
-            None => connection.exists(held, values![first, last, since, until])?,
-            Some(principal) => connection.exists(
-                &format!("{held} AND (principal = ?5 OR subject = ?5)"),
-                values![first, last, since, until, principal],
-            )?,
+        let range = Range {
+            from: first,
+            to: last,
+            since_us: hold.since_us.unwrap_or(i64::MIN),
+            until_us: hold.until_us.unwrap_or(i64::MAX),
+            ..Range::ALL
         };
-        if is_held {
+        let whose = hold.principal.as_deref();
+        if search::any(connection, range, |row| {
+            whose.is_none_or(|whose| row.is_about(whose))
+        })? {
             return Ok(true);
         }
     }

@@ -36,6 +36,10 @@ pub(crate) fn row(call_id: &str) -> AuditRow {
     }
 }
 
+/// How many records the log has.
+pub(crate) const COUNT: &str =
+    "SELECT CAST(coalesce(sum(last_seq - first_seq + 1), 0) AS BIGINT) FROM audit_segments";
+
 async fn write(store: &Store, row: AuditRow) {
     store
         .reserve_audit(Duration::from_secs(1))
@@ -223,7 +227,14 @@ async fn a_changed_row_no_longer_fits_its_chain() {
         }
         store
             .change(|connection| {
-                connection.execute("UPDATE audit SET entry = 'x' WHERE seq = 2", &[])
+                let sql = "SELECT records FROM audit_segments";
+                let records: Vec<u8> = connection.only(sql, &[], |row| row.get(0))?;
+                // Written one by one, each has its own.
+                let places = records.windows(5).enumerate();
+                let mut places = places.filter_map(|(at, part)| (part == b"\x04read").then_some(at));
+                let (first, other) = records.split_at(places.nth(1).unwrap());
+                let changed = [first, b"\x04rood", &other[5..]].concat();
+                connection.execute("UPDATE audit_segments SET records = ?1", values![changed])
             })
             .await
             .unwrap();

@@ -416,10 +416,11 @@ mod tests {
     }
 
     fn packed(length: usize) -> Packed {
-        Packed::new(&AuditRow {
+        let row = AuditRow {
             arguments: Some("x".repeat(length)),
             ..row("a")
-        })
+        };
+        Packed::new(&row.fields())
     }
 
     proptest! {
@@ -490,7 +491,7 @@ mod tests {
         let mut ring = Ring::create(&path, &SOME).unwrap();
         // Looks like a file of its own, and like a batch of another's at the beginning of a block.
         let mut forged = Vec::new();
-        Packed::new(&row("forged")).encode(&mut forged);
+        Packed::new(&row("forged").fields()).encode(&mut forged);
         let front = front(&[0; MARK_LEN], 7, 1, forged.len());
         let batch = [front.as_slice(), &sum(&front, &forged), &forged].concat();
         ring.batch = batch;

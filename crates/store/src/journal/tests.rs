@@ -11,7 +11,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::*;
-use crate::audit::tests::row;
+use crate::audit::tests::{COUNT, row};
 use crate::{AuditFilter, AuditRow, Outcome, Store};
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -225,8 +225,7 @@ async fn without_a_journal_each_record_waits_for_the_database() {
     commit(&store, row("a")).await;
     // Written, where who has not asked the gate can see it.
     let database = rusqlite::Connection::open(database(&folder)).unwrap();
-    let rows = "SELECT count(*) FROM audit";
-    let rows: i64 = database.query_row(rows, [], |row| row.get(0)).unwrap();
+    let rows: i64 = database.query_row(COUNT, [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1);
     fs::remove_dir(&path).unwrap();
 }

@@ -154,14 +154,14 @@ async fn a_commit_that_fails_is_tried_again() {
     let store = Store::open(&path).unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();
     other
-        .execute_batch("ALTER TABLE audit RENAME TO gone")
+        .execute_batch("ALTER TABLE audit_segments RENAME TO gone")
         .unwrap();
     write(&store, "one").await;
     while store.is_writable() {
         tokio::task::yield_now().await;
     }
     other
-        .execute_batch("ALTER TABLE gone RENAME TO audit")
+        .execute_batch("ALTER TABLE gone RENAME TO audit_segments")
         .unwrap();
     store.flush().await.unwrap();
     assert_eq!(count(&store), 1);

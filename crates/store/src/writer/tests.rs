@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::tests::row;
+use crate::audit::tests::{COUNT, row};
 use crate::migrate::migrate;
 use crate::store::Place;
 use crate::trial::Home;
@@ -18,7 +18,7 @@ fn transactions(path: &Path) -> u32 {
 
 fn unawaited(row: &crate::AuditRow) -> Job {
     Job::Audit(Record {
-        row: Packed::new(row),
+        row: Packed::new(&row.fields()),
         waiting: None,
         number: None,
         since: Instant::now(),
@@ -44,7 +44,7 @@ fn what_waits_together_is_one_transaction() {
 
     let rows: u32 = rusqlite::Connection::open(&path)
         .unwrap()
-        .query_row("SELECT count(*) FROM audit", [], |row| row.get(0))
+        .query_row(COUNT, [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows as usize, BATCH_MAX + 1);
     assert_eq!(transactions(&path) - before, 2);
@@ -71,7 +71,7 @@ fn once_the_disk_failed_nothing_is_committed_before_all_is_out_of_the_wal() {
 
     // Whoever reads keeps the WAL: then nothing may be committed, and it is tried again.
     let reader = rusqlite::Connection::open(&path).unwrap();
-    reader.execute_batch("BEGIN; SELECT 1 FROM audit").unwrap();
+    reader.execute_batch("BEGIN; SELECT 1 FROM audit_head").unwrap();
     let mut is_torn = true;
     assert!(mended(&connection, &mut is_torn).is_err() && is_torn);
     reader.execute_batch("COMMIT").unwrap();
@@ -124,11 +124,8 @@ fn a_call_whose_end_was_tried_twice_is_not_begun_any_more() {
 async fn a_change_finds_the_records_that_came_before_it_in_its_batch() {
     for home in Home::both() {
         let store = home.open();
-        let count = |connection: &Connection| {
-            let sql = "SELECT count(*) FROM audit";
-            connection.only(sql, &[], |row| row.get::<i64>(0))
-        };
-        // One by one; then as many as one statement adds, and some more.
+        let count = |connection: &Connection| connection.only(COUNT, &[], |row| row.get::<i64>(0));
+        // One by one; then many at once.
         for nth in 1..=11_i64 {
             let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
             slot.write(&row(&nth.to_string()));

@@ -193,8 +193,9 @@ async fn what_a_killed_gate_had_begun_is_unknown_to_the_next() -> Result<()> {
     ensure!(asking.join_next().await.transpose()? == Some(false));
     gate.serve("info").await?;
     until("the call is unknown", async || {
-        let sql = "SELECT count(*) FROM audit WHERE outcome = 'unknown' AND method = 'tools/call'";
-        Ok(server.sql(sql)?.trim() == "1")
+        let asked = ["audit", "tail", "--json", "--outcome", "unknown"];
+        let told = gate.run(&asked).await?;
+        Ok(told.matches("\"tools/call\"").count() == 1)
     })
     .await?;
     proved(&gate).await?;
