@@ -115,8 +115,8 @@ impl Costs {
             gates.push((setting, part, at));
         }
         let runtime = crate::runtime()?;
-        for round in 0..plan.rounds {
-            println!("    cost, round {} of {}", round + 1, plan.rounds);
+        for round in 0..plan.cost_rounds {
+            println!("    cost, round {} of {}", round + 1, plan.cost_rounds);
             // Whose turn is behind another's finds what that left to be done: the order changes with every round.
             if round % gates.len() == 0 {
                 gates.reverse();
@@ -189,17 +189,35 @@ impl Costs {
             .map(|(_, cell)| cell)
     }
 
-    /// What share of the throughput is lost against another setting: the median over the rounds.
-    fn lost(&self, case: Case, against: Setting) -> f64 {
+    /// What share of the throughput is lost against another setting, in each round.
+    fn losses(&self, case: Case, against: Setting) -> Vec<f64> {
         let other = Case {
             setting: against,
             ..case
         };
-        let ratios = self
+        let losses = self
             .cells(case)
             .zip(self.cells(other))
             .map(|(with, without)| 1.0 - with.rate() / without.rate());
-        median(ratios.collect())
+        losses.collect()
+    }
+
+    /// The median of that.
+    fn lost(&self, case: Case, against: Setting) -> f64 {
+        median(self.losses(case, against))
+    }
+
+    /// Between which two it is, but for one run in twenty: the binomial bounds of a median.
+    fn lost_between(&self, case: Case, against: Setting) -> (f64, f64) {
+        let mut losses = self.losses(case, against);
+        losses.sort_by(f64::total_cmp);
+        let count = losses.len();
+        // Two standard deviations of how many of so many rounds are below the median.
+        let away = count.isqrt();
+        let low = (count / 2).saturating_sub(away);
+        let high = (count / 2 + away).min(count.saturating_sub(1));
+        let at = |place: usize| losses.get(place).copied().unwrap_or(f64::NAN);
+        (at(low), at(high))
     }
 
     /// By how many microseconds the median of a call grows: the median over the rounds.
@@ -246,7 +264,7 @@ impl Costs {
             return;
         }
         println!(
-            "\ntool   sessions  setting  calls/s   p50 µs   p99 µs  CPU µs/call     lost  added p50 µs"
+            "\ntool   sessions  setting  calls/s   p50 µs   p99 µs  CPU µs/call     lost  (95 % between)  added p50 µs"
         );
         for tool in Tool::ALL {
             for sessions in [1, 64] {
@@ -256,8 +274,9 @@ impl Costs {
                         .cells(case)
                         .flat_map(|cell| cell.sample.latencies.iter().copied())
                         .collect();
+                    let (low, high) = self.lost_between(case, Setting::Off);
                     println!(
-                        "{:<6} {sessions:>8}  {:<7} {:>8.0} {:>8.1} {:>8.1} {:>12.1} {:>7.1}% {:>13.1}",
+                        "{:<6} {sessions:>8}  {:<7} {:>8.0} {:>8.1} {:>8.1} {:>12.1} {:>7.1}% {:>7.1} {:>7.1} {:>13.1}",
                         format!("{tool:?}").to_lowercase(),
                         format!("{setting:?}").to_lowercase(),
                         median(self.cells(case).map(Cell::rate).collect()),
@@ -265,6 +284,8 @@ impl Costs {
                         percentile(&latencies, 99),
                         median(self.cells(case).map(Cell::cpu_per_call).collect()),
                         100.0 * self.lost(case, Setting::Off),
+                        100.0 * low,
+                        100.0 * high,
                         self.added(case),
                     );
                 }
@@ -281,9 +302,13 @@ impl Costs {
             percentile(&self.turns, 99)
         );
         for tool in Tool::ALL {
+            let case = Self::case(Setting::Traced, tool, 64);
+            let (low, high) = self.lost_between(case, Setting::Durable);
             println!(
-                "a traced percent of calls ({tool:?}, 64 sessions) costs {:.1} % of throughput",
-                100.0 * self.lost(Self::case(Setting::Traced, tool, 64), Setting::Durable)
+                "a traced percent of calls ({tool:?}, 64 sessions) costs {:.1} % of throughput ({:.1} to {:.1})",
+                100.0 * self.lost(case, Setting::Durable),
+                100.0 * low,
+                100.0 * high,
             );
         }
     }

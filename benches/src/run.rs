@@ -17,7 +17,7 @@ use crate::stdio::Pipe;
 use crate::subject::Subject;
 
 /// The run ends after so long, whatever hangs. Its children end with it.
-const RUN_SECONDS_MAX: u32 = 900;
+const RUN_SECONDS_MAX: u32 = 1800;
 /// How long the gate may take until it is ready.
 const READY_MAX: Duration = Duration::from_secs(20);
 /// How long a load runs before its figures count.
@@ -36,17 +36,21 @@ pub(crate) enum Way {
 /// Many short rounds: what disturbs a machine often lasts seconds, and then hits whole rounds.
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
+    /// What the log costs is little: more of them show it in the noise.
+    pub(crate) cost_rounds: usize,
     pub(crate) stretch: Duration,
     pipe_calls: usize,
 }
 
 const WHOLE: Plan = Plan {
     rounds: 12,
+    cost_rounds: 36,
     stretch: Duration::from_millis(600),
     pipe_calls: 1000,
 };
 const QUICK: Plan = Plan {
     rounds: 2,
+    cost_rounds: 2,
     stretch: Duration::from_millis(200),
     pipe_calls: 200,
 };

@@ -462,12 +462,7 @@ impl Store {
 }
 
 /// Rows of the log as they are hashed, from the `from`-th on, at most `limit`.
-fn entries(
-    connection: &Connection,
-    base: i64,
-    from: u64,
-    limit: u32,
-) -> db::Result<Vec<Entry>> {
+fn entries(connection: &Connection, base: i64, from: u64, limit: u32) -> db::Result<Vec<Entry>> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut entries = Vec::new();
     let range = Range {
@@ -513,7 +508,10 @@ fn subtree(connection: &Connection, base: i64, level: u32, index: u64) -> db::Re
         let (first, count) = (index << level, 1_u32 << level);
         let leaves = entries(connection, base, first, count)?;
         let mut tree = merkle::Frontier::default();
-        for (_, leaf) in (first..).zip(&leaves).filter(|(place, leaf)| leaf.place == *place) {
+        for (_, leaf) in (first..)
+            .zip(&leaves)
+            .filter(|(place, leaf)| leaf.place == *place)
+        {
             tree.push(merkle::leaf(leaf.record.as_bytes()), |_filled| {});
         }
         return if tree.size() == u64::from(count) {

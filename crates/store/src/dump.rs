@@ -22,7 +22,7 @@ const KIND: &str = "portcullis dump 1";
 /// Longest line that is read: a row with an upstream's whole definition in it.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// So many rows come from a server at once.
-const ROWS: usize = 1000;
+const ROWS: usize = 64;
 
 /// All tables, those that others refer to first. Not here: how far the schema is, counters by which running gates notice
 /// changes, and which batches of theirs were written.
@@ -268,7 +268,9 @@ fn load<R: BufRead>(
             } => {
                 let known = columns(connection, &name)?;
                 let is_known = TABLES.contains(&name.as_str())
-                    || GONE.iter().any(|(gone, since)| name == *gone && schema < *since);
+                    || GONE
+                        .iter()
+                        .any(|(gone, since)| name == *gone && schema < *since);
                 if !is_known || given.iter().any(|column| !known.contains(column)) {
                     return Err(lines.damaged("a table that this version does not know"));
                 }

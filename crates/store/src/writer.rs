@@ -304,7 +304,7 @@ fn write(
             Job::Change(change) => {
                 // It finds every record that came before it.
                 if let Some(head) = &mut head {
-                    head.settle(connection)?;
+                    head.leave(connection)?;
                 }
                 instance.settle(connection)?;
                 // In its own savepoint: a change that fails takes nobody else's with it.

@@ -117,6 +117,13 @@ impl<'a> Head<'a> {
         Ok(())
     }
 
+    /// The same before somebody else may change what is there.
+    pub(crate) fn leave(&mut self, connection: &Connection) -> db::Result<()> {
+        self.settle(connection)?;
+        (self.segment, self.is_begun) = (None, false);
+        Ok(())
+    }
+
     /// Hands the end on to whoever appends next.
     pub(crate) fn write(&mut self, connection: &Connection) -> db::Result<()> {
         self.settle(connection)?;

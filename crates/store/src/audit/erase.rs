@@ -74,17 +74,21 @@ impl Store {
         let mut wish = Wish {
             principal: principal.to_owned(),
             until_us,
-            last,
+            // What comes meanwhile is not looked for among holds again.
+            last: last.min(self.audit_end()?),
             from: i64::MIN,
             cleared: BTreeSet::new(),
         };
         loop {
             // Here nobody waits for it. A hold is never changed, and what it would have to be on is there already.
-            let clear = self.read(|connection| {
-                let (held, cleared) = held(connection, &wish)?;
-                Ok(held.is_empty().then_some(cleared))
-            });
-            wish.cleared.extend(clear?.unwrap_or_default());
+            let (held, cleared) = self.read(|connection| held(connection, &wish))?;
+            if !held.is_empty() {
+                return Ok(Erasure::Held {
+                    holds: held,
+                    erased,
+                });
+            }
+            wish.cleared.extend(cleared);
             let asked = wish.clone();
             let step = self.change(move |connection| erase(connection, &asked));
             match step.await? {
@@ -146,12 +150,10 @@ fn erase(connection: &Connection, wish: &Wish) -> db::Result<Step> {
     if !held.is_empty() {
         return Ok(Step::Held(held));
     }
-    // What is deleted is overwritten as well.
-    connection.batch(connection.either("PRAGMA secure_delete = ON", "SELECT 1"))?;
     let segments = search::segments(connection, wish.range(), BATCH)?;
     let (mut count, mut next) = (0, None);
-    for (first, records) in &segments {
-        let (erased, behind) = rewrite(connection, wish, *first, records)?;
+    for (first, last, records) in &segments {
+        let (erased, behind) = rewrite(connection, wish, (*first, *last), records)?;
         count += erased;
         next = Some(behind);
     }
@@ -162,10 +164,10 @@ fn erase(connection: &Connection, wish: &Wish) -> db::Result<Step> {
 fn rewrite(
     connection: &Connection,
     wish: &Wish,
-    first: i64,
+    (first, last): (i64, i64),
     records: &[u8],
 ) -> db::Result<(u64, i64)> {
-    let mut records = Records::of(first, records)?;
+    let mut records = Records::of(first, last, records)?;
     let mut all = Vec::new();
     let mut erased = 0;
     let mut gone = BTreeSet::new();
@@ -238,7 +240,10 @@ fn held(connection: &Connection, wish: &Wish) -> db::Result<(Vec<String>, Vec<St
 /// Whether a hold is on one of the records that are to be erased: also one about somebody else than whom it is of.
 fn holds_any(connection: &Connection, hold: &AuditHold, wish: &Wish) -> db::Result<bool> {
     let principal = &*wish.principal;
-    let other = hold.principal.as_deref().filter(|whose| *whose != principal);
+    let other = hold
+        .principal
+        .as_deref()
+        .filter(|whose| *whose != principal);
     let range = Range {
         // Who has none erased is told of them, too.
         to: i64::MAX,

@@ -218,11 +218,7 @@ impl Packed {
     }
 
     /// Of these texts, one behind the other in `texts`.
-    pub(super) fn of(
-        mut texts: String,
-        parts: &[Option<&str>; TEXTS],
-        numbers: Numbers,
-    ) -> Self {
+    pub(super) fn of(mut texts: String, parts: &[Option<&str>; TEXTS], numbers: Numbers) -> Self {
         let lengths = join(&mut texts, parts, String::push_str);
         Self {
             texts,

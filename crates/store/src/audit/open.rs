@@ -13,8 +13,8 @@ use aws_lc_rs::rand;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::text::{SALT_LEN, hex};
 use super::search::{self, Range};
+use super::text::{SALT_LEN, hex};
 use super::{AuditRow, Fields, Outcome};
 use crate::db::{self, Connection, Failure, Role, values};
 use crate::store::Place;

@@ -124,8 +124,11 @@ fn take_off(connection: &Connection, front: &Front, place: i64) -> db::Result<()
         ..Range::ALL
     };
     search::each(connection, range, |found| {
-        chain = found.seal.chain();
-        for name in [Some(found.row.principal), found.row.subject].into_iter().flatten() {
+        chain = found.seal.chain().filter(|_| found.seq == last);
+        for name in [Some(found.row.principal), found.row.subject]
+            .into_iter()
+            .flatten()
+        {
             names.insert((found.segment, name.to_owned()));
         }
         Ok(ControlFlow::Continue(()))
@@ -134,7 +137,10 @@ fn take_off(connection: &Connection, front: &Front, place: i64) -> db::Result<()
     for (segment, name) in &names {
         forget_name(connection, name, *segment)?;
     }
-    connection.execute("DELETE FROM audit_segments WHERE first_seq <= ?1", values![last])?;
+    connection.execute(
+        "DELETE FROM audit_segments WHERE first_seq <= ?1",
+        values![last],
+    )?;
     // One over less than what is left is over nothing that is there.
     let sql = "DELETE FROM audit_checkpoints WHERE size < ?1";
     connection.execute(sql, values![place])?;

@@ -7,7 +7,7 @@ use super::{AuditRow, Outcome};
 use crate::db::{self, Connection, Failure, Row, values};
 
 /// Rows that are read at once.
-const TOGETHER: usize = 4 * BLOCK as usize;
+const TOGETHER: u32 = 256;
 /// After how many it is told how far it is.
 const TOLD_EACH: u64 = 1_000_000;
 
@@ -22,7 +22,7 @@ pub(crate) fn into_segments(connection: &Connection) -> db::Result<()> {
     let base: i64 = connection.only("SELECT base FROM audit_head", &[], |row| row.get(0))?;
     let (mut last, mut moved, mut told) = (i64::MIN, 0_u64, TOLD_EACH);
     loop {
-        let rows = connection.all(SELECT, values![last, TOGETHER as i64], |row| {
+        let rows = connection.all(SELECT, values![last, TOGETHER], |row| {
             let (seq, written) = recorded(row)?;
             Ok((seq, seal(row)?, written))
         })?;
@@ -32,10 +32,9 @@ pub(crate) fn into_segments(connection: &Connection) -> db::Result<()> {
         for (seq, seal, row) in &rows {
             // A place in the tree; those from before it have one below its first.
             let begins = (seq - base - 1).rem_euclid(BLOCK) == 0;
-            if let Some((next, mut whole)) =
-                segment.take_if(|(next, open)| begins || next != seq || open.is_full())
-            {
-                let _number = next;
+            let is_whole =
+                |(next, open): &mut (i64, Segment<'_>)| begins || next != seq || open.is_full();
+            if let Some((_, mut whole)) = segment.take_if(is_whole) {
                 whole.keep(connection)?;
             }
             let (next, open) = segment.get_or_insert_with(|| (*seq, Segment::begin(*seq)));
@@ -45,13 +44,13 @@ pub(crate) fn into_segments(connection: &Connection) -> db::Result<()> {
         if let Some((_, mut whole)) = segment {
             whole.keep(connection)?;
         }
+        connection.settle()?;
         moved += rows.len() as u64;
         if moved >= told {
             info!(moved, "moving the audit log into segments");
             told += TOLD_EACH;
         }
     }
-    connection.settle()?;
     connection.batch("DROP TABLE audit")
 }
 

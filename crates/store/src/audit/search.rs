@@ -89,8 +89,7 @@ impl Range<'_> {
         const FROM: &str =
             "coalesce((SELECT max(first_seq) FROM audit_segments WHERE first_seq <= ?1), ?1)";
         const ABOUT: &str = "SELECT segment FROM audit_names AS own WHERE own.name = ?6";
-        const BOTH: &str =
-            "EXISTS (SELECT 1 FROM audit_names AS its WHERE its.name = ?7 AND its.segment = own.segment)";
+        const BOTH: &str = "EXISTS (SELECT 1 FROM audit_names AS its WHERE its.name = ?7 AND its.segment = own.segment)";
         let between = |column: &str| format!("{column} >= {FROM} AND {column} <= ?2");
         let times = "last_seq >= ?1 AND latest_us >= ?3 AND earliest_us < ?4";
         let columns = "first_seq, last_seq, records";
@@ -156,11 +155,11 @@ pub(super) fn segments(
     connection: &Connection,
     range: Range<'_>,
     count: usize,
-) -> db::Result<Vec<(i64, Vec<u8>)>> {
+) -> db::Result<Vec<(i64, i64, Vec<u8>)>> {
     let found = range.fetch(connection, "ASC", count)?;
     Ok(found
         .into_iter()
-        .map(|segment| (segment.first, segment.records))
+        .map(|segment| (segment.first, segment.last, segment.records))
         .collect())
 }
 
@@ -178,13 +177,16 @@ pub(super) fn each(
         let segments = range.fetch(connection, "ASC", count)?;
         let is_last = segments.len() < count;
         for segment in &segments {
-            let mut records = Records::of(segment.first, &segment.records)?;
+            let mut records = Records::of(segment.first, segment.last, &segment.records)?;
             while let Some(found) = records.next()? {
                 if range.has(&found) && visit(&found)?.is_break() {
                     return Ok(());
                 }
             }
-            range.from = segment.last.saturating_add(1);
+            if segment.last >= range.to {
+                return Ok(());
+            }
+            range.from = segment.last + 1;
         }
         if is_last {
             break;
@@ -238,7 +240,7 @@ pub(super) fn last(
     while all.len() < limit {
         let segments = range.fetch(connection, "DESC", count)?;
         for segment in &segments {
-            let mut records = Records::of(segment.first, &segment.records)?;
+            let mut records = Records::of(segment.first, segment.last, &segment.records)?;
             let mut its = Vec::new();
             while let Some(found) = records.next()? {
                 if range.has(&found) && matches(&found.row) {

@@ -274,17 +274,25 @@ fn encode(to: &mut Vec<u8>, seal: &Seal, row: &Fields<'_>, before: Option<&Befor
         };
         how |= spelt << (HOW_BITS * nth);
     }
-    for (to, from) in to.iter_mut().skip(how_at).zip(&how.to_le_bytes()[..HOW_LEN]) {
+    for (to, from) in to
+        .iter_mut()
+        .skip(how_at)
+        .zip(&how.to_le_bytes()[..HOW_LEN])
+    {
         *to = *from;
     }
 }
 
 fn put_count(to: &mut Vec<u8>, mut count: u64) {
-    while count >= 0x80 {
-        to.push((count & 0x7f) as u8 | 0x80);
+    loop {
+        let [low, ..] = count.to_le_bytes();
         count >>= 7;
+        if count == 0 {
+            to.push(low & 0x7f);
+            break;
+        }
+        to.push(low | 0x80);
     }
-    to.push(count as u8);
 }
 
 fn put_signed(to: &mut Vec<u8>, number: i64) {
@@ -364,8 +372,9 @@ impl Found<'_> {
 /// Reads the records of a segment, one after the other.
 pub(super) struct Records<'a> {
     segment: i64,
-    /// The number of the next.
+    /// The number of the next, and that of the last.
     seq: i64,
+    last: i64,
     rest: &'a [u8],
     /// The last that was read.
     row: Option<Packed>,
@@ -374,12 +383,13 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Of the segment whose first record has that number.
-    pub(super) fn of(first: i64, records: &'a [u8]) -> db::Result<Self> {
+    /// Of the segment whose first and last record have these numbers.
+    pub(super) fn of(first: i64, last: i64, records: &'a [u8]) -> db::Result<Self> {
         match records.split_first() {
             Some((&FORM, rest)) => Ok(Self {
                 segment: first,
                 seq: first,
+                last,
                 rest,
                 row: None,
                 room: String::new(),
@@ -390,10 +400,13 @@ impl<'a> Records<'a> {
 
     /// The next one.
     pub(super) fn next(&mut self) -> db::Result<Option<Found<'_>>> {
+        let broken = Failure::Segment(self.segment);
+        if self.rest.is_empty() != (self.seq > self.last) {
+            return Err(broken);
+        }
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let broken = Failure::Segment(self.segment);
         let Some((seal, row)) = self.decode() else {
             return Err(broken);
         };

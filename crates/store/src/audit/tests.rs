@@ -231,7 +231,8 @@ async fn a_changed_row_no_longer_fits_its_chain() {
                 let records: Vec<u8> = connection.only(sql, &[], |row| row.get(0))?;
                 // Written one by one, each has its own.
                 let places = records.windows(5).enumerate();
-                let mut places = places.filter_map(|(at, part)| (part == b"\x04read").then_some(at));
+                let mut places =
+                    places.filter_map(|(at, part)| (part == b"\x04read").then_some(at));
                 let (first, other) = records.split_at(places.nth(1).unwrap());
                 let changed = [first, b"\x04rood", &other[5..]].concat();
                 connection.execute("UPDATE audit_segments SET records = ?1", values![changed])

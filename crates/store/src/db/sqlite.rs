@@ -50,7 +50,11 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<super::Connection> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "foreign_keys", true)?;
     match access {
-        Access::Write => connection.pragma_update(None, "journal_mode", "wal")?,
+        Access::Write => {
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            // What is deleted, or written again elsewhere, is overwritten: it may be erased later.
+            connection.pragma_update(None, "secure_delete", true)?;
+        }
         Access::Read => connection.pragma_update(None, "query_only", true)?,
     }
     Ok(super::Connection::Sqlite(File::new(connection)?))

@@ -95,7 +95,12 @@ async fn a_database_with_something_in_it_is_left_alone() {
         let dump = dumped(&store);
         let refused = Store::restore(&home.location(), &mut &*dump).unwrap_err();
         assert!(
-            matches!(refused, DumpError::Occupied { table: "audit_segments" }),
+            matches!(
+                refused,
+                DumpError::Occupied {
+                    table: "audit_segments"
+                }
+            ),
             "{refused}"
         );
         assert!(lines(&dumped(&store)) == lines(&dump), "it was changed");

@@ -71,7 +71,9 @@ fn once_the_disk_failed_nothing_is_committed_before_all_is_out_of_the_wal() {
 
     // Whoever reads keeps the WAL: then nothing may be committed, and it is tried again.
     let reader = rusqlite::Connection::open(&path).unwrap();
-    reader.execute_batch("BEGIN; SELECT 1 FROM audit_head").unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT 1 FROM audit_head")
+        .unwrap();
     let mut is_torn = true;
     assert!(mended(&connection, &mut is_torn).is_err() && is_torn);
     reader.execute_batch("COMMIT").unwrap();

@@ -193,7 +193,7 @@ async fn what_a_killed_gate_had_begun_is_unknown_to_the_next() -> Result<()> {
     ensure!(asking.join_next().await.transpose()? == Some(false));
     gate.serve("info").await?;
     until("the call is unknown", async || {
-        let asked = ["audit", "tail", "--json", "--outcome", "unknown"];
+        let asked = ["audit", "search", "--json", "--outcome", "unknown"];
         let told = gate.run(&asked).await?;
         Ok(told.matches("\"tools/call\"").count() == 1)
     })

@@ -249,3 +249,27 @@ async fn more_than_one_transaction_takes_is_erased_and_read_in_order() {
         assert!(store.audit_of(NAME, 0, 9).unwrap().is_empty());
     }
 }
+
+#[tokio::test]
+async fn nothing_is_left_of_what_was_written_again_as_its_segment_grew() {
+    let home = Home::both().next().unwrap();
+    let store = home.open();
+    for nth in 0..120 {
+        let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
+        let row = AuditRow {
+            principal: NAME.to_owned(),
+            reason: Some(format!("{nth} because of {NAME}")),
+            ..row(&nth.to_string())
+        };
+        slot.commit(&row, Duration::from_secs(5)).await.unwrap();
+    }
+    let done = store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap();
+    assert_eq!(done, Erasure::Done(120));
+    store.close().await;
+    let Home::File(folder) = &home else {
+        unreachable!("the first is a file")
+    };
+    let file = fs::read(folder.path().join("gate.db")).unwrap();
+    let name = NAME.as_bytes();
+    assert!(!file.windows(name.len()).any(|part| part == name));
+}

@@ -27,19 +27,39 @@ fn put(connection: &Connection, store: &Store, from: i64) {
         let Recorded { seq, row } = found(i64::try_from(entry.place).unwrap() + 1);
         let salt = entry.personal.as_ref().map(|(salt, _)| salt.clone());
         let hash = entry.record.split("\"personal\":\"").nth(1).unwrap();
-        let hash: Vec<u8> = (0..32)
-            .map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap())
+        let pairs = hash.as_bytes().chunks(2).take(32);
+        let hash: Vec<u8> = pairs
+            .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
             .collect();
         let commitment = salt.is_none().then_some(hash);
         connection
             .execute(
                 insert,
                 values![
-                    row.at_us, row.call_id, row.principal, row.credential, row.client, row.transport,
-                    row.revision, row.method, row.upstream, row.entry, row.arguments_digest, row.decision,
-                    row.rule, row.outcome.as_str(), row.code, row.reason,
-                    i64::try_from(row.duration_us).unwrap(), i64::try_from(row.bytes_in).unwrap(),
-                    i64::try_from(row.bytes_out).unwrap(), from + seq, salt, commitment, entry.chain, row.subject,
+                    row.at_us,
+                    row.call_id,
+                    row.principal,
+                    row.credential,
+                    row.client,
+                    row.transport,
+                    row.revision,
+                    row.method,
+                    row.upstream,
+                    row.entry,
+                    row.arguments_digest,
+                    row.decision,
+                    row.rule,
+                    row.outcome.as_str(),
+                    row.code,
+                    row.reason,
+                    i64::try_from(row.duration_us).unwrap(),
+                    i64::try_from(row.bytes_in).unwrap(),
+                    i64::try_from(row.bytes_out).unwrap(),
+                    from + seq,
+                    salt,
+                    commitment,
+                    entry.chain,
+                    row.subject,
                 ],
             )
             .unwrap();
@@ -59,7 +79,10 @@ async fn all_that_was_in_rows_is_in_segments() {
             });
         }
         store.flush().await.unwrap();
-        store.erase_audit("carol", i64::MAX, i64::MAX).await.unwrap();
+        store
+            .erase_audit("carol", i64::MAX, i64::MAX)
+            .await
+            .unwrap();
 
         let place = Place::of(&into.location()).unwrap();
         let connection = place.open(db::Role::Errand).unwrap();
@@ -75,19 +98,29 @@ async fn all_that_was_in_rows_is_in_segments() {
         store
             .read(|connection| {
                 connection.all("SELECT level, place, hash FROM audit_nodes", &[], |row| {
-                    Ok((row.get::<i64>(0)?, row.get::<i64>(1)?, row.get::<Vec<u8>>(2)?))
+                    Ok((
+                        row.get::<i64>(0)?,
+                        row.get::<i64>(1)?,
+                        row.get::<Vec<u8>>(2)?,
+                    ))
                 })
             })
             .unwrap()
             .into_iter()
             .for_each(|(level, place, hash)| {
                 let sql = "INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)";
-                connection.execute(sql, values![level, place, hash]).unwrap();
+                connection
+                    .execute(sql, values![level, place, hash])
+                    .unwrap();
             });
 
         let moved = into.open();
         assert_eq!(moved.read(version).unwrap(), latest());
-        assert!(moved.read(|connection| connection.exists("SELECT 1 FROM audit", &[])).is_err());
+        assert!(
+            moved
+                .read(|connection| connection.exists("SELECT 1 FROM audit", &[]))
+                .is_err()
+        );
         assert_eq!(
             moved.audit_entries(0, 9_999).unwrap(),
             store.audit_entries(0, 9_999).unwrap()

@@ -54,7 +54,11 @@ async fn records_are_found_by_whose_they_are_and_when() {
             let often = format!("p{}", nth % 3);
             slot.await.unwrap().write(&AuditRow {
                 at_us: 10 * nth,
-                principal: if nth % 1000 == 0 { "seldom".to_owned() } else { often },
+                principal: if nth % 1000 == 0 {
+                    "seldom".to_owned()
+                } else {
+                    often
+                },
                 subject: (nth % 1500 == 0).then(|| "about".to_owned()),
                 ..row(&nth.to_string())
             });
@@ -75,7 +79,10 @@ async fn records_are_found_by_whose_they_are_and_when() {
         assert_eq!(found(2, Some(1000), &of("seldom")), [2000, 3000]);
         assert!(found(9, None, &of("about")).is_empty());
         let about = store.audit_of("about", 1500, 2).unwrap();
-        assert_eq!(about.iter().map(|one| one.seq).collect::<Vec<_>>(), [3000, 4500]);
+        assert_eq!(
+            about.iter().map(|one| one.seq).collect::<Vec<_>>(),
+            [3000, 4500]
+        );
 
         // The first moment counts, and the last does not.
         let between = |name: Option<&str>, since, until| AuditFilter {
@@ -84,8 +91,14 @@ async fn records_are_found_by_whose_they_are_and_when() {
             until_us: Some(until),
             ..AuditFilter::default()
         };
-        assert_eq!(found(9, None, &between(None, 20_000, 20_030)), [2000, 2001, 2002]);
-        assert_eq!(found(9, Some(2000), &between(None, 20_000, 20_030)), [2001, 2002]);
+        assert_eq!(
+            found(9, None, &between(None, 20_000, 20_030)),
+            [2000, 2001, 2002]
+        );
+        assert_eq!(
+            found(9, Some(2000), &between(None, 20_000, 20_030)),
+            [2001, 2002]
+        );
         let named = between(Some("seldom"), 20_000, 40_000);
         assert_eq!(found(9, None, &named), [2000, 3000]);
         assert_eq!(found(9, Some(0), &named), [2000, 3000]);
