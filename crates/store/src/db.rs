@@ -300,4 +300,4 @@ impl Connection {
     }
 }
 
-pub(crate) use sqlite::{File, open as open_file};
+pub(crate) use sqlite::{File, open as open_file, open_alone as open_file_alone};

@@ -48,6 +48,11 @@ pub enum Error {
         /// Which migration.
         version: u32,
     },
+    /// Somebody has the database open who could not go on with what has to be done to it.
+    #[error(
+        "a gate or a command of an earlier version has the database open, and could not go on with what this version makes of it; end that first"
+    )]
+    Shared,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     NoRandomness,

@@ -1,10 +1,14 @@
 //! Brings a database to the schema that this version knows. Forward only.
 
 use std::fmt::Write as _;
+use std::thread::sleep;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
+use tokio::time::Instant;
 
-use crate::db::{self, Access, Connection, Durability, values};
+use crate::db::{self, Access, Connection, Durability, Role, values};
+use crate::store::Place;
 use crate::{Error, audit};
 
 /// A step from one schema to the next.
@@ -57,7 +61,49 @@ const POSTGRES: &[Migration] = migrations![
     18 "postgres/0018_audit_segments.sql" then audit::into_segments,
 ];
 
-/// Applies what is missing, all or nothing. Two processes that start at once take turns.
+/// Those after which nobody of an earlier version that has the database open could go on: made while nobody has.
+const ALONE: &[u32] = &[18];
+/// How long is waited for that, and how often it is looked.
+const ALONE_WAIT: Duration = Duration::from_secs(3);
+const ALONE_LOOK: Duration = Duration::from_millis(50);
+
+/// Applies what is missing, all or nothing. Several processes that start at once take turns.
+///
+/// # Errors
+/// Also if somebody has the database open and could not go on with it.
+pub(crate) fn bring_up(place: &Place) -> Result<(), Error> {
+    let end = Instant::now() + ALONE_WAIT;
+    loop {
+        // Not as one who writes: those who wait for each other here would be taken for gates.
+        let connection = place.open(Role::Errand)?;
+        if !wants_alone(&connection)? {
+            return migrate(&connection);
+        }
+        drop(connection);
+        if let Some(connection) = place.open_alone()? {
+            return migrate(&connection);
+        }
+        if Instant::now() >= end {
+            return Err(Error::Shared);
+        }
+        sleep(ALONE_LOOK);
+    }
+}
+
+/// Whether others would be left behind by what is missing.
+fn wants_alone(connection: &Connection) -> db::Result<bool> {
+    let is_there = connection.either(
+        "SELECT 1 FROM sqlite_schema WHERE name = 'migrations'",
+        "SELECT 1 WHERE to_regclass('migrations') IS NOT NULL",
+    );
+    if !connection.exists(is_there, &[])? {
+        return Ok(false);
+    }
+    let found = version(connection)?;
+    Ok(ALONE.iter().any(|alone| *alone > found))
+}
+
+/// The same, whoever has it open.
 pub(crate) fn migrate(connection: &Connection) -> Result<(), Error> {
     migrate_to(connection, None)
 }

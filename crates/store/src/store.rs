@@ -23,7 +23,7 @@ use crate::Error;
 use crate::audit::Instance;
 use crate::db::{self, Access, Connection, Durability, PostgresSettings, Role, Server};
 use crate::journal::{self, Entry, Foreign, Identity, Journal};
-use crate::migrate::migrate;
+use crate::migrate::bring_up;
 use crate::node;
 use crate::readers::Readers;
 use crate::writer::{self, Awaited, Job, Shared, Watch};
@@ -115,6 +115,14 @@ impl Place {
             Self::Server(server) => server.connect_for(role),
         }
     }
+
+    /// A connection while nobody else has one, or none that writes for a gate; `None` while somebody does.
+    pub(crate) fn open_alone(&self) -> db::Result<Option<Connection>> {
+        match self {
+            Self::File(path) => db::open_file_alone(path),
+            Self::Server(server) => server.connect_alone(),
+        }
+    }
 }
 
 /// How much waits to be written.
@@ -171,10 +179,10 @@ impl Store {
     }
 
     fn start(place: Place) -> Result<Self, Error> {
+        bring_up(&place)?;
         let instance = Instance::new(&place)?;
         let gate = instance.id().to_owned();
         let connection = place.open(Role::Writer(instance.key()))?;
-        migrate(&connection)?;
         let node_key = node::key(&connection)?;
         let foreign = Foreign::default();
         let open = journal::recover(&place, &Identity::of(&node_key), &gate, &foreign)?;

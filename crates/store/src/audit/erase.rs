@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::search::{self, Range};
 use super::segment::{self, Found, Records, Seal};
 use super::{AuditHold, AuditRow, Recorded, holds, text};
-use crate::db::{self, Connection, values};
+use crate::db::{self, Connection, Failure, values};
 use crate::{Error, Store};
 
 /// What stands in the place of a name that was erased.
@@ -50,6 +50,8 @@ enum Step {
         count: u64,
         /// From which number on there may be more.
         next: Option<i64>,
+        /// Where a segment that cannot be read begins: nobody knows what of it is to be erased.
+        damaged: Option<i64>,
     },
     Held(Vec<String>),
 }
@@ -59,7 +61,8 @@ impl Store {
     /// record with the number `last`: who has none erased is told of holds alone.
     ///
     /// # Errors
-    /// If it cannot be written. Then some may be erased: asked again, it goes on.
+    /// If it cannot be written. Then some may be erased: asked again, it goes on. If a part of the log is damaged: then all
+    /// that can be read is erased.
     pub async fn erase_audit(
         &self,
         principal: &str,
@@ -67,7 +70,7 @@ impl Store {
         last: i64,
     ) -> Result<Erasure, Error> {
         self.others_caught_up().await?;
-        let mut erased = 0;
+        let (mut erased, mut damaged) = (0, None);
         if principal == ERASED {
             return Ok(Erasure::Done(0));
         }
@@ -79,6 +82,9 @@ impl Store {
             from: i64::MIN,
             cleared: BTreeSet::new(),
         };
+        // Of who is long gone the times say where the last is.
+        let range = self.read(|connection| wish.range().narrowed(connection))?;
+        wish.last = range.map_or(i64::MIN, |range| range.to);
         loop {
             // Here nobody waits for it. A hold is never changed, and what it would have to be on is there already.
             let (held, cleared) = self.read(|connection| held(connection, &wish))?;
@@ -93,11 +99,17 @@ impl Store {
             let step = self.change(move |connection| erase(connection, &asked));
             match step.await? {
                 Step::Held(holds) => return Ok(Erasure::Held { holds, erased }),
-                Step::Erased { count, next } => {
+                Step::Erased {
+                    count,
+                    next,
+                    damaged: found,
+                } => {
                     erased += count;
-                    match next {
-                        Some(next) => wish.from = next,
-                        None => return Ok(Erasure::Done(erased)),
+                    damaged = damaged.or(found);
+                    match (next, damaged) {
+                        (Some(next), _) => wish.from = next,
+                        (None, None) => return Ok(Erasure::Done(erased)),
+                        (None, Some(damaged)) => return Err(Failure::Segment(damaged).into()),
                     }
                 }
             }
@@ -151,22 +163,29 @@ fn erase(connection: &Connection, wish: &Wish) -> db::Result<Step> {
         return Ok(Step::Held(held));
     }
     let segments = search::segments(connection, wish.range(), BATCH)?;
-    let (mut count, mut next) = (0, None);
+    let (mut count, mut next, mut damaged) = (0, None, None);
     for (first, last, records) in &segments {
-        let (erased, behind) = rewrite(connection, wish, (*first, *last), records)?;
-        count += erased;
-        next = Some(behind);
+        next = Some(last.saturating_add(1));
+        match rewrite(connection, wish, (*first, *last), records) {
+            Ok(erased) => count += erased,
+            Err(Failure::Segment(first)) => damaged = damaged.or(Some(first)),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(Step::Erased { count, next })
+    Ok(Step::Erased {
+        count,
+        next,
+        damaged,
+    })
 }
 
-/// Erases what is to be in one segment: how many records, and the number behind its last.
+/// Erases what is to be in one segment; how many records.
 fn rewrite(
     connection: &Connection,
     wish: &Wish,
     (first, last): (i64, i64),
     records: &[u8],
-) -> db::Result<(u64, i64)> {
+) -> db::Result<u64> {
     let mut records = Records::of(first, last, records)?;
     let mut all = Vec::new();
     let mut erased = 0;
@@ -201,9 +220,8 @@ fn rewrite(
         };
         all.push((seal, row));
     }
-    let behind = first.saturating_add(i64::try_from(all.len()).unwrap_or(i64::MAX));
     if erased == 0 {
-        return Ok((0, behind));
+        return Ok(0);
     }
     connection.send(
         "UPDATE audit_segments SET records = ?2 WHERE first_seq = ?1",
@@ -218,7 +236,7 @@ fn rewrite(
         segment::forget_name(connection, name, first)?;
     }
     segment::note_name(connection, ERASED, first)?;
-    Ok((erased, behind))
+    Ok(erased)
 }
 
 /// The ids of the holds that are on one of the records, and of those that are on none.

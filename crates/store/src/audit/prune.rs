@@ -7,15 +7,19 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use tracing::warn;
+
 use super::merkle::Hash;
 use super::search::{self, Range};
-use super::segment::{BLOCK, forget_name};
+use super::segment::{BLOCK, Records, forget_name};
 use super::{holds, number};
 use crate::db::{self, Connection, Failure, values};
 use crate::{Error, Store};
 
 /// Blocks that go in one transaction, which others wait for.
 const BLOCKS_MAX: i64 = 8;
+/// Segments that are read at once.
+const TOGETHER: usize = 16;
 
 /// The records that were taken off: their places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,26 +120,21 @@ fn prune(
 /// Takes all in front of the place off; a block ends there.
 fn take_off(connection: &Connection, front: &Front, place: i64) -> db::Result<()> {
     let last = front.base + place;
-    let mut chain = None;
-    let mut names = BTreeSet::new();
+    let chain = chain_after(connection, last)?.ok_or(Failure::Missing)?;
     // Those from before the chain are older than all in it. No segment goes beyond a block.
-    let range = Range {
+    let mut range = Range {
         to: last,
         ..Range::ALL
     };
-    search::each(connection, range, |found| {
-        chain = found.seal.chain().filter(|_| found.seq == last);
-        for name in [Some(found.row.principal), found.row.subject]
-            .into_iter()
-            .flatten()
-        {
-            names.insert((found.segment, name.to_owned()));
+    loop {
+        let segments = search::segments(connection, range, TOGETHER)?;
+        let Some((_, end, _)) = segments.last() else {
+            break;
+        };
+        range.from = end.saturating_add(1);
+        for (first, last, records) in &segments {
+            forget_names(connection, (*first, *last), records)?;
         }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    let chain = chain.ok_or(Failure::Missing)?;
-    for (segment, name) in &names {
-        forget_name(connection, name, *segment)?;
     }
     connection.execute(
         "DELETE FROM audit_segments WHERE first_seq <= ?1",
@@ -150,6 +149,52 @@ fn take_off(connection: &Connection, front: &Front, place: i64) -> db::Result<()
             values![place, chain],
         )
         .map(drop)
+}
+
+/// Has no name lead to that segment any more.
+fn forget_names(
+    connection: &Connection,
+    (first, last): (i64, i64),
+    records: &[u8],
+) -> db::Result<()> {
+    match names(first, last, records) {
+        Ok(names) => names
+            .iter()
+            .try_for_each(|name| forget_name(connection, name, first)),
+        Err(Failure::Segment(_)) => {
+            warn!(
+                first,
+                last, "a damaged part of the audit log has had its time and goes"
+            );
+            let sql = "DELETE FROM audit_names WHERE segment = ?1";
+            connection.execute(sql, values![first]).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whose records are in a segment, and whom about.
+fn names(first: i64, last: i64, records: &[u8]) -> db::Result<BTreeSet<String>> {
+    let mut records = Records::of(first, last, records)?;
+    let mut names = BTreeSet::new();
+    while let Some(found) = records.next()? {
+        let its = [Some(found.row.principal), found.row.subject];
+        names.extend(its.into_iter().flatten().map(str::to_owned));
+    }
+    Ok(names)
+}
+
+/// The chain's value after the row with that number; `None` if it cannot be read.
+fn chain_after(connection: &Connection, seq: i64) -> db::Result<Option<Hash>> {
+    let mut chain = None;
+    let read = search::each(connection, Range::one(seq), |found| {
+        chain = found.seal.chain();
+        Ok(ControlFlow::Break(()))
+    });
+    match read {
+        Err(Failure::Segment(_)) => Ok(None),
+        read => read.map(|()| chain),
+    }
 }
 
 /// How far all may go.
@@ -168,7 +213,13 @@ fn reach(
     let mut waits_for = None;
     let mut place = front.place;
     while place + BLOCK <= size && place < front.place + BLOCKS_MAX * BLOCK {
-        let (first, last) = (front.base + place + 1, front.base + place + BLOCK);
+        let last = front.base + place + BLOCK;
+        // With the first go those from before the chain.
+        let first = if place == 0 {
+            i64::MIN
+        } else {
+            last - BLOCK + 1
+        };
         if begun.is_some_and(|begun| begun <= last) || is_kept(connection, first, last, before_us)?
         {
             break;
@@ -178,6 +229,10 @@ fn reach(
             break;
         }
         place += BLOCK;
+    }
+    // What is left goes on from the value after the last that goes: where that is lost, more go or less.
+    while place > front.place && chain_after(connection, front.base + place)?.is_none() {
+        place -= BLOCK;
     }
     let count = |place: i64| u64::try_from(place).unwrap_or_default();
     Ok(Pruning {
@@ -205,14 +260,15 @@ fn is_kept(connection: &Connection, first: i64, last: i64, before_us: i64) -> db
         return Ok(true);
     }
     for hold in holds::holding(connection)? {
+        let whose = hold.principal.as_deref();
         let range = Range {
+            name: whose,
             from: first,
             to: last,
             since_us: hold.since_us.unwrap_or(i64::MIN),
             until_us: hold.until_us.unwrap_or(i64::MAX),
             ..Range::ALL
         };
-        let whose = hold.principal.as_deref();
         if search::any(connection, range, |row| {
             whose.is_none_or(|whose| row.is_about(whose))
         })? {

@@ -63,7 +63,7 @@ impl Range<'_> {
 
     /// The same, no wider than the times allow; `None` if there is nothing then. They have an index of their own, which is
     /// read without the records.
-    fn narrowed(mut self, connection: &Connection) -> db::Result<Option<Self>> {
+    pub(super) fn narrowed(mut self, connection: &Connection) -> db::Result<Option<Self>> {
         let is_narrow = self.to.saturating_sub(self.from) <= NARROW;
         if is_narrow || (self.since_us, self.until_us) == (i64::MIN, i64::MAX) {
             return Ok(Some(self));

@@ -128,29 +128,25 @@ impl<'a> Segment<'a> {
 
     /// The log's last one, if the record with that number can be added to it.
     pub(super) fn go_on(connection: &Connection, seq: i64) -> db::Result<Option<Self>> {
-        let sql = "SELECT first_seq, last_seq, earliest_us, latest_us, length(records) FROM audit_segments
-            ORDER BY first_seq DESC LIMIT 1";
-        let found = connection.one(sql, &[], |row| {
-            let length: i64 = row.get(4)?;
-            let found = Self {
+        // One that is too long is not fetched.
+        let sql = "SELECT first_seq, last_seq, earliest_us, latest_us,
+                CASE WHEN length(records) < CAST(?1 AS BIGINT) THEN records END
+            FROM audit_segments ORDER BY first_seq DESC LIMIT 1";
+        let below = i64::try_from(GROWS_BELOW).unwrap_or(i64::MAX);
+        let found = connection.one(sql, values![below], |row| {
+            Ok(Self {
                 last: row.get(1)?,
                 earliest_us: row.get(2)?,
                 latest_us: row.get(3)?,
+                records: row.get::<Option<_>>(4)?.unwrap_or_default(),
                 is_kept: true,
                 ..Self::begin(row.get(0)?)
-            };
-            Ok((found, usize::try_from(length).unwrap_or(usize::MAX)))
+            })
         })?;
-        let Some((mut found, length)) = found else {
-            return Ok(None);
-        };
-        if length >= GROWS_BELOW || found.last.checked_add(1) != Some(seq) {
-            return Ok(None);
-        }
-        let sql = "SELECT records FROM audit_segments WHERE first_seq = ?1";
-        found.records = connection.only(sql, values![found.first], |row| row.get(0))?;
         // Whoever wrote another form wrote to its end.
-        Ok((found.records.first() == Some(&FORM)).then_some(found))
+        Ok(found.filter(|found| {
+            found.records.first() == Some(&FORM) && found.last.checked_add(1) == Some(seq)
+        }))
     }
 
     /// It takes no more.

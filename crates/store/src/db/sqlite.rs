@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, ffi, params_from_iter};
+use rusqlite::{Connection, ErrorCode, ToSql, ffi, params_from_iter};
 
 use super::{Access, Durability, Failure, Result, Row, Value};
 
@@ -47,6 +47,28 @@ impl File {
 pub(crate) fn open(path: &Path, access: Access) -> Result<super::Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    set_up(connection, access)
+}
+
+/// The same while no other process, and nothing else in this one, has it open; `None` while somebody does.
+pub(crate) fn open_alone(path: &Path) -> Result<Option<super::Connection>> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    // Before its first look at the file: with that it takes the lock which all others have a share in, for as long as they
+    // have the file open.
+    connection.pragma_update(None, "locking_mode", "exclusive")?;
+    match set_up(connection, Access::Write) {
+        Ok(alone) => Ok(Some(alone)),
+        Err(Failure::Sqlite(error))
+            if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn set_up(connection: Connection, access: Access) -> Result<super::Connection> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "foreign_keys", true)?;
     match access {

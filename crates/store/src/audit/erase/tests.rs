@@ -273,3 +273,28 @@ async fn nothing_is_left_of_what_was_written_again_as_its_segment_grew() {
     let name = NAME.as_bytes();
     assert!(!file.windows(name.len()).any(|part| part == name));
 }
+
+#[tokio::test]
+async fn what_can_be_read_is_erased_beside_what_is_damaged() {
+    for home in Home::both() {
+        let store = home.open();
+        for number in 0..2_000 {
+            let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
+            slot.write(&AuditRow {
+                principal: NAME.to_owned(),
+                ..row(&number.to_string())
+            });
+        }
+        store.flush().await.unwrap();
+        home.sql("UPDATE audit_segments SET records = substr(records, 1, 50) WHERE first_seq <= 700 AND last_seq >= 700");
+        let refused = store.erase_audit(NAME, i64::MAX, i64::MAX).await;
+        let refused = refused.unwrap_err();
+        let Error::Database(Failure::Segment(first)) = &refused else {
+            panic!("{refused}")
+        };
+        assert!((445..=700).contains(first), "{first}");
+        let left = store.audit_of(NAME, *first + 255, 9).unwrap();
+        assert!(left.is_empty(), "{left:?}");
+        assert!(store.audit_of(NAME, 0, 1).is_err());
+    }
+}

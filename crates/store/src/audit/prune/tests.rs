@@ -203,3 +203,43 @@ async fn what_a_sink_has_not_sent_stays_and_all_behind_it() {
         assert_eq!(prune(&["new"]).await, (Some(3 * BLOCK), None));
     }
 }
+
+/// Makes the segment in which that row stands unreadable.
+fn damage(home: &Home, seq: u64) {
+    home.sql(&format!(
+        "UPDATE audit_segments SET records = substr(records, 1, 50) WHERE first_seq <= {seq} AND last_seq >= {seq}"
+    ));
+}
+
+#[tokio::test]
+async fn what_is_damaged_goes_in_its_time() {
+    for home in Home::both() {
+        let store = log(&home, 4 * BLOCK).await;
+        // The chain goes on from a block's last row: the second block cannot be the last that goes.
+        damage(&home, 2 * BLOCK);
+        let names = "SELECT 1 FROM audit_names WHERE segment <= 512";
+        let has_names = || {
+            store
+                .read(|connection| connection.exists(names, &[]))
+                .unwrap()
+        };
+        assert!(has_names());
+        assert_eq!(
+            prune_all(&store, number(2 * BLOCK)).await.unwrap().to,
+            BLOCK
+        );
+        assert_eq!(prune_all(&store, number(2 * BLOCK)).await, None);
+        assert_eq!(
+            prune_all(&store, number(3 * BLOCK)).await.unwrap().to,
+            3 * BLOCK
+        );
+        assert!(!has_names());
+        let front = store.audit_log_at(3 * BLOCK).unwrap().unwrap();
+        let (mut chain, entries) = (front.chain, store.audit_entries(0, 9_999).unwrap());
+        assert_eq!(entries.len() as u64, BLOCK);
+        for entry in &entries {
+            chain = super::super::text::link(&chain, &merkle::leaf(entry.record.as_bytes()));
+            assert_eq!(entry.chain, chain);
+        }
+    }
+}

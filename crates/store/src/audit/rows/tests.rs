@@ -1,14 +1,16 @@
 //! A log of an older database is the same one in segments.
 
+use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use super::super::tests::{check, commit, row};
 use super::super::{AuditFilter, ERASED, Erasure, Recorded};
 use super::*;
-use crate::Store;
 use crate::migrate::{latest, migrate_to, version};
 use crate::store::Place;
 use crate::trial::Home;
+use crate::{Error, Store};
 
 /// The last schema that had them.
 const BEFORE: u32 = 17;
@@ -114,6 +116,7 @@ async fn all_that_was_in_rows_is_in_segments() {
                     .unwrap();
             });
 
+        drop(connection);
         let moved = into.open();
         assert_eq!(moved.read(version).unwrap(), latest());
         assert!(
@@ -160,6 +163,7 @@ async fn those_from_before_the_chain_stay_in_front_of_it() {
         }
         let sql = "UPDATE audit_head SET base = 9";
         connection.execute(sql, &[]).unwrap();
+        drop(connection);
         let store = home.open();
         for nth in 0..3 {
             commit(&store, row(&nth.to_string())).await;
@@ -171,5 +175,72 @@ async fn those_from_before_the_chain_stay_in_front_of_it() {
         let done = store.erase_audit("alice", 10, i64::MAX).await.unwrap();
         assert_eq!(done, Erasure::Done(3));
         assert_eq!(check(&store).0, 3);
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_who_is_erased_stays_where_the_rows_were() {
+    const NAME: &str = "carol-whom-nobody-else-is-called";
+    let (into, from) = Home::both().zip(Home::both()).next().unwrap();
+    let store = from.open();
+    for nth in 0..600 {
+        let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
+        slot.write(&AuditRow {
+            principal: NAME.to_owned(),
+            ..row(&nth.to_string())
+        });
+    }
+    store.flush().await.unwrap();
+    let place = Place::of(&into.location()).unwrap();
+    let connection = place.open(db::Role::Errand).unwrap();
+    migrate_to(&connection, Some(BEFORE)).unwrap();
+    put(&connection, &store, 0);
+    let log = store.audit_log().unwrap();
+    connection
+        .execute(
+            "UPDATE audit_head SET size = 600, chain = ?1, roots = ?2",
+            values![log.chain, log.tree.roots().concat()],
+        )
+        .unwrap();
+    drop(connection);
+
+    let moved = into.open();
+    let done = moved.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap();
+    assert_eq!(done, Erasure::Done(600));
+    moved.close().await;
+    let Home::File(folder) = &into else {
+        unreachable!("the first is a file")
+    };
+    let file = fs::read(folder.path().join("gate.db")).unwrap();
+    let has = |text: &str| file.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(has(ERASED) && !has(NAME));
+}
+
+#[tokio::test]
+async fn who_could_not_go_on_is_not_left_behind() {
+    for home in Home::both() {
+        let place = Place::of(&home.location()).unwrap();
+        let earlier = place.open(db::Role::Writer(7)).unwrap();
+        migrate_to(&earlier, Some(BEFORE)).unwrap();
+        let refused = Store::open(home.location()).unwrap_err();
+        assert!(matches!(refused, Error::Shared), "{refused}");
+        assert_eq!(version(&earlier).unwrap(), BEFORE);
+        assert!(!earlier.exists("SELECT 1 FROM audit", &[]).unwrap());
+        drop(earlier);
+        // Those who start together are not in each other's way.
+        let starts: Vec<_> = (0..4)
+            .map(|_| {
+                let location = home.location();
+                thread::spawn(move || Store::open(location))
+            })
+            .collect();
+        let open: Vec<Store> = starts
+            .into_iter()
+            .map(|start| start.join().unwrap().unwrap())
+            .collect();
+        for store in &open {
+            commit(store, row("one")).await;
+        }
+        assert_eq!(check(&open[0]).0, 4);
     }
 }

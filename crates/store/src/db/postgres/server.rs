@@ -13,7 +13,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Config, NoTls};
 use zeroize::Zeroizing;
 
-use super::super::{Connection, Failure, Result};
+use super::super::{Connection, Failure, Result, values};
 use super::{Session, run_on};
 use crate::Error;
 use crate::shared::Dial;
@@ -132,6 +132,17 @@ impl Server {
     /// Opens a connection.
     pub(crate) fn connect_for(self: &Arc<Self>, role: Role) -> Result<Connection> {
         self.connect(role).map(Connection::Postgres)
+    }
+
+    /// The same while no gate has its lock; `None` while one does.
+    pub(crate) fn connect_alone(self: &Arc<Self>) -> Result<Option<Connection>> {
+        let connection = self.connect_for(Role::Errand)?;
+        // Who writes has the writers' lock besides, for a moment; who waits for that with none of its own is no gate.
+        let sql = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND (classid::bigint << 32 | objid::bigint) <> ?1 AND pid <> pg_backend_pid()";
+        let is_shared = connection.exists(sql, values![super::WRITER_LOCK])?;
+        Ok((!is_shared).then_some(connection))
     }
 
     pub(super) fn connect(self: &Arc<Self>, role: Role) -> Result<Session> {
