@@ -13,10 +13,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::load::Era;
+use crate::child::Part;
+use crate::load::{Era, Load};
 use crate::report::{Cell, median, percentile};
-use crate::run::{Plan, config, start_gate, stretch};
+use crate::run::{Plan, config, start_gate};
 
+/// How long a gate is loaded before it is another's turn.
+const TURN: Duration = Duration::from_millis(100);
 /// Writes that are timed in each round.
 const SYNCS: usize = 50;
 /// Between two questions to another thread.
@@ -95,6 +98,41 @@ pub(crate) struct Costs {
     turns: Vec<Duration>,
 }
 
+/// Loads each gate for so long in all, one after the other for a moment: what disturbs the machine hits all of them.
+async fn by_turns(
+    gates: &[(Setting, Part, SocketAddr)],
+    sessions: usize,
+    tool: Tool,
+    length: Duration,
+) -> Result<Vec<(Setting, Cell)>> {
+    let mut order = Vec::new();
+    for gate in gates {
+        let load = Load::open(gate.2, sessions, Era::Modern, tool.name()).await?;
+        let (load, _) = load.run(TURN).await?;
+        order.push((gate, load, Cell::default()));
+    }
+    for _ in 0..length.as_millis().div_ceil(TURN.as_millis()) {
+        let mut done = Vec::new();
+        for (gate, load, mut cell) in order {
+            let (_, part, _) = gate;
+            let before = part.cpu()?;
+            let (load, sample) = load.run(TURN).await?;
+            cell.cpu += part.cpu()?.saturating_sub(before);
+            cell.sample.add(sample);
+            done.push((gate, load, cell));
+        }
+        // Whose turn is behind another's finds what that left to be done.
+        done.reverse();
+        order = done;
+    }
+    let mut cells = Vec::new();
+    for ((setting, ..), load, cell) in order {
+        load.close().await?;
+        cells.push((*setting, cell));
+    }
+    Ok(cells)
+}
+
 impl Costs {
     /// Measures all settings with one upstream.
     pub(crate) fn measure(
@@ -124,18 +162,10 @@ impl Costs {
             gates.rotate_left(1);
             for sessions in [1, 64] {
                 for tool in Tool::ALL {
-                    for (setting, part, at) in &gates {
-                        let load =
-                            stretch(part, *at, sessions, Era::Modern, tool.name(), plan.stretch);
-                        let cell = runtime.block_on(load);
-                        let case = Case {
-                            setting: *setting,
-                            tool,
-                            sessions,
-                        };
-                        self.cells
-                            .push((case, cell.with_context(|| format!("{case:?}"))?));
-                    }
+                    let cells = runtime.block_on(by_turns(&gates, sessions, tool, plan.stretch));
+                    let cells = cells.with_context(|| format!("{tool:?}, {sessions} sessions"))?;
+                    let of = |(setting, cell)| (Self::case(setting, tool, sessions), cell);
+                    self.cells.extend(cells.into_iter().map(of));
                 }
             }
             self.sync(folder)?;

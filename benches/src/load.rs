@@ -33,6 +33,15 @@ pub(crate) struct Sample {
     pub(crate) latencies: Vec<Duration>,
 }
 
+impl Sample {
+    /// The same with what another stretch saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.elapsed += other.elapsed;
+        self.latencies.extend(other.latencies);
+    }
+}
+
 /// Opened sessions, ready to call.
 pub(crate) struct Load {
     sessions: Vec<Session>,

@@ -9,7 +9,7 @@ use crate::load::{Era, Sample};
 use crate::run::Way;
 
 /// One stretch of load through one way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Cell {
     pub(crate) sample: Sample,
     /// The CPU time of the process that was talked to.
