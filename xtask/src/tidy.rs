@@ -31,6 +31,7 @@ pub(crate) fn tidy(tree: &Tree) -> Result<()> {
     findings.extend(files::forgotten(&files));
     findings.extend(files::places(&files));
     findings.extend(files::changes(&files));
+    findings.extend(files::unlisted(&files));
     for finding in &findings {
         println!("    {finding}");
     }

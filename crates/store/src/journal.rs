@@ -28,6 +28,7 @@ use crate::Error;
 use crate::audit::Packed;
 use crate::db::Role;
 use crate::store::Place;
+use crate::threads;
 use crate::writer::{Job, Shared};
 
 pub(crate) use recover::{Foreign, catch_up, forget, note, recover};
@@ -38,10 +39,6 @@ use ring::Ring;
 /// Most records in one write, and about how many bytes.
 const BATCH_MAX: usize = 256;
 const BATCH_LEN: usize = 128 * 1024;
-/// From how many in the last write on there are so many callers that more are worth waiting for, and how long: a write costs
-/// as much for four as for forty, and of many callers none is on its own time.
-const CROWD: usize = 4;
-const GATHER: Duration = Duration::from_micros(200);
 /// How long what is in the log already may stand in the journal too, since it can be erased from the log: while nothing
 /// comes, and while much does.
 const WIPE_IDLE: Duration = Duration::from_secs(1);
@@ -100,10 +97,8 @@ impl Journal {
     /// Starts it, in a file at `path`, of the database `of`.
     pub(crate) fn start(path: PathBuf, of: Identity, shared: Arc<Shared>) -> Result<Self, Error> {
         let (queue, entries) = channel();
-        let thread = thread::Builder::new()
-            .name("store-journal".to_owned())
-            .spawn(move || Keeper::new(path, of, shared).run(&entries))
-            .map_err(Error::Thread)?;
+        let keep = move || Keeper::new(path, of, shared).run(&entries);
+        let thread = threads::start("store-journal", keep)?;
         Ok(Self { queue, thread })
     }
 
@@ -180,17 +175,11 @@ impl Keeper {
 
     fn run(mut self, entries: &Receiver<Entry>) -> Option<Left> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut together = 0_usize;
         self.prepare();
         loop {
-            // First: in a crowd somebody comes meanwhile, and need not wake anybody.
-            if together >= CROWD {
-                thread::sleep(GATHER);
-            }
             let first = match self.next(entries) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
-                    together = 0;
                     self.prepare();
                     self.wipe();
                     continue;
@@ -214,7 +203,6 @@ impl Keeper {
                 batch.push(entry);
             }
             self.prepare();
-            together = batch.len();
             let fate = self.write(&batch);
             *self.shared.journaling.lock() = None;
             self.hand_on(&mut batch, fate);

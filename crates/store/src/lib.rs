@@ -27,6 +27,7 @@ mod secrets;
 pub mod shared;
 mod sinks;
 mod store;
+mod threads;
 mod time;
 #[cfg(test)]
 mod trial;

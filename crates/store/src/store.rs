@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{error, warn};
@@ -144,10 +144,10 @@ pub struct Store {
 struct Inner {
     place: Place,
     /// `None` once closed.
-    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    queue: RwLock<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// `None` unless it is kept, and once closed.
-    journal: Mutex<Option<Journal>>,
+    journal: RwLock<Option<Journal>>,
     /// Held while it is closed: by two at once, neither would have both threads to wait for.
     ending: Mutex<()>,
     /// Which journals of other databases were told of.
@@ -206,9 +206,9 @@ impl Store {
                     Place::Server(_) => Readers::of_server(),
                 },
                 place,
-                queue: Mutex::new(Some(queue)),
+                queue: RwLock::new(Some(queue)),
                 writer: Mutex::new(Some(writer)),
-                journal: Mutex::new(None),
+                journal: RwLock::new(None),
                 ending: Mutex::new(()),
                 foreign,
                 gate,
@@ -231,7 +231,7 @@ impl Store {
         let room = self
             .inner
             .queue
-            .lock()
+            .read()
             .as_ref()
             .is_some_and(|queue| queue.capacity() > 0);
         room && !self.is_failing()
@@ -250,7 +250,7 @@ impl Store {
     /// How much waits to be written.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        let queue = self.inner.queue.lock();
+        let queue = self.inner.queue.read();
         let taken = |queue: &mpsc::Sender<Job>| queue.max_capacity() - queue.capacity();
         let shared = &self.inner.shared;
         let (writing, journaling) = (*shared.oldest.lock(), *shared.journaling.lock());
@@ -293,7 +293,7 @@ impl Store {
             let path = journal::path_of(database, &self.inner.gate);
             let shared = Arc::clone(&self.inner.shared);
             let journal = Journal::start(path, self.identity(), shared)?;
-            *self.inner.journal.lock() = Some(journal);
+            *self.inner.journal.write() = Some(journal);
         }
         Ok(())
     }
@@ -306,7 +306,7 @@ impl Store {
             job,
             is_passed_on: self.is_failing(),
         };
-        let journal = self.inner.journal.lock();
+        let journal = self.inner.journal.read();
         let unsent = match &*journal {
             Some(journal) => journal.send(entry),
             None => Some(entry),
@@ -354,7 +354,7 @@ impl Store {
 
     /// A sender to the writer's queue.
     pub(crate) fn queue(&self) -> Result<mpsc::Sender<Job>, Error> {
-        self.inner.queue.lock().clone().ok_or(Error::Closed)
+        self.inner.queue.read().clone().ok_or(Error::Closed)
     }
 
     /// Has the writer make a change, and waits until it is committed.
@@ -408,9 +408,9 @@ impl Inner {
         let _alone = self.ending.lock();
         self.shared.closing.store(true, Ordering::Relaxed);
         // Nobody is to wait for the lock while this waits for the thread.
-        let journal = self.journal.lock().take();
+        let journal = self.journal.write().take();
         let journal = journal.map(Journal::end);
-        drop(self.queue.lock().take());
+        drop(self.queue.write().take());
         self.shared.rouse();
         let Some(writer) = self.writer.lock().take() else {
             return;

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::Error;
 use crate::audit::{self, Instance, Packed};
 use crate::db::{self, Connection, Durability, Mark};
-use crate::journal;
+use crate::{journal, threads};
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 1024;
@@ -377,10 +377,9 @@ pub(crate) fn start(
     shared: Arc<Shared>,
     instance: Instance,
 ) -> Result<thread::JoinHandle<()>, Error> {
-    thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || run(connection, queue, &shared, instance))
-        .map_err(Error::Thread)
+    threads::start("store-writer", move || {
+        run(connection, queue, &shared, instance);
+    })
 }
 
 #[cfg(test)]

@@ -129,6 +129,22 @@ pub(super) fn changes(files: &[File]) -> Findings {
         .collect()
 }
 
+/// A decision that its folder's list does not name is found by nobody.
+pub(super) fn unlisted(files: &[File]) -> Findings {
+    const FOLDER: &str = "docs/decisions/";
+    const LIST: &str = "README.md";
+    let inside = |file: &'_ File| file.path.strip_prefix(FOLDER).map(str::to_owned);
+    let list = files
+        .iter()
+        .find(|file| inside(file).as_deref() == Some(LIST));
+    let list = list.map_or("", |list| &list.text);
+    let decisions = files.iter().filter_map(inside);
+    decisions
+        .filter(|name| name != LIST && !list.contains(&format!("({name})")))
+        .map(|name| format!("{FOLDER}{name}: {FOLDER}{LIST} does not list it"))
+        .collect()
+}
+
 fn is_rust(file: &File) -> bool {
     file.path
         .rsplit_once('.')

@@ -101,6 +101,17 @@ fn a_place_that_one_machine_has_is_found_but_not_inside_a_word() {
 }
 
 #[test]
+fn a_decision_that_is_not_listed_is_found() {
+    let list = file("docs/decisions/README.md", "1. [One](0001-one.md)");
+    let one = file("docs/decisions/0001-one.md", "# 1. One");
+    let two = file("docs/decisions/0002-two.md", "# 2. Two");
+    assert_eq!(
+        files::unlisted(&[list, one, two]),
+        ["docs/decisions/0002-two.md: docs/decisions/README.md does not list it"]
+    );
+}
+
+#[test]
 fn an_empty_change_note_is_found() {
     assert_eq!(
         files::changes(&[file("CHANGES/1.md", " \n"), file("CHANGES/2.md", "New.")]).len(),
