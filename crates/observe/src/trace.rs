@@ -176,8 +176,8 @@ impl Tracer {
             });
         };
         let above = said.parent();
-        let (trace, is_random) = match above {
-            Some(above) => (above.trace, above.is_random),
+        let ((trace, span), is_random) = match above {
+            Some(above) => ((above.trace, self.inner.ids.span()), above.is_random),
             None => (self.inner.ids.trace(), true),
         };
         let is_sampled = match above {
@@ -186,7 +186,7 @@ impl Tracer {
         };
         let here = Parent {
             trace,
-            span: self.inner.ids.span(),
+            span,
             is_sampled,
             is_random,
         };
@@ -194,7 +194,8 @@ impl Tracer {
         let link = of_message.and(of_carrier);
         let own = Own {
             tracer: self.clone(),
-            settings: Arc::clone(&settings),
+            keeps_errors: collector.keeps_errors,
+            names_principal: collector.names_principal,
             here,
             above: above.map(|above| above.span),
             link: link.filter(|link| Some(*link) != above),
@@ -227,7 +228,8 @@ pub struct Trace {
 #[derive(Debug)]
 struct Own {
     tracer: Tracer,
-    settings: Arc<Tracing>,
+    keeps_errors: bool,
+    names_principal: bool,
     here: Parent,
     above: Option<SpanId>,
     link: Option<Parent>,
@@ -260,14 +262,13 @@ impl Trace {
     #[must_use]
     pub fn end(&self, row: &AuditRow) -> Option<Ending> {
         let own = self.own.as_ref()?;
-        let collector = own.settings.collector.as_ref()?;
         let is_error = match row.outcome {
             Outcome::ToolError | Outcome::Refused | Outcome::Failed => true,
             Outcome::Ok | Outcome::Cancelled | Outcome::Pending | Outcome::Unknown => false,
         };
-        let is_kept = own.here.is_sampled || (is_error && collector.keeps_errors);
+        let is_kept = own.here.is_sampled || (is_error && own.keeps_errors);
         is_kept.then(|| Ending {
-            span: Span::of(own, collector, row),
+            span: Span::of(own, row),
             tracer: own.tracer.clone(),
         })
     }

@@ -194,7 +194,7 @@ impl Connection {
             for (name, value) in trace.members() {
                 // Printable ASCII, which fits.
                 if let Ok(value) = HeaderValue::from_str(&value) {
-                    headers.insert(name, value);
+                    headers.insert(HeaderName::from_static(name), value);
                 }
             }
         }

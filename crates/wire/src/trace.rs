@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::Request;
 
@@ -82,13 +85,17 @@ impl SpanId {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        let mut text = [0; 32];
+        spell(&mut text, &self.0);
+        write_ascii(f, &text)
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+        let mut text = [0; 16];
+        spell(&mut text, &self.0);
+        write_ascii(f, &text)
     }
 }
 
@@ -149,8 +156,33 @@ impl Parent {
 impl fmt::Display for Parent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flags = (u8::from(self.is_sampled) * SAMPLED) | (u8::from(self.is_random) * RANDOM);
-        write!(f, "00-{}-{}-{flags:02x}", self.trace, self.span)
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        if let [_, _, _, of_trace @ ..] = &mut text
+            && let (of_trace, [_, of_span @ ..]) = of_trace.split_at_mut(32)
+            && let (of_span, [_, of_flags @ ..]) = of_span.split_at_mut(16)
+        {
+            spell(of_trace, &self.trace.0);
+            spell(of_span, &self.span.0);
+            spell(of_flags, &[flags]);
+        }
+        write_ascii(f, &text)
     }
+}
+
+/// Spells bytes as digits, two each. Every call has one, and formatting them as numbers takes ten times as long.
+fn spell(text: &mut [u8], bytes: &[u8]) {
+    let (pairs, _rest) = text.as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        let digit = |nibble: u8| match nibble {
+            0..10 => b'0' + nibble,
+            _ => b'a' - 10 + nibble,
+        };
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
+    }
+}
+
+fn write_ascii(f: &mut fmt::Formatter<'_>, text: &[u8]) -> fmt::Result {
+    f.write_str(str::from_utf8(text).map_err(|_not_ascii| fmt::Error)?)
 }
 
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
@@ -201,8 +233,10 @@ impl Context {
     pub fn of(request: &Request) -> Self {
         // Most have nothing, and a look for two words is cheaper than reading `_meta`. A key that is spelled with
         // escapes is not found, and not passed on either.
-        let says = |word: &str| memchr::memmem::find(request.bytes(), word.as_bytes()).is_some();
-        if !says(TRACEPARENT) && !says(BAGGAGE) {
+        static PARENT: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(TRACEPARENT));
+        static OTHERS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(BAGGAGE));
+        let says = |word: &Finder<'_>| word.find(request.bytes()).is_some();
+        if !says(&PARENT) && !says(&OTHERS) {
             return Self::default();
         }
         let params = request.read_params().ok();

@@ -26,12 +26,17 @@ impl Ids {
         }
     }
 
-    pub(super) fn trace(&self) -> TraceId {
+    /// Of a trace and of the first span in it.
+    pub(super) fn trace(&self) -> (TraceId, SpanId) {
         loop {
-            let [high, low, _] = self.next();
+            let [high, low, span] = self.next();
             let id = u128::from(high) << 64 | u128::from(low);
-            if let Some(id) = TraceId::new(id.to_be_bytes()) {
-                return id;
+            let (trace, span) = (
+                TraceId::new(id.to_be_bytes()),
+                SpanId::new(span.to_be_bytes()),
+            );
+            if let Some(ids) = trace.zip(span) {
+                return ids;
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use store::{AuditRow, Outcome};
 use wire::trace::{Parent, SpanId};
 
-use super::{Collector, Own};
+use super::Own;
 use crate::{Stage, Stages};
 
 /// What a span can say. Nothing else gets into one, and the reference page is made of this.
@@ -241,7 +241,7 @@ pub(super) struct Span {
 
 impl Span {
     /// All but the end.
-    pub(super) fn of(own: &Own, collector: &Collector, row: &AuditRow) -> Self {
+    pub(super) fn of(own: &Own, row: &AuditRow) -> Self {
         let method = &*row.method;
         // The name of what the caller does not see is the caller's own word.
         let entry = row.entry.as_deref().filter(|_| &*row.decision != "unseen");
@@ -281,7 +281,7 @@ impl Span {
         let (transport, protocol) = network(&row.transport);
         span.say(Attribute::NetworkTransport, transport.map(str::to_owned));
         span.say(Attribute::NetworkProtocol, protocol.map(str::to_owned));
-        if collector.names_principal {
+        if own.names_principal {
             span.say(Attribute::ClientAddress, row.address.clone());
             span.say(Attribute::Principal, known(&row.principal));
         }

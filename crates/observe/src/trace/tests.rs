@@ -400,18 +400,18 @@ fn ids_are_all_different() {
     let ids = Ids::new();
     let (mut traces, mut spans) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..1000 {
-        traces.insert(ids.trace().bytes());
+        traces.insert(ids.trace().0.bytes());
         spans.insert(ids.span().bytes());
     }
     assert_eq!((traces.len(), spans.len()), (1000, 1000));
     let others = Ids::new();
-    assert!(!traces.contains(&others.trace().bytes()));
+    assert!(!traces.contains(&others.trace().0.bytes()));
 }
 
 #[test]
 fn about_as_many_traces_are_kept_as_the_ratio_says() {
     let (ids, tenth) = (Ids::new(), Ratio::new(0.1).unwrap());
-    let kept = (0..10_000).filter(|_| tenth.takes(ids.trace())).count();
+    let kept = (0..10_000).filter(|_| tenth.takes(ids.trace().0)).count();
     assert!((800..1200).contains(&kept), "{kept}");
     assert_eq!(Ratio::new(1.1), None);
     assert_eq!(Ratio::new(f64::NAN), None);
