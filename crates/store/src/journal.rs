@@ -28,7 +28,7 @@ use crate::Error;
 use crate::audit::Packed;
 use crate::db::Role;
 use crate::store::Place;
-use crate::threads;
+use crate::threads::{self, Turn};
 use crate::writer::{Job, Shared};
 
 pub(crate) use recover::{Foreign, catch_up, forget, note, recover};
@@ -36,6 +36,10 @@ pub(crate) use ring::{Identity, path_of};
 
 use ring::Ring;
 
+/// From how many in a write on there is a crowd, which shares one the better the longer that has to wait for its turn; and
+/// after how many writes of one record each there is none any more: who is alone has nobody to wait for.
+const CROWD: usize = 4;
+const ALONE: u32 = 16;
 /// Most records in one write, and about how many bytes.
 const BATCH_MAX: usize = 256;
 const BATCH_LEN: usize = 128 * 1024;
@@ -155,6 +159,10 @@ struct Keeper {
     wiped_at: Instant,
     /// There is something to wipe, and nothing came in the meantime, or too much for too long.
     is_wiping: bool,
+    /// When the thread is run.
+    turn: Turn,
+    /// So many writes in a row were of one record.
+    alone: u32,
 }
 
 impl Keeper {
@@ -170,6 +178,8 @@ impl Keeper {
             next: None,
             wiped_at: now,
             is_wiping: false,
+            turn: Turn::Any,
+            alone: 0,
         }
     }
 
@@ -202,6 +212,7 @@ impl Keeper {
                 }
                 batch.push(entry);
             }
+            self.take_turn(batch.len());
             self.prepare();
             let fate = self.write(&batch);
             *self.shared.journaling.lock() = None;
@@ -209,6 +220,24 @@ impl Keeper {
             if self.is_wiping || self.wiped_at.elapsed() >= WIPE_BUSY {
                 self.wipe();
             }
+        }
+    }
+
+    /// Waits for its turn from now on, or does not, by how many are written together.
+    fn take_turn(&mut self, together: usize) {
+        self.alone = if together == 1 {
+            self.alone.saturating_add(1)
+        } else {
+            0
+        };
+        let turn = match together {
+            CROWD.. => Turn::Own,
+            _ if self.alone >= ALONE => Turn::Any,
+            _ => self.turn,
+        };
+        if turn != self.turn {
+            threads::run_at(turn);
+            self.turn = turn;
         }
     }
 

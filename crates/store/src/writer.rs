@@ -17,7 +17,8 @@ use tracing::{error, info, warn};
 use crate::Error;
 use crate::audit::{self, Instance, Packed};
 use crate::db::{self, Connection, Durability, Mark};
-use crate::{journal, threads};
+use crate::journal;
+use crate::threads::{self, Turn};
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 1024;
@@ -130,6 +131,7 @@ pub(crate) fn run(
     mut instance: Instance,
 ) {
     drop(shared.thread.set(thread::current()));
+    threads::run_at(Turn::Own);
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let (mut number, mut is_torn) = (0, false);
     while let Some(first) = queue.blocking_recv() {

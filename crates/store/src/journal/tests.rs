@@ -413,3 +413,24 @@ async fn a_call_whose_end_may_stand_in_a_journal_is_not_said_to_be_unknown() {
     // On the disk where all gates look, once it is said.
     assert_eq!(open_calls(&folder), 0);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crowd_waits_for_its_turn_and_who_is_alone_does_not() {
+    let folder = TempDir::new().unwrap();
+    let of = Identity::of(&crate::node::NodeKey([1; 32]));
+    let mut keeper = Keeper::new(folder.path().join("journal"), of, Arc::default());
+    let mut after = |writes: &[usize]| {
+        for together in writes {
+            keeper.take_turn(*together);
+        }
+        threads::tests::policy()
+    };
+    assert_eq!(after(&[1, 2, 3]), libc::SCHED_OTHER);
+    assert_eq!(after(&[4]), libc::SCHED_BATCH);
+    assert_eq!(after(&[1; 15]), libc::SCHED_BATCH);
+    // Not in a row.
+    assert_eq!(after(&[2, 1]), libc::SCHED_BATCH);
+    assert_eq!(after(&[1; 15]), libc::SCHED_OTHER);
+    assert_eq!(after(&[30]), libc::SCHED_BATCH);
+}
