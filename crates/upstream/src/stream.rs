@@ -5,12 +5,14 @@
 //! takes messages out of the queue and hands in what comes. How messages are framed is the driver's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::Mutex;
 use policy::UpstreamId;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::timeout;
 use wire::{Frame, Outcome, Revision, encode};
 
 use crate::Error;
@@ -19,6 +21,9 @@ use crate::request::Outgoing;
 
 /// Messages that may wait to be written.
 const QUEUE_MAX: usize = 256;
+/// How long a request waits for a place among them: a crowd that the audit log lets go at once is larger, and no upstream
+/// that cannot keep up.
+const PLACE_WAIT: Duration = Duration::from_secs(1);
 
 /// The side of a connection that calls use.
 #[derive(Debug)]
@@ -91,7 +96,8 @@ impl Connection {
             .inbox
             .open(id, outgoing.principal, outgoing.line)
             .ok_or(Error::Down { state: "down" })?;
-        self.tell(encode::request(&id.to_string(), method, &params))?;
+        let request = encode::request(&id.to_string(), method, &params);
+        self.send(request.into()).await?;
         let mut guard = Cancel {
             connection: self,
             ticket,
@@ -102,14 +108,26 @@ impl Connection {
         answer.unwrap_or(Err(Error::Gone))
     }
 
-    /// Puts one message into the queue.
+    /// Puts one message into the queue, if there is a place.
     pub(crate) fn tell(&self, message: Vec<u8>) -> Result<(), Error> {
         self.outgoing
             .try_send(message.into())
             .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Error::Full,
-                mpsc::error::TrySendError::Closed(_) => Error::Down { state: "down" },
+                TrySendError::Full(_) => Error::Full,
+                TrySendError::Closed(_) => Error::Down { state: "down" },
             })
+    }
+
+    /// The same, and waits for a place for a moment.
+    async fn send(&self, message: Bytes) -> Result<(), Error> {
+        let message = match self.outgoing.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(message) | TrySendError::Closed(message)) => message,
+        };
+        match timeout(PLACE_WAIT, self.outgoing.send(message)).await {
+            Ok(sent) => sent.map_err(|_closed| Error::Down { state: "down" }),
+            Err(_elapsed) => Err(Error::Full),
+        }
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -198,3 +216,6 @@ impl Mouth {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
