@@ -128,6 +128,40 @@ impl<'a> Fields<'a> {
         ]
     }
 
+    /// Of texts that come in the order of [`texts`](Self::texts).
+    pub(super) fn of(numbers: &Numbers, mut next: impl FnMut() -> Option<&'a str>) -> Self {
+        Self {
+            at_us: numbers.at_us,
+            call_id: next().unwrap_or_default(),
+            principal: next().unwrap_or_default(),
+            credential: next().unwrap_or_default(),
+            client: next().unwrap_or_default(),
+            transport: next().unwrap_or_default(),
+            revision: next().unwrap_or_default(),
+            method: next().unwrap_or_default(),
+            upstream: next(),
+            entry: next(),
+            arguments_digest: next(),
+            decision: next().unwrap_or_default(),
+            rule: next(),
+            server: next(),
+            definition: next(),
+            consent: next(),
+            screened: next(),
+            trace_id: next(),
+            arguments: next(),
+            address: next(),
+            actor: next(),
+            subject: next(),
+            reason: next(),
+            outcome: numbers.outcome,
+            code: numbers.code,
+            duration_us: numbers.duration_us,
+            bytes_in: numbers.bytes_in,
+            bytes_out: numbers.bytes_out,
+        }
+    }
+
     /// What is no text.
     pub(super) fn numbers(&self) -> Numbers {
         Numbers {
@@ -217,23 +251,6 @@ impl Packed {
         }
     }
 
-    /// Of these texts, one behind the other in `texts`.
-    pub(super) fn of(mut texts: String, parts: &[Option<&str>; TEXTS], numbers: Numbers) -> Self {
-        let lengths = join(&mut texts, parts, String::push_str);
-        Self {
-            texts,
-            lengths,
-            numbers,
-        }
-    }
-
-    /// The room that its texts had, to be used again.
-    pub(super) fn into_room(self) -> String {
-        let mut room = self.texts;
-        room.clear();
-        room
-    }
-
     /// It ends a call of a gate that is gone: written where all gates look, before another looks.
     pub(crate) fn ends_what_was_left(&self) -> bool {
         self.numbers.outcome == Outcome::Unknown
@@ -296,44 +313,13 @@ impl Packed {
     pub(crate) fn fields(&self) -> Fields<'_> {
         let mut rest = self.texts.as_str();
         let mut lengths = self.lengths.iter();
-        let mut next = || {
+        let next = || {
             let length = lengths.next().filter(|length| **length != ABSENT)?;
             let (text, behind) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
             rest = behind;
             Some(text)
         };
-        let numbers = &self.numbers;
-        // In the order in which they were packed.
-        Fields {
-            at_us: numbers.at_us,
-            call_id: next().unwrap_or_default(),
-            principal: next().unwrap_or_default(),
-            credential: next().unwrap_or_default(),
-            client: next().unwrap_or_default(),
-            transport: next().unwrap_or_default(),
-            revision: next().unwrap_or_default(),
-            method: next().unwrap_or_default(),
-            upstream: next(),
-            entry: next(),
-            arguments_digest: next(),
-            decision: next().unwrap_or_default(),
-            rule: next(),
-            server: next(),
-            definition: next(),
-            consent: next(),
-            screened: next(),
-            trace_id: next(),
-            arguments: next(),
-            address: next(),
-            actor: next(),
-            subject: next(),
-            outcome: numbers.outcome,
-            code: numbers.code,
-            reason: next(),
-            duration_us: numbers.duration_us,
-            bytes_in: numbers.bytes_in,
-            bytes_out: numbers.bytes_out,
-        }
+        Fields::of(&self.numbers, next)
     }
 }
 

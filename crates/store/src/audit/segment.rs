@@ -18,7 +18,7 @@
 use std::collections::BTreeSet;
 
 use super::append::LEVELS_KEPT;
-use super::fields::{Numbers, Packed, TEXTS};
+use super::fields::{Numbers, TEXTS};
 use super::merkle::Hash;
 use super::text::SALT_LEN;
 use super::{Fields, HASH_LEN, Outcome, Recorded};
@@ -366,16 +366,27 @@ impl Found<'_> {
 }
 
 /// Reads the records of a segment, one after the other.
+///
+/// Most of a record is the same as of the one before it: what is not stays where it is.
 pub(super) struct Records<'a> {
     segment: i64,
     /// The number of the next, and that of the last.
     seq: i64,
     last: i64,
     rest: &'a [u8],
-    /// The last that was read.
-    row: Option<Packed>,
-    /// Where the texts of the one before it stood.
-    room: String,
+    /// Of the last that was read.
+    at_us: i64,
+    texts: [Text<'a>; TEXTS],
+    /// Those that were spelt as what their digits stand for.
+    spelt: [String; TEXTS],
+}
+
+/// Where a text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text<'a> {
+    Absent,
+    Plain(&'a str),
+    Spelt,
 }
 
 impl<'a> Records<'a> {
@@ -387,8 +398,9 @@ impl<'a> Records<'a> {
                 seq: first,
                 last,
                 rest,
-                row: None,
-                room: String::new(),
+                at_us: 0,
+                texts: [Text::Absent; TEXTS],
+                spelt: Default::default(),
             }),
             _ => Err(Failure::Segment(first)),
         }
@@ -403,23 +415,26 @@ impl<'a> Records<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let Some((seal, row)) = self.decode() else {
+        let Some((seal, numbers)) = self.decode() else {
             return Err(broken);
         };
-        if let Some(before) = self.row.replace(row) {
-            self.room = before.into_room();
-        }
         let seq = self.seq;
         self.seq += 1;
-        Ok(self.row.as_ref().map(|row| Found {
+        let mut texts = self.texts.iter().zip(&self.spelt);
+        let row = Fields::of(&numbers, || match texts.next()? {
+            (Text::Absent, _) => None,
+            (Text::Plain(text), _) => Some(*text),
+            (Text::Spelt, text) => Some(text),
+        });
+        Ok(Some(Found {
             segment: self.segment,
             seq,
             seal,
-            row: row.fields(),
+            row,
         }))
     }
 
-    fn decode(&mut self) -> Option<(Seal, Packed)> {
+    fn decode(&mut self) -> Option<(Seal, Numbers)> {
         let mut rest = self.rest;
         let [kind] = taken(&mut rest)?;
         let seal = match kind & !ALONE {
@@ -434,69 +449,47 @@ impl<'a> Records<'a> {
             UNCHAINED => Seal::Unchained,
             _ => return None,
         };
-        let before = self.row.as_ref().filter(|_| kind & ALONE == 0);
-        let before = before.map(Packed::fields);
+        if kind & ALONE != 0 {
+            (self.at_us, self.texts) = (0, [Text::Absent; TEXTS]);
+        }
         let mut how = [0; size_of::<u64>()];
         how.iter_mut()
             .zip(taken::<HOW_LEN>(&mut rest)?)
             .for_each(|(to, from)| *to = from);
         let how = u64::from_le_bytes(how);
-        let since = before.map_or(0, |before| before.at_us);
-        let at_us = taken_signed(&mut rest)?.wrapping_add(since);
+        self.at_us = taken_signed(&mut rest)?.wrapping_add(self.at_us);
         let [outcome] = taken(&mut rest)?;
         let code = match outcome & CODED {
             0 => None,
             _ => Some(taken_signed(&mut rest)?),
         };
         let numbers = Numbers {
-            at_us,
+            at_us: self.at_us,
             outcome: Outcome::of_number(outcome & !CODED)?,
             code,
             duration_us: taken_count(&mut rest)?,
             bytes_in: taken_count(&mut rest)?,
             bytes_out: taken_count(&mut rest)?,
         };
-        let earlier = before.map_or([None; TEXTS], |before| before.texts());
-        // Digits get longer than what they stand for; that is read into a place of its own.
-        let mut digits = String::new();
-        let mut parts = [Part::Absent; TEXTS];
-        for (nth, (part, earlier)) in parts.iter_mut().zip(earlier).enumerate() {
-            *part = match how >> (HOW_BITS * nth) & (DIGITS | PLAIN | SAME) {
-                ABSENT => Part::Absent,
-                SAME => Part::Here(earlier?),
+        let texts = self.texts.iter_mut().zip(&mut self.spelt);
+        for (nth, (text, spelt)) in texts.enumerate() {
+            *text = match how >> (HOW_BITS * nth) & (DIGITS | PLAIN | SAME) {
+                ABSENT => Text::Absent,
+                SAME if *text == Text::Absent => return None,
+                SAME => *text,
                 PLAIN => {
                     let length = usize::try_from(taken_count(&mut rest)?).ok()?;
-                    Part::Here(str::from_utf8(rest.split_off(..length)?).ok()?)
+                    Text::Plain(str::from_utf8(rest.split_off(..length)?).ok()?)
                 }
                 _ => {
-                    let begin = digits.len();
-                    take_digits(&mut rest, &mut digits)?;
-                    Part::Digits(begin, digits.len())
+                    take_digits(&mut rest, spelt)?;
+                    Text::Spelt
                 }
             };
         }
-        let mut is_whole = true;
-        let texts = parts.map(|part| match part {
-            Part::Absent => None,
-            Part::Here(text) => Some(text),
-            Part::Digits(begin, end) => {
-                let text = digits.get(begin..end);
-                is_whole &= text.is_some();
-                text
-            }
-        });
-        let row = Packed::of(std::mem::take(&mut self.room), &texts, numbers);
         self.rest = rest;
-        is_whole.then_some((seal, row))
+        Some((seal, numbers))
     }
-}
-
-/// Where a text stands while its record is read.
-#[derive(Clone, Copy)]
-enum Part<'a> {
-    Absent,
-    Here(&'a str),
-    Digits(usize, usize),
 }
 
 fn taken<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
@@ -523,20 +516,22 @@ fn taken_signed(from: &mut &[u8]) -> Option<i64> {
 }
 
 fn take_digits(from: &mut &[u8], to: &mut String) -> Option<()> {
+    const DIGIT: &[u8; 16] = b"0123456789abcdef";
     let [count] = taken(from)?;
     let (length, is_uuid) = match usize::from(count) {
         0 => (UUID_LEN, true),
         count => (count, false),
     };
-    let begin = to.len();
+    let mut digits = std::mem::take(to).into_bytes();
+    digits.clear();
     for byte in from.split_off(..length)? {
-        if is_uuid && UUID_GROUPS.contains(&(to.len() - begin)) {
-            to.push('-');
+        if is_uuid && UUID_GROUPS.contains(&digits.len()) {
+            digits.push(b'-');
         }
-        for nibble in [byte >> 4, byte & 15] {
-            to.push(char::from_digit(nibble.into(), 16)?);
-        }
+        let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+        digits.extend_from_slice(&[DIGIT[high], DIGIT[low]]);
     }
+    *to = String::from_utf8(digits).ok()?;
     Some(())
 }
 
