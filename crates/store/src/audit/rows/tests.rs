@@ -68,6 +68,21 @@ fn put(connection: &Connection, store: &Store, from: i64) {
     }
 }
 
+/// A database with that log as an earlier version would have it.
+fn earlier(home: &Home, store: &Store) -> Connection {
+    let place = Place::of(&home.location()).unwrap();
+    let connection = place.open(db::Role::Errand).unwrap();
+    migrate_to(&connection, Some(BEFORE)).unwrap();
+    put(&connection, store, 0);
+    let log = store.audit_log().unwrap();
+    let sql = "UPDATE audit_head SET size = ?1, chain = ?2, roots = ?3";
+    let size = i64::try_from(log.tree.size()).unwrap();
+    connection
+        .execute(sql, values![size, log.chain, log.tree.roots().concat()])
+        .unwrap();
+    connection
+}
+
 #[tokio::test]
 async fn all_that_was_in_rows_is_in_segments() {
     for (into, from) in Home::both().zip(Home::both()) {
@@ -86,17 +101,8 @@ async fn all_that_was_in_rows_is_in_segments() {
             .await
             .unwrap();
 
-        let place = Place::of(&into.location()).unwrap();
-        let connection = place.open(db::Role::Errand).unwrap();
-        migrate_to(&connection, Some(BEFORE)).unwrap();
-        put(&connection, &store, 0);
+        let connection = earlier(&into, &store);
         let log = store.audit_log().unwrap();
-        connection
-            .execute(
-                "UPDATE audit_head SET size = 1500, chain = ?1, roots = ?2",
-                values![log.chain, log.tree.roots().concat()],
-            )
-            .unwrap();
         store
             .read(|connection| {
                 connection.all("SELECT level, place, hash FROM audit_nodes", &[], |row| {
@@ -191,18 +197,7 @@ async fn nothing_of_who_is_erased_stays_where_the_rows_were() {
         });
     }
     store.flush().await.unwrap();
-    let place = Place::of(&into.location()).unwrap();
-    let connection = place.open(db::Role::Errand).unwrap();
-    migrate_to(&connection, Some(BEFORE)).unwrap();
-    put(&connection, &store, 0);
-    let log = store.audit_log().unwrap();
-    connection
-        .execute(
-            "UPDATE audit_head SET size = 600, chain = ?1, roots = ?2",
-            values![log.chain, log.tree.roots().concat()],
-        )
-        .unwrap();
-    drop(connection);
+    drop(earlier(&into, &store));
 
     let moved = into.open();
     let done = moved.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap();
