@@ -1,8 +1,10 @@
 //! An upstream over stdio that gives back what it is told, many calls at a time and in an order of its own.
 //!
 //! It shares no code with what it tests. `--modern` makes it a server without a handshake; `--crossed` one that now and
-//! then gives the answer of one call to another, as a gate would that mixes up ids.
+//! then gives the answer of one call to another, as a gate would that mixes up ids; whose a call is, the first word that
+//! it is told says.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufWriter, Write, stdin, stdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -42,6 +44,8 @@ struct Shuffle {
     honest: usize,
     is_modern: bool,
     is_crossed: bool,
+    /// What each asker was told last. Those who wait may all be one asker's; these are not.
+    last: BTreeMap<String, String>,
 }
 
 fn main() {
@@ -152,13 +156,18 @@ impl Shuffle {
         self.picks += 1;
         let at = self.picks.wrapping_mul(0x9E37_79B9) % self.waiting.len();
         self.honest += 1;
-        if self.is_crossed && self.honest >= CROSSED_EVERY && self.waiting.len() > 1 {
-            self.honest = 0;
-            let other = (at + 1) % self.waiting.len();
-            let text = self.waiting[at].text.clone();
-            self.waiting[at].text = std::mem::replace(&mut self.waiting[other].text, text);
+        let Call { id, mut text } = self.waiting.swap_remove(at);
+        if self.is_crossed {
+            let asker = text.split(' ').next().unwrap_or_default().to_owned();
+            self.last.insert(asker.clone(), text.clone());
+            let mut others = self.last.iter().filter(|(other, _)| **other != asker);
+            if self.honest >= CROSSED_EVERY
+                && let Some((_, others)) = others.next()
+            {
+                self.honest = 0;
+                text.clone_from(others);
+            }
         }
-        let Call { id, text } = self.waiting.swap_remove(at);
         let content = json!([{ "type": "text", "text": text }]);
         let told = self.whole(json!({ "content": content, "structuredContent": { "text": text } }));
         drop(writeln!(
