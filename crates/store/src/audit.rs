@@ -22,11 +22,11 @@ pub mod text;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::db::{self, Connection, Failure, values};
+use crate::queue::{Permit, Used};
 use crate::writer::{Job, Record};
 use crate::{Error, Store};
 
@@ -214,9 +214,7 @@ pub struct AuditFilter {
 /// A place in the writer's queue, held for one row.
 #[derive(Debug)]
 pub struct AuditSlot {
-    place: OwnedPermit<Job>,
-    /// Keeps the writer alive until the row is in its queue.
-    store: Store,
+    place: Permit,
 }
 
 impl AuditSlot {
@@ -249,15 +247,16 @@ impl AuditSlot {
         wait: Duration,
     ) -> impl Future<Output = Result<(), Error>> + use<> {
         let (done, committed) = oneshot::channel();
-        let store = self.send(row, Some(done));
-        Self::committed(store, committed, wait)
+        let sent = self.send(row, Some(done));
+        Self::committed(sent, committed, wait)
     }
 
     async fn committed(
-        store: Store,
+        sent: Used,
         mut committed: oneshot::Receiver<()>,
         wait: Duration,
     ) -> Result<(), Error> {
+        let store = sent.store();
         let (mut before, mut stalled) = (store.progress(), 0);
         loop {
             if let Ok(committed) = timeout(wait, &mut committed).await {
@@ -272,16 +271,13 @@ impl AuditSlot {
         }
     }
 
-    fn send(self, row: &Fields<'_>, waiting: Option<oneshot::Sender<()>>) -> Store {
-        let Self { place, store } = self;
-        let record = Record {
+    fn send(self, row: &Fields<'_>, waiting: Option<oneshot::Sender<()>>) -> Used {
+        self.place.send(Job::Audit(Record {
             row: Packed::new(row),
             waiting,
             number: None,
             since: Instant::now(),
-        };
-        store.put(place, Job::Audit(record));
-        store
+        }))
     }
 }
 
@@ -427,18 +423,8 @@ impl Store {
     /// # Errors
     /// If there is none within `wait`: then the call must be refused.
     pub async fn reserve_audit(&self, wait: Duration) -> Result<AuditSlot, Error> {
-        // The usual case takes neither a timer nor a turn of the scheduler.
-        let place = match self.queue()?.try_reserve_owned() {
-            Ok(place) => place,
-            Err(_full_or_closed) => Box::pin(timeout(wait, self.queue()?.reserve_owned()))
-                .await
-                .map_err(|_elapsed| Error::Full(wait))?
-                .map_err(|_closed| Error::Closed)?,
-        };
-        Ok(AuditSlot {
-            place,
-            store: self.clone(),
-        })
+        let place = self.permit(wait).await?;
+        Ok(AuditSlot { place })
     }
 
     /// Rows of the log, oldest first: the first `limit` after `after_seq`, or the last `limit` of all.

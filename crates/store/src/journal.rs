@@ -17,16 +17,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::mpsc::OwnedPermit;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::Error;
 use crate::audit::Packed;
 use crate::db::Role;
+use crate::queue::Queue;
 use crate::store::Place;
 use crate::threads::{self, Turn};
 use crate::writer::{Job, Shared};
@@ -50,10 +51,9 @@ const WIPE_BUSY: Duration = Duration::from_secs(60);
 /// How long a disk that refused is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// What is on its way to the writer, with its place in the queue there. All of it goes by the journal's thread, so that it
-/// stays in its order.
+/// What is on its way to the writer, and has its place in the queue there. All of it goes by the journal's thread, so that
+/// it stays in its order.
 pub(crate) struct Entry {
-    pub(crate) place: OwnedPermit<Job>,
     pub(crate) job: Job,
     /// It is not written here, whoever waits for it.
     pub(crate) is_passed_on: bool,
@@ -93,28 +93,41 @@ enum Fate {
 /// The thread that writes it.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    queue: Sender<Entry>,
-    thread: thread::JoinHandle<Option<Left>>,
+    /// `None`: nothing comes any more.
+    entries: Sender<Option<Entry>>,
+    /// `None` once it was waited for.
+    thread: Mutex<Option<JoinHandle<Option<Left>>>>,
 }
 
 impl Journal {
-    /// Starts it, in a file at `path`, of the database `of`.
-    pub(crate) fn start(path: PathBuf, of: Identity, shared: Arc<Shared>) -> Result<Self, Error> {
-        let (queue, entries) = channel();
-        let keep = move || Keeper::new(path, of, shared).run(&entries);
+    /// Starts it, in a file at `path`, of the database `of`; what it has goes on to `writer`.
+    pub(crate) fn start(
+        path: PathBuf,
+        of: Identity,
+        shared: Arc<Shared>,
+        writer: Arc<Queue>,
+    ) -> Result<Self, Error> {
+        let (entries, taken) = channel();
+        let keep = move || Keeper::new(path, of, shared, writer).run(&taken);
         let thread = threads::start("store-journal", keep)?;
-        Ok(Self { queue, thread })
+        Ok(Self {
+            entries,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Has it written; gives it back if the thread is gone.
     pub(crate) fn send(&self, entry: Entry) -> Option<Entry> {
-        self.queue.send(entry).err().map(|unsent| unsent.0)
+        self.entries.send(Some(entry)).err()?.0
     }
 
-    /// Takes nothing new, and waits until all is handed on. What remains is to be removed once the writer has it all.
-    pub(crate) fn end(self) -> thread::Result<Option<Left>> {
-        drop(self.queue);
-        self.thread.join()
+    /// Waits until all is handed on, once nothing comes any more; what remains is to be removed when the writer has it all.
+    pub(crate) fn end(&self) -> thread::Result<Option<Left>> {
+        drop(self.entries.send(None));
+        match self.thread.lock().take() {
+            Some(thread) => thread.join(),
+            None => Ok(None),
+        }
     }
 }
 
@@ -148,6 +161,7 @@ struct Keeper {
     path: PathBuf,
     of: Identity,
     shared: Arc<Shared>,
+    writer: Arc<Queue>,
     /// `None` if there is no file.
     ring: Option<Ring>,
     /// The disk refuses: nothing is written until then. What is in the file may still be needed.
@@ -156,6 +170,8 @@ struct Keeper {
     number: u64,
     /// What the last batch had no room for.
     next: Option<Entry>,
+    /// Nothing comes any more.
+    is_over: bool,
     wiped_at: Instant,
     /// There is something to wipe, and nothing came in the meantime, or too much for too long.
     is_wiping: bool,
@@ -166,16 +182,18 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(path: PathBuf, of: Identity, shared: Arc<Shared>) -> Self {
+    fn new(path: PathBuf, of: Identity, shared: Arc<Shared>, writer: Arc<Queue>) -> Self {
         let now = Instant::now();
         Self {
             path,
             of,
             shared,
+            writer,
             ring: None,
             again_at: Some(now),
             number: 0,
             next: None,
+            is_over: false,
             wiped_at: now,
             is_wiping: false,
             turn: Turn::Any,
@@ -183,7 +201,7 @@ impl Keeper {
         }
     }
 
-    fn run(mut self, entries: &Receiver<Entry>) -> Option<Left> {
+    fn run(mut self, entries: &Receiver<Option<Entry>>) -> Option<Left> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         self.prepare();
         loop {
@@ -203,8 +221,12 @@ impl Keeper {
             let mut length = first.length();
             batch.push(first);
             while batch.len() < BATCH_MAX
-                && let Ok(entry) = entries.try_recv()
+                && let Ok(came) = entries.try_recv()
             {
+                let Some(entry) = came else {
+                    self.is_over = true;
+                    break;
+                };
                 length += entry.length();
                 if length > BATCH_LEN {
                     self.next = Some(entry);
@@ -242,10 +264,14 @@ impl Keeper {
     }
 
     /// Waits for the next; not for ever while there is something to wipe, or the disk to be tried again.
-    fn next(&mut self, entries: &Receiver<Entry>) -> Result<Entry, RecvTimeoutError> {
+    fn next(&mut self, entries: &Receiver<Option<Entry>>) -> Result<Entry, RecvTimeoutError> {
         if let Some(next) = self.next.take() {
-            Ok(next)
-        } else if self.ring.is_some() && self.again_at.is_some() {
+            return Ok(next);
+        }
+        if self.is_over {
+            return Err(RecvTimeoutError::Disconnected);
+        }
+        let came = if self.ring.is_some() && self.again_at.is_some() {
             entries.recv_timeout(AGAIN_AFTER)
         } else if self.is_wiping {
             entries.recv_timeout(Duration::ZERO)
@@ -255,7 +281,8 @@ impl Keeper {
             entries
                 .recv()
                 .map_err(|_closed| RecvTimeoutError::Disconnected)
-        }
+        };
+        came?.ok_or(RecvTimeoutError::Disconnected)
     }
 
     /// Makes the file, if there is none and it may be tried. One that its disk refused is not needed any more once the
@@ -326,7 +353,7 @@ impl Keeper {
                 }
             }
             is_awaited |= entry.job.is_awaited();
-            entry.place.send(entry.job);
+            self.writer.send(entry.job);
         }
         if fate == Fate::Kept {
             self.shared.writes.fetch_add(1, Ordering::Relaxed);

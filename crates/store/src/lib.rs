@@ -19,6 +19,7 @@ mod migrate;
 mod node;
 mod notes;
 mod pins;
+mod queue;
 mod quotas;
 mod readers;
 mod replays;

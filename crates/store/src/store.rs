@@ -9,13 +9,13 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
@@ -25,11 +25,10 @@ use crate::db::{self, Access, Connection, Durability, PostgresSettings, Role, Se
 use crate::journal::{self, Entry, Foreign, Identity, Journal};
 use crate::migrate::bring_up;
 use crate::node;
+use crate::queue::Queue;
 use crate::readers::Readers;
 use crate::writer::{self, Awaited, Job, Shared, Watch};
 
-/// Most jobs that wait for the writer, reserved places included.
-pub(crate) const QUEUE_MAX: usize = 16_384;
 /// How often it is found out whether a server can be written to, when there is nothing to write.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a change waits for its place, and then for its commit.
@@ -143,12 +142,12 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     place: Place,
+    queue: Arc<Queue>,
     /// `None` once closed.
-    queue: RwLock<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    /// `None` unless it is kept, and once closed.
-    journal: RwLock<Option<Journal>>,
-    /// Held while it is closed: by two at once, neither would have both threads to wait for.
+    /// There is one if it is kept.
+    journal: OnceLock<Journal>,
+    /// Held while a thread is started or ended: of two that end them at once, neither would have both to wait for.
     ending: Mutex<()>,
     /// Which journals of other databases were told of.
     foreign: Foreign,
@@ -194,11 +193,14 @@ impl Store {
         }
 
         let shared = Arc::new(Shared::default());
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (queue, jobs) = Queue::new();
+        let queue = Arc::new(queue);
+        let other_end = (Arc::clone(&queue), jobs);
+        let writer = writer::start(connection, other_end, Arc::clone(&shared), instance)?;
         if let Place::Server(server) = &place {
-            server.every(LOOK_EVERY, look(queue.downgrade()));
+            let queue = Arc::clone(&queue);
+            server.every(LOOK_EVERY, move || queue.look());
         }
-        let writer = writer::start(connection, jobs, Arc::clone(&shared), instance)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 readers: match &place {
@@ -206,9 +208,9 @@ impl Store {
                     Place::Server(_) => Readers::of_server(),
                 },
                 place,
-                queue: RwLock::new(Some(queue)),
+                queue,
                 writer: Mutex::new(Some(writer)),
-                journal: RwLock::new(None),
+                journal: OnceLock::new(),
                 ending: Mutex::new(()),
                 foreign,
                 gate,
@@ -228,13 +230,7 @@ impl Store {
     /// Whether a record written now would be kept: open, the last commit worked, and there is room.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        let room = self
-            .inner
-            .queue
-            .read()
-            .as_ref()
-            .is_some_and(|queue| queue.capacity() > 0);
-        room && !self.is_failing()
+        self.inner.queue.has_room() && !self.is_failing()
     }
 
     /// Whether the last commit failed.
@@ -250,12 +246,10 @@ impl Store {
     /// How much waits to be written.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        let queue = self.inner.queue.read();
-        let taken = |queue: &mpsc::Sender<Job>| queue.max_capacity() - queue.capacity();
         let shared = &self.inner.shared;
         let (writing, journaling) = (*shared.oldest.lock(), *shared.journaling.lock());
         Backlog {
-            taken: queue.as_ref().map_or(0, taken),
+            taken: self.inner.queue.taken(),
             oldest: [writing, journaling]
                 .into_iter()
                 .flatten()
@@ -289,32 +283,36 @@ impl Store {
     /// # Errors
     /// If its thread cannot be started.
     pub fn keep_journal(&self) -> Result<(), Error> {
-        if let Place::File(database) = self.place() {
+        let Place::File(database) = self.place() else {
+            return Ok(());
+        };
+        let _alone = self.inner.ending.lock();
+        if self.inner.journal.get().is_none() && self.inner.writer.lock().is_some() {
             let path = journal::path_of(database, &self.inner.gate);
             let shared = Arc::clone(&self.inner.shared);
-            let journal = Journal::start(path, self.identity(), shared)?;
-            *self.inner.journal.write() = Some(journal);
+            let queue = Arc::clone(&self.inner.queue);
+            let journal = Journal::start(path, self.identity(), shared, queue)?;
+            drop(self.inner.journal.set(journal));
         }
         Ok(())
     }
 
-    /// Has something written, by way of the journal if there is one. While the database refuses, whoever waits is to hear of
-    /// that.
-    pub(crate) fn put(&self, place: mpsc::OwnedPermit<Job>, job: Job) {
+    /// Has something written that has its place, by way of the journal if there is one. While the database refuses, whoever
+    /// waits is to hear of that.
+    pub(crate) fn put(&self, job: Job) {
         let entry = Entry {
-            place,
             job,
             is_passed_on: self.is_failing(),
         };
-        let journal = self.inner.journal.read();
-        let unsent = match &*journal {
+        let unsent = match self.inner.journal.get() {
             Some(journal) => journal.send(entry),
             None => Some(entry),
         };
-        drop(journal);
-        let Some(entry) = unsent else { return };
-        let is_awaited = entry.job.is_awaited();
-        entry.place.send(entry.job);
+        let Some(Entry { job, .. }) = unsent else {
+            return;
+        };
+        let is_awaited = job.is_awaited();
+        self.inner.queue.send(job);
         if is_awaited {
             self.inner.shared.rouse();
         }
@@ -352,9 +350,9 @@ impl Store {
         &self.inner.place
     }
 
-    /// A sender to the writer's queue.
-    pub(crate) fn queue(&self) -> Result<mpsc::Sender<Job>, Error> {
-        self.inner.queue.read().clone().ok_or(Error::Closed)
+    /// What waits for the writer.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.inner.queue
     }
 
     /// Has the writer make a change, and waits until it is committed.
@@ -368,13 +366,7 @@ impl Store {
             reply,
             yielded: None,
         }));
-        let full = |_elapsed| Error::Full(CHANGE_WAIT);
-        let closed = |_closed| Error::Closed;
-        let place = timeout(CHANGE_WAIT, self.queue()?.reserve_owned())
-            .await
-            .map_err(full)?
-            .map_err(closed)?;
-        self.put(place, job);
+        drop(self.permit(CHANGE_WAIT).await?.send(job));
         let unconfirmed = |_elapsed| Error::Unconfirmed(CHANGE_WAIT);
         timeout(CHANGE_WAIT, confirmed)
             .await
@@ -407,15 +399,15 @@ impl Inner {
     fn end(&self) {
         let _alone = self.ending.lock();
         self.shared.closing.store(true, Ordering::Relaxed);
-        // Nobody is to wait for the lock while this waits for the thread.
-        let journal = self.journal.write().take();
-        let journal = journal.map(Journal::end);
-        drop(self.queue.write().take());
+        self.queue.close();
         self.shared.rouse();
         let Some(writer) = self.writer.lock().take() else {
             return;
         };
-        let (Ok(left), Ok(())) = (journal.transpose(), writer.join()) else {
+        // The writer ends once nobody has a place: then nothing more goes to the journal either.
+        let written = writer.join();
+        let left = self.journal.get().map(Journal::end).transpose();
+        let (Ok(()), Ok(left)) = (written, left) else {
             error!("a thread that writes ended in a panic");
             return;
         };
@@ -425,20 +417,6 @@ impl Inner {
         {
             warn!(%error, "the journal stays beside the database: whoever opens that next looks after it");
         }
-    }
-}
-
-/// Has the writer find out whether it could write, if it has nothing to write; `false` once it is gone.
-fn look(queue: mpsc::WeakSender<Job>) -> impl FnMut() -> bool + Send + 'static {
-    move || {
-        let Some(queue) = queue.upgrade() else {
-            return false;
-        };
-        if queue.capacity() == queue.max_capacity() {
-            // One that found no place has others in front of it, which tell as much.
-            drop(queue.try_send(Job::Look));
-        }
-        true
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -18,6 +18,7 @@ use crate::Error;
 use crate::audit::{self, Instance, Packed};
 use crate::db::{self, Connection, Durability, Mark};
 use crate::journal;
+use crate::queue::{Jobs, Queue};
 use crate::threads::{self, Turn};
 
 /// Most jobs in one transaction.
@@ -98,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) gave_up: AtomicBool,
     /// The thread that writes.
     pub(crate) thread: OnceLock<Thread>,
+    /// It is not to wait for more.
+    pub(crate) roused: AtomicBool,
     /// Who wants to know how it goes.
     pub(crate) watch: OnceLock<Arc<dyn Watch>>,
 }
@@ -105,8 +108,22 @@ pub(crate) struct Shared {
 impl Shared {
     /// Somebody waits: more is not to be waited for.
     pub(crate) fn rouse(&self) {
+        self.roused.store(true, Ordering::Release);
         if let Some(thread) = self.thread.get() {
             thread.unpark();
+        }
+    }
+
+    /// Lets others come, for a moment, unless somebody waits.
+    fn gather(&self) {
+        let until = Instant::now() + GATHER;
+        // Whoever sent something may have woken the thread late.
+        while !self.roused.swap(false, Ordering::Acquire) && !self.closing.load(Ordering::Relaxed) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
         }
     }
 }
@@ -123,10 +140,11 @@ pub trait Watch: Send + Sync + Debug {
     fn journal_failed(&self);
 }
 
-/// Writes until all senders are gone.
+/// Writes until there is nothing more to come.
 pub(crate) fn run(
     mut connection: Connection,
-    mut queue: mpsc::Receiver<Job>,
+    queue: &Queue,
+    jobs: &Jobs,
     shared: &Shared,
     mut instance: Instance,
 ) {
@@ -134,17 +152,18 @@ pub(crate) fn run(
     threads::run_at(Turn::Own);
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let (mut number, mut is_torn) = (0, false);
-    while let Some(first) = queue.blocking_recv() {
-        let is_awaited = !matches!(&first, Job::Audit(Record { waiting: None, .. }));
-        if !is_awaited && queue.len() < BATCH_MAX && !shared.closing.load(Ordering::Relaxed) {
-            thread::park_timeout(GATHER);
+    while !queue.is_over() {
+        let Ok(first) = jobs.recv() else { return };
+        batch.extend(first);
+        take(jobs, &mut batch);
+        if batch.is_empty() {
+            continue;
         }
-        batch.push(first);
-        while batch.len() < BATCH_MAX
-            && let Ok(job) = queue.try_recv()
-        {
-            batch.push(job);
+        if batch.len() < BATCH_MAX && !batch.iter().any(Job::is_awaited) {
+            shared.gather();
+            take(jobs, &mut batch);
         }
+        queue.give_back(batch.len());
         if shared.gave_up.load(Ordering::Relaxed) {
             // What comes after them must not be in the log before them.
             let lost = batch.iter().filter(|job| matches!(job, Job::Audit(_)));
@@ -174,6 +193,15 @@ pub(crate) fn run(
                 Job::Look => {}
             }
         }
+    }
+}
+
+/// Adds what there is.
+fn take(jobs: &Jobs, batch: &mut Vec<Job>) {
+    while batch.len() < BATCH_MAX
+        && let Ok(job) = jobs.try_recv()
+    {
+        batch.extend(job);
     }
 }
 
@@ -375,12 +403,12 @@ where
 /// Starts the thread.
 pub(crate) fn start(
     connection: Connection,
-    queue: mpsc::Receiver<Job>,
+    (queue, jobs): (Arc<Queue>, Jobs),
     shared: Arc<Shared>,
     instance: Instance,
 ) -> Result<thread::JoinHandle<()>, Error> {
     threads::start("store-writer", move || {
-        run(connection, queue, &shared, instance);
+        run(connection, &queue, &jobs, &shared, instance);
     })
 }
 

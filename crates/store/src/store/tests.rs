@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::AuditFilter;
 use crate::audit::tests::row;
+use crate::queue::QUEUE_MAX;
 use crate::trial::Home;
 
 fn count(store: &Store) -> usize {
@@ -166,6 +167,33 @@ async fn a_commit_that_fails_is_tried_again() {
     store.flush().await.unwrap();
     assert_eq!(count(&store), 1);
     assert!(store.is_writable());
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_used_is_free_again_and_keeps_nobody_from_closing() {
+    for is_gate in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join("gate.db")).unwrap();
+        if is_gate {
+            store.keep_journal().unwrap();
+        }
+        let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(store.backlog().taken, 1);
+        drop(slot);
+        assert_eq!(store.backlog().taken, 0);
+
+        let slot = store.reserve_audit(Duration::from_secs(1)).await.unwrap();
+        let closing = store.close();
+        tokio::pin!(closing);
+        assert!(
+            timeout(Duration::from_millis(20), &mut closing)
+                .await
+                .is_err()
+        );
+        drop(slot);
+        closing.await;
+        assert!(store.inner.writer.lock().is_none() && store.inner.ending.try_lock().is_some());
+    }
 }
 
 #[tokio::test]

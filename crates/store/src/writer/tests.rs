@@ -34,13 +34,13 @@ fn what_waits_together_is_one_transaction() {
     migrate(&connection).unwrap();
     let before = transactions(&path);
 
-    let (sender, queue) = mpsc::channel(BATCH_MAX + 1);
+    let (queue, jobs) = Queue::new();
     for nth in 0..=BATCH_MAX {
-        assert!(sender.try_send(unawaited(&row(&nth.to_string()))).is_ok());
+        queue.put(unawaited(&row(&nth.to_string())));
     }
-    drop(sender);
+    queue.close();
     let instance = Instance::new(&Place::File(path.clone())).unwrap();
-    run(connection, queue, &Shared::default(), instance);
+    run(connection, &queue, &jobs, &Shared::default(), instance);
 
     let rows: u32 = rusqlite::Connection::open(&path)
         .unwrap()
