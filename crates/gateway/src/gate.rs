@@ -32,7 +32,7 @@ use crate::lifecycle::Lifecycle;
 use crate::limits::{Counters, Place};
 use crate::metrics::{attempted, tell_of_end};
 use crate::pins::{Known, Pins};
-use crate::record::{CallRecord, Opening};
+use crate::record::{CallRecord, Opening, Recorder};
 use crate::rejection::Challenge;
 use crate::schemas::Schemas;
 use crate::seal::Seal;
@@ -105,7 +105,7 @@ pub enum StartError {
 pub struct Gate {
     pub(crate) parts: Parts,
     views: ArcSwap<Views>,
-    audit: AuditLog,
+    recorder: Arc<Recorder>,
     pub(crate) counters: Counters,
     pub(crate) desk: Desk,
     pub(crate) consents: Consents,
@@ -184,9 +184,11 @@ impl Gate {
             Arc::clone(&parts.clock),
         );
         let pins = Pins::open(parts.store.clone()).map_err(StartError::Pins)?;
+        let audit = AuditLog::new(parts.store.clone(), parts.audit);
+        let recorder = Recorder::new(audit, &parts.metrics, &parts.tracer, &parts.clock);
         let gate = Arc::new(Self {
             pins,
-            audit: AuditLog::new(parts.store.clone(), parts.audit),
+            recorder: Arc::new(recorder),
             views: ArcSwap::from_pointee(Views::first(loaded.settings)),
             counters,
             desk: Desk::new(
@@ -662,8 +664,7 @@ impl Gate {
 
     pub(crate) async fn open_record(&self, opening: Opening<'_>) -> Result<CallRecord, Rejection> {
         let keeping = Arc::clone(&self.view().settings.keeping);
-        let Parts { metrics, clock, .. } = &self.parts;
-        CallRecord::open(&self.audit, metrics, clock, &keeping, opening).await
+        CallRecord::open(&self.recorder, keeping, opening).await
     }
 
     /// Records a rejection and says it in the sender's terms.

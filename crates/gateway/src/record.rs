@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use observe::trace::{Ending, Trace};
+use observe::trace::{Ending, Trace, Tracer};
 use observe::{AuditLog, Call, Decided, Keeping, Metrics, OpenRecord, Stage, Stages, is_act};
 use policy::screen::Found;
 use policy::{Clock, Credential, Instant, Principal, ServerName, UpstreamId};
@@ -27,6 +27,31 @@ use crate::metrics::Asking;
 /// The status by which metrics know a call that its client gave up (nginx's word for it; no client sees it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// What every record needs: one thing to share, since every call does, on every thread.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    audit: AuditLog,
+    metrics: Metrics,
+    tracer: Tracer,
+    clock: Arc<dyn Clock>,
+}
+
+impl Recorder {
+    pub(crate) fn new(
+        audit: AuditLog,
+        metrics: &Metrics,
+        tracer: &Tracer,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            audit,
+            metrics: metrics.clone(),
+            tracer: tracer.clone(),
+            clock: Arc::clone(clock),
+        }
+    }
+}
+
 /// What has become known of a call so far. Dropped unclosed, it was abandoned: that is recorded too.
 #[derive(Debug)]
 pub(crate) struct CallRecord {
@@ -34,7 +59,7 @@ pub(crate) struct CallRecord {
     ///
     /// In a box: the way of every call carries the record, and is copied where its parts meet.
     open: Option<Box<(OpenRecord, AuditRow)>>,
-    audit: AuditLog,
+    recorder: Arc<Recorder>,
     call_id: String,
     opened: Instant,
     stages: Stages,
@@ -48,8 +73,6 @@ pub(crate) struct CallRecord {
     transport: &'static str,
     revision: &'static str,
     method: &'static str,
-    metrics: Metrics,
-    clock: Arc<dyn Clock>,
 }
 
 /// A call's arguments, for as long as something of them may be kept.
@@ -82,10 +105,8 @@ pub(crate) struct Opening<'a> {
 impl CallRecord {
     /// Takes a place in the audit log. No room, no call.
     pub(crate) async fn open(
-        audit: &AuditLog,
-        metrics: &Metrics,
-        clock: &Arc<dyn Clock>,
-        keeping: &Arc<Keeping>,
+        recorder: &Arc<Recorder>,
+        keeping: Arc<Keeping>,
         opening: Opening<'_>,
     ) -> Result<Self, Rejection> {
         debug_assert!(
@@ -93,15 +114,16 @@ impl CallRecord {
             "`{}` is no row of `observe::ACTS`",
             opening.method
         );
-        let opened = clock.now();
-        let place = match audit.open().await {
+        let opened = recorder.clock.now();
+        let place = match recorder.audit.open().await {
             Ok(place) => place,
             Err(error) => {
-                metrics.audit_refused();
+                recorder.metrics.audit_refused();
                 return Err(Rejection::Unrecordable(error));
             }
         };
-        let wall = clock
+        let wall = recorder
+            .clock
             .wall()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
@@ -142,20 +164,18 @@ impl CallRecord {
         };
         Ok(Self {
             open: Some(Box::new((place, row))),
-            audit: audit.clone(),
+            recorder: Arc::clone(recorder),
             call_id,
             opened,
             stages: Stages::begin(opened),
             trace: None,
             arguments: None,
-            keeping: Arc::clone(keeping),
+            keeping,
             found: Found::default(),
             taint: Taint::default(),
             transport: opening.transport,
             revision: opening.revision,
             method: opening.method,
-            metrics: metrics.clone(),
-            clock: Arc::clone(clock),
         })
     }
 
@@ -195,7 +215,7 @@ impl CallRecord {
 
     /// The call is in that stage from now on.
     pub(crate) fn enter(&mut self, stage: Stage) {
-        self.stages.enter(stage, self.clock.now());
+        self.stages.enter(stage, self.recorder.clock.now());
     }
 
     /// Notes what became known; nothing once the record is closed.
@@ -219,7 +239,7 @@ impl CallRecord {
 
     /// Notes what screening found.
     pub(crate) fn note_found(&mut self, found: &Found) {
-        self.metrics.screened(found);
+        self.recorder.metrics.screened(found);
         self.found.merge(found);
     }
 
@@ -235,13 +255,13 @@ impl CallRecord {
 
     /// The call leaves for this upstream.
     pub(crate) fn asking(&self, link: &Arc<Link>, method: &'static Method) -> Asking {
-        Asking::begin(link, method, &self.metrics, &self.clock)
+        Asking::begin(link, method, &self.recorder.metrics, &self.recorder.clock)
     }
 
     /// The call is about to have an effect: it is in the log before that.
     pub(crate) async fn begin(&self) -> Result<(), Rejection> {
         // Asked first: what is kept of the arguments costs something.
-        let Some(open) = self.open.as_ref().filter(|_| self.audit.begins()) else {
+        let Some(open) = self.open.as_ref().filter(|_| self.recorder.audit.begins()) else {
             return Ok(());
         };
         let screened = screened(&self.found, self.taint);
@@ -251,9 +271,9 @@ impl CallRecord {
             duration_us: self.taken_us(),
             ..open.1.fields()
         };
-        let _waiting = self.metrics.audit_waiting();
-        self.audit.begin(row).await.map_err(|error| {
-            self.metrics.audit_refused();
+        let _waiting = self.recorder.metrics.audit_waiting();
+        self.recorder.audit.begin(row).await.map_err(|error| {
+            self.recorder.metrics.audit_refused();
             Rejection::Unrecordable(error)
         })
     }
@@ -270,7 +290,7 @@ impl CallRecord {
         let mut ended = self.ended(status, &row);
         let written = place.close(&row);
         Box::pin(async move {
-            let _waiting = ended.metrics.audit_waiting();
+            let _waiting = ended.recorder.metrics.audit_waiting();
             let written = written.await.map_err(Rejection::Unconfirmed);
             if let Err(rejection) = &written {
                 ended.refuse(rejection);
@@ -282,13 +302,16 @@ impl CallRecord {
     /// Gives the place back. It is counted as a refusal that is not recorded.
     pub(crate) fn discard(mut self) {
         self.open = None;
-        self.metrics.refusal_unrecorded();
+        self.recorder.metrics.refusal_unrecorded();
     }
 
     /// What metrics and traces are told once it is over.
     fn ended(&self, status: u16, row: &AuditRow) -> Ended {
         Ended {
-            ending: self.trace.as_ref().and_then(|trace| trace.end(row)),
+            ending: self
+                .trace
+                .as_ref()
+                .and_then(|trace| self.recorder.tracer.end(trace, row)),
             opened: self.opened,
             stages: self.stages.clone(),
             status,
@@ -298,8 +321,7 @@ impl CallRecord {
             outcome: row.outcome,
             code: row.code,
             decided: Decided::of(&row.decision),
-            metrics: self.metrics.clone(),
-            clock: Arc::clone(&self.clock),
+            recorder: Arc::clone(&self.recorder),
         }
     }
 
@@ -320,7 +342,7 @@ impl CallRecord {
 
     /// How long it has taken so far, in microseconds.
     fn taken_us(&self) -> u64 {
-        let taken = self.clock.now().since(self.opened);
+        let taken = self.recorder.clock.now().since(self.opened);
         u64::try_from(taken.as_micros()).unwrap_or(u64::MAX)
     }
 
@@ -357,15 +379,14 @@ struct Ended {
     outcome: Outcome,
     code: Option<i64>,
     decided: Decided,
-    metrics: Metrics,
-    clock: Arc<dyn Clock>,
+    recorder: Arc<Recorder>,
 }
 
 impl Ended {
     /// The answer cannot be given.
     fn refuse(&mut self, rejection: &Rejection) {
-        self.metrics.audit_refused();
-        self.metrics.rejected(rejection.reason());
+        self.recorder.metrics.audit_refused();
+        self.recorder.metrics.rejected(rejection.reason());
         let response = rejection.response(Revision::LATEST);
         self.status = response.status;
         (self.outcome, self.code) = (Outcome::Failed, Some(i64::from(response.code)));
@@ -377,13 +398,13 @@ impl Ended {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let now = self.clock.now();
+        let now = self.recorder.clock.now();
         self.stages.leave(now);
         let taken = now.since(self.opened);
         if let Some(ending) = self.ending.take() {
             ending.end(&self.stages, taken);
         }
-        self.metrics.call(&Call {
+        self.recorder.metrics.call(&Call {
             method: self.method,
             transport: self.transport,
             revision: self.revision,

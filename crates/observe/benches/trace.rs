@@ -88,7 +88,7 @@ fn traced(bencher: Bencher<'_, '_>, ratio: Option<f64>, said: &Context) {
             black_box(Some("7")),
         );
         let told = trace.as_ref().map(|trace| trace.told());
-        let ending = trace.as_ref().and_then(|trace| trace.end(&row));
+        let ending = trace.as_ref().and_then(|trace| tracer.end(trace, &row));
         if let Some(ending) = ending {
             ending.end(&stages, Duration::from_micros(9));
         }

@@ -193,7 +193,6 @@ impl Tracer {
         // What carried the message belongs to a trace as well, and not always to the same.
         let link = of_message.and(of_carrier);
         let own = Own {
-            tracer: self.clone(),
             keeps_errors: collector.keeps_errors,
             names_principal: collector.names_principal,
             here,
@@ -206,6 +205,21 @@ impl Tracer {
             told: Arc::new(said.below(here)),
             own: Some(own),
         }))
+    }
+
+    /// The call of a trace that began here is over, and `row` says how. `None` if its span is not kept.
+    #[must_use]
+    pub fn end(&self, trace: &Trace, row: &AuditRow) -> Option<Ending> {
+        let own = trace.own.as_ref()?;
+        let is_error = match row.outcome {
+            Outcome::ToolError | Outcome::Refused | Outcome::Failed => true,
+            Outcome::Ok | Outcome::Cancelled | Outcome::Pending | Outcome::Unknown => false,
+        };
+        let is_kept = own.here.is_sampled || (is_error && own.keeps_errors);
+        is_kept.then(|| Ending {
+            span: Span::of(own, row),
+            tracer: self.clone(),
+        })
     }
 }
 
@@ -227,7 +241,6 @@ pub struct Trace {
 /// The call's own span, before anything is in it.
 #[derive(Debug)]
 struct Own {
-    tracer: Tracer,
     keeps_errors: bool,
     names_principal: bool,
     here: Parent,
@@ -256,21 +269,6 @@ impl Trace {
     pub fn told_of_agreed(&self) -> Option<Arc<Context>> {
         let own = self.own.as_ref()?;
         Some(Arc::new(Context::bare(own.here)))
-    }
-
-    /// The call is over, and `row` says how. `None` if its span is not kept.
-    #[must_use]
-    pub fn end(&self, row: &AuditRow) -> Option<Ending> {
-        let own = self.own.as_ref()?;
-        let is_error = match row.outcome {
-            Outcome::ToolError | Outcome::Refused | Outcome::Failed => true,
-            Outcome::Ok | Outcome::Cancelled | Outcome::Pending | Outcome::Unknown => false,
-        };
-        let is_kept = own.here.is_sampled || (is_error && own.keeps_errors);
-        is_kept.then(|| Ending {
-            span: Span::of(own, row),
-            tracer: own.tracer.clone(),
-        })
     }
 }
 

@@ -39,6 +39,9 @@ const RESUME_PAUSE: Duration = Duration::from_secs(1);
 const RESUME_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long until a stream of changes that ended is opened again.
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
+/// Headers of a request that are not the operator's, those of the connection and of a trace included: space for them is
+/// made once.
+const HEADERS_OWN: usize = 10;
 
 /// One server, and the session with it if it is a legacy one.
 #[derive(Debug)]
@@ -193,7 +196,7 @@ impl Connection {
         if let Some(trace) = trace {
             for (name, value) in trace.members() {
                 // Printable ASCII, which fits.
-                if let Ok(value) = HeaderValue::from_str(&value) {
+                if let Ok(value) = HeaderValue::from_str(value.text()) {
                     headers.insert(HeaderName::from_static(name), value);
                 }
             }
@@ -433,7 +436,7 @@ impl Connection {
 
     /// The operator's headers, then ours, which they cannot override.
     fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.spec.headers.len() + 6);
+        let mut headers = HeaderMap::with_capacity(self.spec.headers.len() + HEADERS_OWN);
         for (name, value) in &self.spec.headers {
             headers.append(name, value.clone());
         }

@@ -152,11 +152,21 @@ fn traces(text: &str) {
     let at = |name| trace::NAMES.iter().position(|one| *one == name);
     let context = trace::Context::read(|name| said.get(at(name)?)?.clone());
     for (_, value) in context.members() {
-        assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        let is_there = value.json().parse::<Value>();
+        assert_eq!(
+            is_there.ok().as_ref().and_then(Value::as_str),
+            Some(value.text())
+        );
+        assert!(
+            value
+                .text()
+                .bytes()
+                .all(|byte| (b' '..=b'~').contains(&byte))
+        );
     }
     let told: Vec<_> = context.members().collect();
     let find = |name| told.iter().find(|(one, _)| *one == name);
-    let again = trace::Context::read(|name| Some(find(name)?.1.clone()));
+    let again = trace::Context::read(|name| Some(Cow::Borrowed(find(name)?.1.text())));
     assert_eq!(context, again);
 }
 

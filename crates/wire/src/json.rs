@@ -14,6 +14,9 @@ pub const DEPTH_MAX: usize = 64;
 /// million members must not cost a million times a million.
 const MEMBERS_FEW: usize = 32;
 
+/// Space that is made for an object at first: most that are made here are a `_meta`.
+const OBJECT_LEN: usize = 256;
+
 /// Where some readers think that a name ends.
 const NUL: char = '\0';
 const HOLDS_NUL: &str = "a member's name holds NUL";
@@ -207,12 +210,13 @@ pub fn text(object: &[u8], name: &str) -> Option<String> {
 /// Writes members as an object.
 #[must_use]
 pub fn object<K: AsRef<str>, V: AsRef<str>>(members: impl IntoIterator<Item = (K, V)>) -> String {
-    let mut out = String::from("{");
+    let mut out = String::with_capacity(OBJECT_LEN);
+    out.push('{');
     for (key, value) in members {
         if out.len() > 1 {
             out.push(',');
         }
-        out.push_str(&string(key.as_ref()));
+        push_string(&mut out, key.as_ref());
         out.push(':');
         out.push_str(value.as_ref());
     }
@@ -280,6 +284,18 @@ pub fn without(text: &[u8], name: &str) -> Vec<u8> {
             object(kept.map(|(key, raw)| (key, raw.get()))).into_bytes()
         }
         Ok(_) | Err(_) => text.to_vec(),
+    }
+}
+
+/// Adds a JSON string literal. Most names are as they are.
+fn push_string(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&string(text));
     }
 }
 

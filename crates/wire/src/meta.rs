@@ -73,11 +73,14 @@ impl<'a> Meta<'a> {
         modern: &[(&str, &str)],
         trace: &Context,
     ) -> Option<String> {
-        let trace: Vec<(&str, String)> = trace
-            .members()
-            .map(|(name, value)| (name, json::string(&value)))
-            .collect();
-        let traced = |key: &str| trace.iter().find(|(name, _)| *name == key);
+        let told = trace.each();
+        let trace = told
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_ref().map(trace::Value::json)));
+        let traced = |key: &str| {
+            let (_, value) = trace.iter().find(|(name, _)| *name == key)?;
+            value.as_deref()
+        };
         let kept = self
             .members
             .iter()
@@ -92,13 +95,13 @@ impl<'a> Meta<'a> {
                     .contains(&key.as_ref())
             })
             .filter_map(|(key, raw)| match key.as_ref() {
-                key if trace::NAMES.contains(&key) => Some((key, traced(key)?.1.as_str())),
+                key if trace::NAMES.contains(&key) => Some((key, traced(key)?)),
                 key => Some((key, raw.get())),
             });
         let added = trace
             .iter()
-            .filter(|(name, _)| self.get(name).is_none())
-            .map(|(name, value)| (*name, value.as_str()));
+            .filter_map(|(name, value)| Some((*name, value.as_deref()?)))
+            .filter(|(name, _)| self.get(name).is_none());
         let token = progress_token.map(|token| (PROGRESS_TOKEN, token));
         let modern = modern.iter().copied();
         let text = json::object(modern.chain(token).chain(kept).chain(added));

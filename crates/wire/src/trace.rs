@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::Request;
+use crate::{Request, json};
 
 /// The header, and the key in `_meta`, that names the trace and the span that is above.
 pub const TRACEPARENT: &str = "traceparent";
@@ -31,6 +31,9 @@ const BAGGAGE_MAX: usize = 8192;
 const BAGGAGE_MEMBERS_MAX: usize = 64;
 /// Bytes of a key in a `tracestate`, and of a value.
 const STATE_PART_MAX: usize = 256;
+
+/// Bytes of a `traceparent` as a JSON string.
+const SPELT: usize = 57;
 
 /// Space that may stand around members.
 const OWS: [char; 2] = [' ', '\t'];
@@ -153,11 +156,12 @@ impl Parent {
     }
 }
 
-impl fmt::Display for Parent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Parent {
+    /// As a JSON string: within the quotes it is what stands in a header.
+    fn spelt(self) -> [u8; SPELT] {
         let flags = (u8::from(self.is_sampled) * SAMPLED) | (u8::from(self.is_random) * RANDOM);
-        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        if let [_, _, _, of_trace @ ..] = &mut text
+        let mut text = *b"\"00-00000000000000000000000000000000-0000000000000000-00\"";
+        if let [_, _, _, _, of_trace @ ..] = &mut text
             && let (of_trace, [_, of_span @ ..]) = of_trace.split_at_mut(32)
             && let (of_span, [_, of_flags @ ..]) = of_span.split_at_mut(16)
         {
@@ -165,7 +169,13 @@ impl fmt::Display for Parent {
             spell(of_span, &self.span.0);
             spell(of_flags, &[flags]);
         }
-        write_ascii(f, &text)
+        text
+    }
+}
+
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Value::Parent(self.spelt()).text())
     }
 }
 
@@ -300,17 +310,60 @@ impl Context {
         self.parent.is_none() && self.baggage.is_none()
     }
 
-    /// Names and values, for headers and `_meta`: printable ASCII.
-    pub fn members(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
-        let parent = self.parent.map(|parent| Cow::Owned(parent.to_string()));
-        let texts = [
-            (TRACEPARENT, parent),
-            (TRACESTATE, self.state.as_deref().map(Cow::Borrowed)),
-            (BAGGAGE, self.baggage.as_deref().map(Cow::Borrowed)),
-        ];
-        texts
+    /// Names and values, for headers and `_meta`.
+    pub fn members(&self) -> impl Iterator<Item = (&'static str, Value<'_>)> {
+        self.each()
             .into_iter()
-            .filter_map(|(name, text)| Some((name, text?)))
+            .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// For each name what is said.
+    pub(crate) fn each(&self) -> [(&'static str, Option<Value<'_>>); 3] {
+        [
+            (
+                TRACEPARENT,
+                self.parent.map(|parent| Value::Parent(parent.spelt())),
+            ),
+            (TRACESTATE, self.state.as_deref().map(Value::Said)),
+            (BAGGAGE, self.baggage.as_deref().map(Value::Said)),
+        ]
+    }
+}
+
+/// What is said under one of the [`NAMES`]: printable ASCII. Every call says who is above, without memory of its own for it.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// A `traceparent`, within its quotes.
+    Parent([u8; SPELT]),
+    /// Another's text.
+    Said(&'a str),
+}
+
+impl Value<'_> {
+    /// As it stands in a header.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Parent(_) => self.spelt().trim_matches('"'),
+            Self::Said(text) => text,
+        }
+    }
+
+    /// As a JSON string.
+    #[must_use]
+    pub fn json(&self) -> Cow<'_, str> {
+        match self {
+            Self::Parent(_) => self.spelt().into(),
+            Self::Said(text) => json::string(text).into(),
+        }
+    }
+
+    fn spelt(&self) -> &str {
+        match self {
+            // It is made of ASCII.
+            Self::Parent(text) => str::from_utf8(text).unwrap_or_default(),
+            Self::Said(text) => text,
+        }
     }
 }
 

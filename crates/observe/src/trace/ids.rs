@@ -1,5 +1,6 @@
 //! Ids of traces and spans: random to whoever sees them, and cheap. They are names, not secrets.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,11 +10,30 @@ use wire::trace::{SpanId, TraceId};
 /// pseudorandom number generators").
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// So many numbers a thread takes at a time.
+const TAKEN: u64 = 1 << 20;
+
+/// A number that no other id of this process is made from. A thread has its own for a while: nobody waits for another's
+/// count.
+fn number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static OWN: Cell<u64> = const { Cell::new(0) };
+    }
+    OWN.with(|own| {
+        let number = match own.get() {
+            used if used.is_multiple_of(TAKEN) => NEXT.fetch_add(TAKEN, Ordering::Relaxed),
+            next => next,
+        };
+        own.set(number + 1);
+        number
+    })
+}
+
 /// Counts up from where the system's randomness put it.
 #[derive(Debug)]
 pub(super) struct Ids {
     seeds: [u64; 3],
-    count: AtomicU64,
 }
 
 impl Ids {
@@ -22,7 +42,6 @@ impl Ids {
         let seed = |n: u64| RandomState::new().hash_one(n);
         Self {
             seeds: [seed(0), seed(1), seed(2)],
-            count: AtomicU64::new(0),
         }
     }
 
@@ -57,10 +76,7 @@ impl Ids {
     }
 
     fn next(&self) -> [u64; 3] {
-        let at = self
-            .count
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_mul(STEP);
+        let at = number().wrapping_mul(STEP);
         self.seeds.map(|seed| mix(seed.wrapping_add(at)))
     }
 }

@@ -106,7 +106,9 @@ fn ended(tracer: &Tracer, message: Context, row: &AuditRow) -> Option<Sent> {
         Instant::default() + Duration::from_micros(5),
     );
     stages.leave(Instant::default() + Duration::from_micros(8));
-    trace.end(row)?.end(&stages, Duration::from_micros(9));
+    tracer
+        .end(&trace, row)?
+        .end(&stages, Duration::from_micros(9));
     let (_, mut spans) = sent(tracer, &[]);
     spans.pop()
 }
@@ -138,7 +140,7 @@ fn without_a_collector_a_trace_is_passed_on_as_it_came_and_baggage_is_not() {
     let trace = tracer.begin(whole.clone(), none(), None).unwrap();
     assert_eq!(*trace.told(), whole.clone().without_baggage());
     assert!(trace.told_of_agreed().is_none(), "it is not ours");
-    assert!(trace.end(&row()).is_none());
+    assert!(tracer.end(&trace, &row()).is_none());
 
     tracer.reload(Tracing {
         passes_baggage: true,
@@ -178,7 +180,10 @@ fn a_span_hangs_below_its_caller_and_is_linked_to_its_carrier() {
         .unwrap();
     let here = trace.told().parent().unwrap();
     let stages = Stages::begin(Instant::default());
-    trace.end(&row()).unwrap().end(&stages, Duration::ZERO);
+    tracer
+        .end(&trace, &row())
+        .unwrap()
+        .end(&stages, Duration::ZERO);
     let (_, spans) = sent(&tracer, &[]);
     let [span] = spans.as_slice() else {
         panic!("{spans:?}")
@@ -213,7 +218,7 @@ fn a_callers_decision_holds_only_where_the_config_says_so() {
         let trace = tracer.begin(said(parent, &[]), none(), None).unwrap();
         let told = trace.told().parent().unwrap();
         assert_eq!(told.is_sampled, kept, "the upstream is told as well");
-        assert_eq!(trace.end(&row()).is_some(), kept, "{parent}");
+        assert_eq!(tracer.end(&trace, &row()).is_some(), kept, "{parent}");
     }
 }
 
@@ -235,7 +240,7 @@ fn an_error_is_kept_whatever_was_decided_unless_the_config_says_otherwise() {
             let tracer = tracer(Some(collector));
             let trace = tracer.begin(none(), none(), None).unwrap();
             assert!(!trace.told().parent().unwrap().is_sampled);
-            assert_eq!(trace.end(&row).is_some(), kept, "{outcome:?}");
+            assert_eq!(tracer.end(&trace, &row).is_some(), kept, "{outcome:?}");
         }
     }
 }
@@ -332,7 +337,7 @@ fn a_name_that_a_client_made_up_is_in_no_span() {
 fn an_answer_that_could_not_be_recorded_is_an_error_in_its_span() {
     let tracer = tracer(Some(collector(1.0)));
     let trace = tracer.begin(none(), none(), None).unwrap();
-    let mut ending = trace.end(&row()).unwrap();
+    let mut ending = tracer.end(&trace, &row()).unwrap();
     ending.failed(-32603);
     ending.end(&Stages::begin(Instant::default()), Duration::ZERO);
     let (_, spans) = sent(&tracer, &[]);
@@ -373,7 +378,10 @@ fn spans_that_nobody_takes_are_bounded_and_counted() {
     let stages = Stages::begin(Instant::default());
     for _ in 0..5000 {
         let trace = tracer.begin(none(), none(), None).unwrap();
-        trace.end(&row()).unwrap().end(&stages, Duration::ZERO);
+        tracer
+            .end(&trace, &row())
+            .unwrap()
+            .end(&stages, Duration::ZERO);
     }
     assert_eq!(tracer.inner.counts.dropped.load(Ordering::Relaxed), 904);
     let text = metrics.encode(crate::Format::OpenMetrics);
