@@ -515,7 +515,7 @@ fn subtree(connection: &Connection, base: i64, level: u32, index: u64) -> db::Re
     Ok(merkle::node(&left, &right))
 }
 
-pub use erase::{ERASED, Erasure};
+pub use erase::{ERASED, Erasure, Readable};
 pub use fields::Fields;
 pub use holds::AuditHold;
 pub use key::AuditKeyRow;

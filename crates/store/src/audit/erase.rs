@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::search::{self, Range};
 use super::segment::{self, Found, Records, Seal};
-use super::{AuditHold, AuditRow, Recorded, holds, text};
+use super::{AuditHold, AuditRow, Fields, Recorded, holds, text};
 use crate::db::{self, Connection, Failure, values};
 use crate::{Error, Store};
 
@@ -22,6 +22,13 @@ const BATCH: usize = 4;
 pub enum Erasure {
     /// So many records have no personal part any more.
     Done(u64),
+    /// The same, but a part of the log cannot be read: what it says is still there.
+    Partly {
+        /// So many records have none.
+        erased: u64,
+        /// The number of the first record there.
+        damaged: i64,
+    },
     /// Some of them are under holds.
     Held {
         /// The ids of these.
@@ -29,6 +36,15 @@ pub enum Erasure {
         /// So many were erased before the first of these was put on: mostly none.
         erased: u64,
     },
+}
+
+/// Records, as far as they can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readable {
+    /// These.
+    pub records: Vec<Recorded>,
+    /// The number of the first record of each part of the log that was to be looked through and cannot be read.
+    pub damaged: Vec<i64>,
 }
 
 /// What is to be erased.
@@ -61,8 +77,7 @@ impl Store {
     /// record with the number `last`: who has none erased is told of holds alone.
     ///
     /// # Errors
-    /// If it cannot be written. Then some may be erased: asked again, it goes on. If a part of the log is damaged: then all
-    /// that can be read is erased.
+    /// If it cannot be written. Then some may be erased: asked again, it goes on.
     pub async fn erase_audit(
         &self,
         principal: &str,
@@ -109,32 +124,30 @@ impl Store {
                     match (next, damaged) {
                         (Some(next), _) => wish.from = next,
                         (None, None) => return Ok(Erasure::Done(erased)),
-                        (None, Some(damaged)) => return Err(Failure::Segment(damaged).into()),
+                        (None, Some(damaged)) => return Ok(Erasure::Partly { erased, damaged }),
                     }
                 }
             }
         }
     }
 
-    /// Records of one principal, and about it, oldest first: at most `limit` after `after_seq`.
+    /// Records of one principal, and about it, oldest first: at most `limit` after `after_seq`. What stands in a part of the
+    /// log that cannot be read is not among them.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn audit_of(
-        &self,
-        principal: &str,
-        after_seq: i64,
-        limit: u32,
-    ) -> Result<Vec<Recorded>, Error> {
+    pub fn audit_of(&self, principal: &str, after_seq: i64, limit: u32) -> Result<Readable, Error> {
         let range = Range {
             from: after_seq.saturating_add(1),
             name: Some(principal),
             ..Range::ALL
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        self.read(|connection| {
-            search::first(connection, range, limit, |row| row.is_about(principal))
-        })
+        let is_about = |row: &Fields<'_>| row.is_about(principal);
+        let read =
+            |connection: &Connection| search::first_readable(connection, range, limit, is_about);
+        let (records, damaged) = self.read(read)?;
+        Ok(Readable { records, damaged })
     }
 }
 

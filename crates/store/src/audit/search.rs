@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use super::segment::{BLOCK, Found, Records};
 use super::{AuditFilter, Fields, Outcome, Recorded};
-use crate::db::{self, Connection, Value, values};
+use crate::db::{self, Connection, Failure, Value, values};
 
 /// Most segments that one statement fetches. The first of a search fetches one: nearly always that is enough.
 const TOGETHER_MAX: usize = 16;
@@ -150,6 +150,16 @@ struct Fetched {
     records: Vec<u8>,
 }
 
+impl Fetched {
+    fn read(&self, mut visit: impl FnMut(&Found<'_>)) -> db::Result<()> {
+        let mut records = Records::of(self.first, self.last, &self.records)?;
+        while let Some(found) = records.next()? {
+            visit(&found);
+        }
+        Ok(())
+    }
+}
+
 /// Where records of that name are, or about it, one segment after the other: at most `count` with their records.
 pub(super) fn segments(
     connection: &Connection,
@@ -169,6 +179,23 @@ pub(super) fn each(
     range: Range<'_>,
     mut visit: impl FnMut(&Found<'_>) -> db::Result<ControlFlow<()>>,
 ) -> db::Result<()> {
+    each_segment(connection, range, |range, segment| {
+        let mut records = Records::of(segment.first, segment.last, &segment.records)?;
+        while let Some(found) = records.next()? {
+            if range.has(&found) && visit(&found)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// Goes through the segments there, the oldest first, until it is told to stop.
+fn each_segment(
+    connection: &Connection,
+    range: Range<'_>,
+    mut visit: impl FnMut(&Range<'_>, &Fetched) -> db::Result<ControlFlow<()>>,
+) -> db::Result<()> {
     let Some(mut range) = range.narrowed(connection)? else {
         return Ok(());
     };
@@ -177,13 +204,8 @@ pub(super) fn each(
         let segments = range.fetch(connection, "ASC", count)?;
         let is_last = segments.len() < count;
         for segment in &segments {
-            let mut records = Records::of(segment.first, segment.last, &segment.records)?;
-            while let Some(found) = records.next()? {
-                if range.has(&found) && visit(&found)?.is_break() {
-                    return Ok(());
-                }
-            }
-            if segment.last >= range.to {
+            let is_over = visit(&range, segment)?.is_break();
+            if is_over || segment.last >= range.to {
                 return Ok(());
             }
             range.from = segment.last + 1;
@@ -225,6 +247,36 @@ pub(super) fn first(
     Ok(all)
 }
 
+/// The first records there that match, the oldest first, and where segments that cannot be read begin, of which there are
+/// none.
+pub(super) fn first_readable(
+    connection: &Connection,
+    range: Range<'_>,
+    limit: usize,
+    matches: impl Fn(&Fields<'_>) -> bool,
+) -> db::Result<(Vec<Recorded>, Vec<i64>)> {
+    let (mut all, mut damaged) = (Vec::new(), Vec::new());
+    each_segment(connection, range, |range, segment| {
+        let before = all.len();
+        let read = segment.read(|found| {
+            if range.has(found) && matches(&found.row) {
+                all.push(found.to_recorded());
+            }
+        });
+        match read {
+            Ok(()) => {}
+            Err(Failure::Segment(first)) => {
+                all.truncate(before);
+                damaged.push(first);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(on_while(all.len() < limit))
+    })?;
+    all.truncate(limit);
+    Ok((all, damaged))
+}
+
 /// The last records there that match, the oldest first.
 pub(super) fn last(
     connection: &Connection,
@@ -240,13 +292,12 @@ pub(super) fn last(
     while all.len() < limit {
         let segments = range.fetch(connection, "DESC", count)?;
         for segment in &segments {
-            let mut records = Records::of(segment.first, segment.last, &segment.records)?;
             let mut its = Vec::new();
-            while let Some(found) = records.next()? {
-                if range.has(&found) && matches(&found.row) {
+            segment.read(|found| {
+                if range.has(found) && matches(&found.row) {
                     its.push(found.to_recorded());
                 }
-            }
+            })?;
             all.extend(its.into_iter().rev());
             range.to = segment.first.saturating_sub(1);
         }

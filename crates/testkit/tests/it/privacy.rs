@@ -120,7 +120,7 @@ async fn an_erasure_that_is_killed_half_way_explains_what_it_erased() -> Result<
         .spawn()?;
     let store = Store::open(&gate.folder().join("data/portcullis.db"))?;
     until("something is erased", async || {
-        Ok(!store.audit_of(ERASED, 0, 1)?.is_empty())
+        Ok(!store.audit_of(ERASED, 0, 1)?.records.is_empty())
     })
     .await?;
     erasing.kill().await?;
@@ -428,4 +428,44 @@ async fn ask(gate: &Program, path: &str) -> Result<String> {
     );
     let mut exchange = testkit::world::Exchange::send(gate.address(), head.as_bytes()).await?;
     Ok(String::from_utf8(exchange.body().await?)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_told_and_the_rest_is_erased() -> Result<()> {
+    let gate = Program::prepare(&[])?;
+    fs::write(gate.folder().join("portcullis.toml"), "builtins = []\n")?;
+    log(&gate, now_us()?, 2_000).await?;
+    // As a disk would that returns something else.
+    let database = gate.folder().join("data/portcullis.db");
+    let mut bytes = fs::read(&database)?;
+    let found: Vec<usize> = bytes
+        .windows(b"call-1000".len())
+        .enumerate()
+        .filter_map(|(at, text)| (text == b"call-1000").then_some(at))
+        .collect();
+    ensure!(!found.is_empty(), "the record stands elsewhere");
+    for at in found {
+        bytes[at..at + b"call-1000".len()].fill(0xFF);
+    }
+    fs::write(&database, bytes)?;
+
+    let file = gate.folder().join("carol.jsonl").display().to_string();
+    let told = gate
+        .run_either(&["audit", "subject", "carol", "--out", &file])
+        .await?;
+    let count = fs::read_to_string(&file)?.lines().count();
+    ensure!((580..667).contains(&count), "{count} of 667");
+    ensure!(told.contains("what they say is not in the file"), "{told}");
+    let erase = ["audit", "erase", "--principal", "carol", "--yes"];
+    let told = gate.run_either(&erase).await?;
+    ensure!(
+        told.contains(&format!("{count} records is erased")) && told.contains("what they say is not erased"),
+        "{told}"
+    );
+    // Nothing of her is left that can be read.
+    let file = gate.folder().join("again.jsonl").display().to_string();
+    gate.run_either(&["audit", "subject", "carol", "--out", &file])
+        .await?;
+    ensure!(fs::read_to_string(&file)?.is_empty());
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! Each is recorded. Erasing and writing out name the person by a digest under the gate's own key, so that the record of it
 //! does not undo it.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -34,6 +35,8 @@ const BATCH: u32 = 1000;
 const PSEUDONYM_LEN: usize = 16;
 /// What that digest is for.
 const PSEUDONYM: &str = "audit/pseudonym";
+/// Parts of the log that are named, of those that cannot be read.
+const PLACES_SAID: usize = 8;
 /// The most characters of a hold's reason.
 const REASON_CHARS_MAX: usize = 1000;
 
@@ -49,12 +52,16 @@ pub(super) fn subject(common: &Common, principal: &str, out: &Path) -> anyhow::R
             let made = made.with_context(|| format!("cannot create `{}`", out.display()))?;
             let mut file = BufWriter::new(made);
             let (mut after, mut count) = (0, 0);
+            let mut unread = BTreeSet::new();
             loop {
-                let records = store.audit_of(principal, after, BATCH)?;
-                let Some(last) = records.last() else { break };
+                let read = store.audit_of(principal, after, BATCH)?;
+                unread.extend(read.damaged);
+                let Some(last) = read.records.last() else {
+                    break;
+                };
                 after = last.seq;
-                count += records.len();
-                for record in &records {
+                count += read.records.len();
+                for record in &read.records {
                     writeln!(file, "{}", native(record))?;
                 }
             }
@@ -62,10 +69,10 @@ pub(super) fn subject(common: &Common, principal: &str, out: &Path) -> anyhow::R
                 .map_err(io::IntoInnerError::into_error)?
                 .sync_all()?;
             if common.json {
-                output::json(&json!({ "records": count }))?;
+                output::json(&json!({ "records": count, "damaged": unread }))?;
             }
             output::say(format!("{count} records of {principal}, and about it"));
-            Ok(Exit::Done)
+            Ok(exit_of(&unread, "what they say is not in the file"))
         },
     )
 }
@@ -89,50 +96,100 @@ pub(super) fn erase(
         "admin/audit.erase",
         "",
         Some(principal),
-        async |store| match erase_and_name(store, principal, until_us).await? {
-            Erasure::Done(count) => {
-                if common.json {
-                    output::json(&json!({ "erased": count }))?;
-                }
-                output::say(format!(
-                    "the personal part of {count} records is erased; what was exported, sent on or backed up before still has it"
-                ));
-                Ok(Exit::Done)
+        async |store| {
+            let erased = erase_and_name(store, principal, until_us).await?;
+            if common.json {
+                output::json(&json!({
+                    "erased": erased.count,
+                    "damaged": erased.unread,
+                    "holds": erased.holds,
+                }))?;
             }
-            Erasure::Held { holds, erased } => {
-                if common.json {
-                    output::json(&json!({ "erased": erased, "holds": holds }))?;
-                }
-                let done = match erased {
-                    0 => "nothing was erased".to_owned(),
-                    _ => format!("after {erased} records no more were erased"),
-                };
+            if erased.holds.is_empty() {
                 output::say(format!(
-                    "{done}: records are under a legal hold ({}); `portcullis audit hold list` shows them",
-                    holds.join(", ")
+                    "the personal part of {} records is erased; what was exported, sent on or backed up before still has it",
+                    erased.count
                 ));
-                Ok(Exit::Refused)
+                return Ok(exit_of(&erased.unread, "what they say is not erased"));
             }
+            let done = match erased.count {
+                0 => "nothing was erased".to_owned(),
+                count => format!("after {count} records no more were erased"),
+            };
+            output::say(format!(
+                "{done}: records are under a legal hold ({}); `portcullis audit hold list` shows them",
+                erased.holds.join(", ")
+            ));
+            Ok(Exit::Refused)
         },
     )
 }
 
+/// What was erased, and what was not.
+#[derive(Default)]
+struct Erased {
+    count: u64,
+    /// Where parts of the log begin that cannot be read.
+    unread: BTreeSet<i64>,
+    /// What ended it.
+    holds: Vec<String>,
+}
+
+impl Erased {
+    fn add(&mut self, erasure: Erasure) {
+        match erasure {
+            Erasure::Done(count) => self.count += count,
+            Erasure::Partly { erased, damaged } => {
+                self.count += erased;
+                self.unread.insert(damaged);
+            }
+            Erasure::Held { holds, erased } => {
+                self.count += erased;
+                self.holds = holds;
+            }
+        }
+    }
+}
+
+/// How it ended; says where the log could not be read, and what that means.
+fn exit_of(unread: &BTreeSet<i64>, so: &str) -> Exit {
+    if unread.is_empty() {
+        return Exit::Done;
+    }
+    let mut places: Vec<String> = unread
+        .iter()
+        .take(PLACES_SAID)
+        .map(i64::to_string)
+        .collect();
+    if unread.len() > PLACES_SAID {
+        places.push(format!("{} more", unread.len() - PLACES_SAID));
+    }
+    output::say(format!(
+        "but parts of the log cannot be read, those that begin with the records {}: {so}; a backup may have them whole",
+        places.join(", ")
+    ));
+    Exit::Failed
+}
+
 /// Erases, and before that records which records: who verifies the log sees that no others were emptied, also if this is
 /// killed in between.
-async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow::Result<Erasure> {
+async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow::Result<Erased> {
+    let mut erased = Erased::default();
     // Nothing yet: what is under a hold is not named, and what is erased not once more.
-    let first = store.erase_audit(principal, until_us, 0).await?;
-    if principal == ERASED || matches!(first, Erasure::Held { .. }) {
-        return Ok(first);
+    erased.add(store.erase_audit(principal, until_us, 0).await?);
+    if principal == ERASED || !erased.holds.is_empty() {
+        return Ok(erased);
     }
     // What comes after this is not erased: our own records may be about whom they are of.
     let end = store.audit_end()?;
-    let (mut last, mut erased) = (0, 0);
+    let mut last = 0;
     loop {
-        let mut records = store.audit_of(principal, last, BATCH)?;
+        let read = store.audit_of(principal, last, BATCH)?;
+        erased.unread.extend(read.damaged);
+        let mut records = read.records;
         records.retain(|one| one.seq <= end);
         let Some(newest) = records.last() else {
-            return Ok(Erasure::Done(erased));
+            return Ok(erased);
         };
         last = newest.seq;
         let mut those = Places::default();
@@ -143,15 +200,9 @@ async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow
             let act = Act::begin(store, "admin/audit.erased").await?;
             act.end(&text, &Ok(Exit::Done)).await?;
         }
-        match store.erase_audit(principal, until_us, last).await? {
-            Erasure::Done(more) => erased += more,
-            Erasure::Held {
-                holds,
-                erased: more,
-            } => {
-                let erased = erased + more;
-                return Ok(Erasure::Held { holds, erased });
-            }
+        erased.add(store.erase_audit(principal, until_us, last).await?);
+        if !erased.holds.is_empty() {
+            return Ok(erased);
         }
     }
 }
