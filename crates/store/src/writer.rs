@@ -25,7 +25,7 @@ use crate::threads::{self, Turn};
 const BATCH_MAX: usize = 1024;
 /// How long the first record of a batch waits for others: nobody waits for it, and a commit costs the same for one
 /// record and for a hundred.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// First and longest pause between two tries of the same transaction.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
