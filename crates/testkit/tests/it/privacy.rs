@@ -459,7 +459,8 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_erased() -> Result<()> {
     let erase = ["audit", "erase", "--principal", "carol", "--yes"];
     let told = gate.run_either(&erase).await?;
     ensure!(
-        told.contains(&format!("{count} records is erased")) && told.contains("what they say is not erased"),
+        told.contains(&format!("{count} records is erased"))
+            && told.contains("what they say is not erased"),
         "{told}"
     );
     // Nothing of her is left that can be read.
