@@ -131,14 +131,21 @@ impl Store {
         }
     }
 
-    /// Records of one principal, and about it, oldest first: at most `limit` after `after_seq`. What stands in a part of the
-    /// log that cannot be read is not among them.
+    /// Records of one principal, and about it, from before `until_us`, oldest first: at most `limit` after `after_seq`. What
+    /// stands in a part of the log that cannot be read is not among them.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn audit_of(&self, principal: &str, after_seq: i64, limit: u32) -> Result<Readable, Error> {
+    pub fn audit_of(
+        &self,
+        principal: &str,
+        after_seq: i64,
+        until_us: i64,
+        limit: u32,
+    ) -> Result<Readable, Error> {
         let range = Range {
             from: after_seq.saturating_add(1),
+            until_us,
             name: Some(principal),
             ..Range::ALL
         };
@@ -259,17 +266,19 @@ fn held(connection: &Connection, wish: &Wish) -> db::Result<(Vec<String>, Vec<St
         if wish.cleared.contains(&hold.id) {
             continue;
         }
-        if holds_any(connection, &hold, wish)? {
-            held.push(hold.id);
-        } else {
-            cleared.push(hold.id);
+        match holds_any(connection, &hold, wish)? {
+            Some(true) => held.push(hold.id),
+            Some(false) => cleared.push(hold.id),
+            // What cannot be read is not erased either.
+            None => {}
         }
     }
     Ok((held, cleared))
 }
 
-/// Whether a hold is on one of the records that are to be erased: also one about somebody else than whom it is of.
-fn holds_any(connection: &Connection, hold: &AuditHold, wish: &Wish) -> db::Result<bool> {
+/// Whether a hold is on one of the records that are to be erased: also one about somebody else than whom it is of. `None`
+/// if it is on none of those that can be read, and there are others.
+fn holds_any(connection: &Connection, hold: &AuditHold, wish: &Wish) -> db::Result<Option<bool>> {
     let principal = &*wish.principal;
     let other = hold
         .principal
@@ -283,8 +292,13 @@ fn holds_any(connection: &Connection, hold: &AuditHold, wish: &Wish) -> db::Resu
         until_us: hold.until_us.unwrap_or(i64::MAX).min(wish.until_us),
         ..wish.range()
     };
-    search::any(connection, range, |row| {
+    let (found, damaged) = search::first_readable(connection, range, 1, |row| {
         row.is_about(principal) && other.is_none_or(|other| row.is_about(other))
+    })?;
+    Ok(match (found.is_empty(), damaged.is_empty()) {
+        (false, _) => Some(true),
+        (true, true) => Some(false),
+        (true, false) => None,
     })
 }
 

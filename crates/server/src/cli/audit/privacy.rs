@@ -54,7 +54,7 @@ pub(super) fn subject(common: &Common, principal: &str, out: &Path) -> anyhow::R
             let (mut after, mut count) = (0, 0);
             let mut unread = BTreeSet::new();
             loop {
-                let read = store.audit_of(principal, after, BATCH)?;
+                let read = store.audit_of(principal, after, i64::MAX, BATCH)?;
                 unread.extend(read.damaged);
                 let Some(last) = read.records.last() else {
                     break;
@@ -99,11 +99,11 @@ pub(super) fn erase(
         async |store| {
             let erased = erase_and_name(store, principal, until_us).await?;
             if common.json {
-                output::json(&json!({
-                    "erased": erased.count,
-                    "damaged": erased.unread,
-                    "holds": erased.holds,
-                }))?;
+                let mut told = json!({ "erased": erased.count, "damaged": erased.unread });
+                if !erased.holds.is_empty() {
+                    told["holds"] = json!(erased.holds);
+                }
+                output::json(&told)?;
             }
             if erased.holds.is_empty() {
                 output::say(format!(
@@ -184,7 +184,7 @@ async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow
     let end = store.audit_end()?;
     let mut last = 0;
     loop {
-        let read = store.audit_of(principal, last, BATCH)?;
+        let read = store.audit_of(principal, last, until_us, BATCH)?;
         erased.unread.extend(read.damaged);
         let mut records = read.records;
         records.retain(|one| one.seq <= end);
@@ -193,7 +193,7 @@ async fn erase_and_name(store: &Store, principal: &str, until_us: i64) -> anyhow
         };
         last = newest.seq;
         let mut those = Places::default();
-        for record in records.iter().filter(|one| one.row.at_us < until_us) {
+        for record in &records {
             those.push(u64::try_from(record.seq)?);
         }
         for text in those.texts(RANGES_MAX) {

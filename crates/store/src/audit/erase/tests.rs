@@ -58,14 +58,23 @@ async fn all_records_of_a_person_and_about_it_are_erased_and_the_log_holds() {
         let store = log(&home).await;
         let before = store.audit_log().unwrap();
         assert_eq!(check(&store), 0);
-        assert_eq!(store.audit_of(NAME, 0, 9).unwrap().records.len(), 3);
+        assert_eq!(
+            store.audit_of(NAME, 0, i64::MAX, 9).unwrap().records.len(),
+            3
+        );
         assert_eq!(
             store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             Erasure::Done(3)
         );
         assert_eq!(store.audit_log().unwrap(), before);
         assert_eq!(check(&store), 3);
-        assert!(store.audit_of(NAME, 0, 9).unwrap().records.is_empty());
+        assert!(
+            store
+                .audit_of(NAME, 0, i64::MAX, 9)
+                .unwrap()
+                .records
+                .is_empty()
+        );
         assert_eq!(
             store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             Erasure::Done(0)
@@ -104,7 +113,7 @@ async fn what_came_after_the_moment_is_not_erased() {
             store.erase_audit(NAME, 4, i64::MAX).await.unwrap(),
             Erasure::Done(2)
         );
-        let left = store.audit_of(NAME, 0, 9).unwrap().records;
+        let left = store.audit_of(NAME, 0, i64::MAX, 9).unwrap().records;
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].row.at_us, 4);
         assert_eq!(check(&store), 2);
@@ -234,7 +243,7 @@ async fn more_than_one_transaction_takes_is_erased_and_read_in_order() {
         store.flush().await.unwrap();
         let (mut read, mut after) = (Vec::new(), 0);
         loop {
-            let page = store.audit_of(NAME, after, 500).unwrap().records;
+            let page = store.audit_of(NAME, after, i64::MAX, 500).unwrap().records;
             let Some(last) = page.last() else { break };
             after = last.seq;
             read.extend(page.iter().map(|one| one.row.call_id.clone()));
@@ -246,7 +255,13 @@ async fn more_than_one_transaction_takes_is_erased_and_read_in_order() {
             store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             done
         );
-        assert!(store.audit_of(NAME, 0, 9).unwrap().records.is_empty());
+        assert!(
+            store
+                .audit_of(NAME, 0, i64::MAX, 9)
+                .unwrap()
+                .records
+                .is_empty()
+        );
     }
 }
 
@@ -278,22 +293,41 @@ async fn nothing_is_left_of_what_was_written_again_as_its_segment_grew() {
 async fn what_can_be_read_is_erased_beside_what_is_damaged() {
     for home in Home::both() {
         let store = home.open();
-        for number in 0..2_000 {
+        for number in 0..2_000_i64 {
             let slot = store.reserve_audit(Duration::from_secs(5)).await.unwrap();
             slot.write(&AuditRow {
+                at_us: number,
                 principal: NAME.to_owned(),
                 ..row(&number.to_string())
             });
         }
         store.flush().await.unwrap();
         home.sql("UPDATE audit_segments SET records = substr(records, 1, 50) WHERE first_seq <= 700 AND last_seq >= 700");
-        let damaged = store.audit_of(NAME, 0, u32::MAX).unwrap().damaged;
+        let damaged = store.audit_of(NAME, 0, i64::MAX, u32::MAX).unwrap().damaged;
         let [first] = damaged[..] else {
             panic!("{damaged:?}")
         };
         assert!((445..=700).contains(&first), "{first}");
-        let readable = store.audit_of(NAME, 0, u32::MAX).unwrap().records.len();
+        let readable = store
+            .audit_of(NAME, 0, i64::MAX, u32::MAX)
+            .unwrap()
+            .records
+            .len();
         assert!((1744..2000).contains(&readable), "{readable}");
+        let before = store.audit_of(NAME, 0, 400, u32::MAX).unwrap();
+        assert!(before.damaged.is_empty() && before.records.len() == 400);
+        // A hold that may be on what cannot be read keeps nothing else: that is not erased either.
+        let hold = AuditHold {
+            id: "early".to_owned(),
+            principal: Some(NAME.to_owned()),
+            since_us: Some(first + 2),
+            until_us: Some(first + 3),
+            reason: "a case".to_owned(),
+            by: "tests".to_owned(),
+            created_at: SystemTime::UNIX_EPOCH,
+            released_at: None,
+        };
+        store.add_audit_hold(hold).await.unwrap();
         let partly = Erasure::Partly {
             erased: readable as u64,
             damaged: first,
@@ -302,7 +336,7 @@ async fn what_can_be_read_is_erased_beside_what_is_damaged() {
             store.erase_audit(NAME, i64::MAX, i64::MAX).await.unwrap(),
             partly
         );
-        let left = store.audit_of(NAME, 0, 9).unwrap();
+        let left = store.audit_of(NAME, 0, i64::MAX, 9).unwrap();
         assert!(left.records.is_empty() && left.damaged == [first]);
     }
 }

@@ -78,7 +78,7 @@ async fn records_are_found_by_whose_they_are_and_when() {
         assert_eq!(found(2, None, &of("seldom")), seldom[seldom.len() - 2..]);
         assert_eq!(found(2, Some(1000), &of("seldom")), [2000, 3000]);
         assert!(found(9, None, &of("about")).is_empty());
-        let about = store.audit_of("about", 1500, 2).unwrap().records;
+        let about = store.audit_of("about", 1500, i64::MAX, 2).unwrap().records;
         assert_eq!(
             about.iter().map(|one| one.seq).collect::<Vec<_>>(),
             [3000, 4500]
