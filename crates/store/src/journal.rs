@@ -13,6 +13,7 @@
 mod recover;
 mod ring;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -108,7 +109,14 @@ impl Journal {
         writer: Arc<Queue>,
     ) -> Result<Self, Error> {
         let (entries, taken) = channel();
-        let keep = move || Keeper::new(path, of, shared, writer).run(&taken);
+        let keep = move || {
+            let came = Came {
+                entries: taken,
+                held: Cell::new(0),
+                writer,
+            };
+            Keeper::new(path, of, shared).run(&came)
+        };
         let thread = threads::start("store-journal", keep)?;
         Ok(Self {
             entries,
@@ -128,6 +136,37 @@ impl Journal {
             Some(thread) => thread.join(),
             None => Ok(None),
         }
+    }
+}
+
+/// What comes to the thread, and how much of it the thread has.
+struct Came {
+    entries: Receiver<Option<Entry>>,
+    held: Cell<usize>,
+    writer: Arc<Queue>,
+}
+
+impl Came {
+    fn hold(&self, entry: Option<Entry>) -> Option<Entry> {
+        self.held
+            .set(self.held.get() + usize::from(entry.is_some()));
+        entry
+    }
+
+    /// Has the writer take it.
+    fn hand_on(&self, job: Job) {
+        self.held.set(self.held.get().saturating_sub(1));
+        self.writer.send(job);
+    }
+}
+
+/// A thread that ends in a panic keeps neither places nor what it has not begun.
+impl Drop for Came {
+    fn drop(&mut self) {
+        while let Ok(Some(entry)) = self.entries.try_recv() {
+            self.writer.send(entry.job);
+        }
+        self.writer.give_back_unused(self.held.get());
     }
 }
 
@@ -161,7 +200,6 @@ struct Keeper {
     path: PathBuf,
     of: Identity,
     shared: Arc<Shared>,
-    writer: Arc<Queue>,
     /// `None` if there is no file.
     ring: Option<Ring>,
     /// The disk refuses: nothing is written until then. What is in the file may still be needed.
@@ -182,13 +220,12 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(path: PathBuf, of: Identity, shared: Arc<Shared>, writer: Arc<Queue>) -> Self {
+    fn new(path: PathBuf, of: Identity, shared: Arc<Shared>) -> Self {
         let now = Instant::now();
         Self {
             path,
             of,
             shared,
-            writer,
             ring: None,
             again_at: Some(now),
             number: 0,
@@ -201,11 +238,11 @@ impl Keeper {
         }
     }
 
-    fn run(mut self, entries: &Receiver<Option<Entry>>) -> Option<Left> {
+    fn run(mut self, came: &Came) -> Option<Left> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         self.prepare();
         loop {
-            let first = match self.next(entries) {
+            let first = match self.next(came) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
                     self.prepare();
@@ -221,9 +258,9 @@ impl Keeper {
             let mut length = first.length();
             batch.push(first);
             while batch.len() < BATCH_MAX
-                && let Ok(came) = entries.try_recv()
+                && let Ok(next) = came.entries.try_recv()
             {
-                let Some(entry) = came else {
+                let Some(entry) = came.hold(next) else {
                     self.is_over = true;
                     break;
                 };
@@ -238,7 +275,7 @@ impl Keeper {
             self.prepare();
             let fate = self.write(&batch);
             *self.shared.journaling.lock() = None;
-            self.hand_on(&mut batch, fate);
+            self.hand_on(&mut batch, fate, came);
             if self.is_wiping || self.wiped_at.elapsed() >= WIPE_BUSY {
                 self.wipe();
             }
@@ -264,14 +301,15 @@ impl Keeper {
     }
 
     /// Waits for the next; not for ever while there is something to wipe, or the disk to be tried again.
-    fn next(&mut self, entries: &Receiver<Option<Entry>>) -> Result<Entry, RecvTimeoutError> {
+    fn next(&mut self, came: &Came) -> Result<Entry, RecvTimeoutError> {
         if let Some(next) = self.next.take() {
             return Ok(next);
         }
         if self.is_over {
             return Err(RecvTimeoutError::Disconnected);
         }
-        let came = if self.ring.is_some() && self.again_at.is_some() {
+        let entries = &came.entries;
+        let next = if self.ring.is_some() && self.again_at.is_some() {
             entries.recv_timeout(AGAIN_AFTER)
         } else if self.is_wiping {
             entries.recv_timeout(Duration::ZERO)
@@ -282,7 +320,7 @@ impl Keeper {
                 .recv()
                 .map_err(|_closed| RecvTimeoutError::Disconnected)
         };
-        came?.ok_or(RecvTimeoutError::Disconnected)
+        came.hold(next?).ok_or(RecvTimeoutError::Disconnected)
     }
 
     /// Makes the file, if there is none and it may be tried. One that its disk refused is not needed any more once the
@@ -337,7 +375,7 @@ impl Keeper {
     }
 
     /// To the writer first: whoever asks it for something after having heard that its record is written finds it there.
-    fn hand_on(&mut self, batch: &mut Vec<Entry>, fate: Fate) {
+    fn hand_on(&mut self, batch: &mut Vec<Entry>, fate: Fate, came: &Came) {
         let mut told = Vec::with_capacity(batch.len());
         let mut is_awaited = false;
         for mut entry in batch.drain(..) {
@@ -353,7 +391,7 @@ impl Keeper {
                 }
             }
             is_awaited |= entry.job.is_awaited();
-            self.writer.send(entry.job);
+            came.hand_on(entry.job);
         }
         if fate == Fate::Kept {
             self.shared.writes.fetch_add(1, Ordering::Relaxed);

@@ -63,6 +63,21 @@ impl Queue {
         self.places.add_permits(places);
     }
 
+    /// The same of places whose jobs the writer never sees.
+    pub(crate) fn give_back_unused(&self, places: usize) {
+        self.give_back(places);
+        self.wake_at_end();
+    }
+
+    /// A place may have come back: the writer may wait for it.
+    fn wake_at_end(&self) {
+        // Either this sees that it was closed, or the writer, which was told of that, sees the place.
+        fence(Ordering::SeqCst);
+        if self.places.is_closed() {
+            drop(self.jobs.send(None));
+        }
+    }
+
     /// Has the writer find out whether it could write, if it has nothing to write; `false` once nothing more is taken.
     pub(crate) fn look(&self) -> bool {
         // One that finds no place has others in front of it, which tell as much.
@@ -119,27 +134,45 @@ impl Drop for Permit {
         if self.is_used {
             return;
         }
-        let queue = self.store.queue();
-        queue.give_back(1);
-        // Either this sees that it was closed, or the writer, which was told of that, sees the place.
-        fence(Ordering::SeqCst);
-        if queue.places.is_closed() {
-            drop(queue.jobs.send(None));
-        }
+        self.store.queue().give_back_unused(1);
+    }
+}
+
+/// Who waits for a place. It may have been given one, and be gone, or find the queue closed, before it takes it: then the
+/// place comes back without a word.
+struct Waiting<'a>(&'a Queue);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.wake_at_end();
+    }
+}
+
+/// Whose thread takes what waits. Once that is gone, in a panic too, nobody gets a place any more.
+#[derive(Debug)]
+pub(crate) struct Closing<'a>(pub(crate) &'a Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
 impl Store {
     /// Takes a place, within `wait`.
     pub(crate) async fn permit(&self, wait: Duration) -> Result<Permit, Error> {
-        let places = &self.queue().places;
+        let queue = self.queue();
+        let places = &queue.places;
         // The usual case takes neither a timer nor a turn of the scheduler.
         let place = match places.try_acquire() {
             Ok(place) => place,
-            Err(_full_or_closed) => Box::pin(timeout(wait, places.acquire()))
-                .await
-                .map_err(|_elapsed| Error::Full(wait))?
-                .map_err(|_closed| Error::Closed)?,
+            Err(_full_or_closed) => {
+                let _waiting = Waiting(queue);
+                Box::pin(timeout(wait, places.acquire()))
+                    .await
+                    .map_err(|_elapsed| Error::Full(wait))?
+                    .map_err(|_closed| Error::Closed)?
+            }
         };
         place.forget();
         Ok(Permit {

@@ -18,7 +18,7 @@ use crate::Error;
 use crate::audit::{self, Instance, Packed};
 use crate::db::{self, Connection, Durability, Mark};
 use crate::journal;
-use crate::queue::{Jobs, Queue};
+use crate::queue::{Closing, Jobs, Queue};
 use crate::threads::{self, Turn};
 
 /// Most jobs in one transaction.
@@ -408,6 +408,7 @@ pub(crate) fn start(
     instance: Instance,
 ) -> Result<thread::JoinHandle<()>, Error> {
     threads::start("store-writer", move || {
+        let _closing = Closing(&queue);
         run(connection, &queue, &jobs, &shared, instance);
     })
 }

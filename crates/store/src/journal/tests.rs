@@ -419,9 +419,7 @@ async fn a_call_whose_end_may_stand_in_a_journal_is_not_said_to_be_unknown() {
 fn a_crowd_waits_for_its_turn_and_who_is_alone_does_not() {
     let folder = TempDir::new().unwrap();
     let of = Identity::of(&crate::node::NodeKey([1; 32]));
-    let (writer, _jobs) = Queue::new();
-    let path = folder.path().join("journal");
-    let mut keeper = Keeper::new(path, of, Arc::default(), Arc::new(writer));
+    let mut keeper = Keeper::new(folder.path().join("journal"), of, Arc::default());
     let mut after = |writes: &[usize]| {
         for together in writes {
             keeper.take_turn(*together);

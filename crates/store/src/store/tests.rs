@@ -197,6 +197,74 @@ async fn a_place_that_is_not_used_is_free_again_and_keeps_nobody_from_closing() 
 }
 
 #[tokio::test]
+async fn who_is_given_a_place_and_does_not_take_it_keeps_nobody_from_closing() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(&folder.path().join("gate.db")).unwrap();
+    let mut slots = Vec::new();
+    for _ in 0..QUEUE_MAX {
+        slots.push(store.reserve_audit(Duration::from_secs(1)).await.unwrap());
+    }
+    let mut waits = Box::pin(store.reserve_audit(Duration::from_secs(60)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    // It is given this one, and is not told yet.
+    drop(slots.pop());
+    let closing = store.close();
+    tokio::pin!(closing);
+    let soon = Duration::from_millis(20);
+    assert!(timeout(soon, &mut closing).await.is_err());
+    drop(slots);
+    assert!(timeout(soon, &mut closing).await.is_err());
+    drop(waits);
+    closing.await;
+    assert!(store.inner.ending.try_lock().is_some());
+}
+
+/// A thread that writes ends in a panic: once it has committed, or written to the journal.
+#[derive(Debug)]
+struct Panics {
+    is_of_journal: bool,
+}
+
+impl Watch for Panics {
+    fn committed(&self, _: usize, _: usize, _: Duration) {
+        assert!(self.is_of_journal, "as this test wants it");
+    }
+    fn failed(&self) {}
+    fn journaled(&self, _: Duration) {
+        assert!(!self.is_of_journal, "as this test wants it");
+    }
+    fn journal_failed(&self) {}
+}
+
+#[tokio::test]
+async fn without_its_writer_a_store_takes_nothing_and_without_its_journal_it_does() {
+    let wait = Duration::from_secs(5);
+    for is_of_journal in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join("gate.db")).unwrap();
+        store.keep_journal().unwrap();
+        store.watch(Arc::new(Panics { is_of_journal }));
+        let slot = store.reserve_audit(wait).await.unwrap();
+        let first = slot.commit(&row("first"), wait).await;
+        assert_eq!(first.is_err(), is_of_journal);
+        if is_of_journal {
+            let slot = store.reserve_audit(wait).await.unwrap();
+            slot.commit(&row("second"), wait).await.unwrap();
+        } else {
+            while store.inner.queue.has_room() {
+                tokio::task::yield_now().await;
+            }
+            let refused = store.reserve_audit(wait).await;
+            assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
+            assert!(!store.is_writable());
+        }
+        store.close().await;
+        assert!(store.inner.ending.try_lock().is_some());
+    }
+}
+
+#[tokio::test]
 async fn a_closed_store_takes_nothing_new_and_keeps_what_was_open() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
