@@ -83,10 +83,7 @@ pub(super) fn erase(
     until: Option<&str>,
     is_agreed: bool,
 ) -> anyhow::Result<Exit> {
-    let until_us = until.map(moment).transpose();
-    let until_us = until_us
-        .context("`--until` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z")?
-        .unwrap_or(i64::MAX);
+    let until_us = time_said(until, "--until")?.unwrap_or(i64::MAX);
     if !is_agreed && !agreed(principal)? {
         output::say("nothing was erased");
         return Ok(Exit::Failed);
@@ -248,20 +245,22 @@ fn release(common: &Common, id: &str) -> anyhow::Result<Exit> {
     })
 }
 
+/// A time that an option says, in microseconds since 1970.
+fn time_said(text: Option<&str>, option: &str) -> Result<Option<i64>, Unusable> {
+    let read = text.map(moment).transpose();
+    read.map_err(|_no_time| {
+        Unusable(format!(
+            "`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z"
+        ))
+    })
+}
+
 fn add(common: &Common, new: &NewHold) -> anyhow::Result<Exit> {
-    let time = |text: &Option<String>, option: &str| {
-        let read = text.as_deref().map(moment).transpose();
-        read.map_err(|_no_time| {
-            Unusable(format!(
-                "`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z"
-            ))
-        })
-    };
     let hold = AuditHold {
         id: Uuid::new_v4().simple().to_string(),
         principal: new.principal.clone(),
-        since_us: time(&new.since, "--since")?,
-        until_us: time(&new.until, "--until")?,
+        since_us: time_said(new.since.as_deref(), "--since")?,
+        until_us: time_said(new.until.as_deref(), "--until")?,
         reason: new.reason.clone(),
         by: BY.to_owned(),
         created_at: now(),

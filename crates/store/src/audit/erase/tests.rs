@@ -52,6 +52,23 @@ fn check(store: &Store) -> usize {
         .count()
 }
 
+fn hold_on(
+    id: &str,
+    principal: &str,
+    (since_us, until_us): (Option<i64>, Option<i64>),
+) -> AuditHold {
+    AuditHold {
+        id: id.to_owned(),
+        principal: Some(principal.to_owned()),
+        since_us,
+        until_us,
+        reason: "a case".to_owned(),
+        by: "tests".to_owned(),
+        created_at: SystemTime::UNIX_EPOCH,
+        released_at: None,
+    }
+}
+
 #[tokio::test]
 async fn all_records_of_a_person_and_about_it_are_erased_and_the_log_holds() {
     for home in Home::both() {
@@ -174,16 +191,7 @@ async fn a_hold_keeps_all_of_it() {
 async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
     for home in Home::both() {
         let store = log(&home).await;
-        let hold = AuditHold {
-            id: "of-alice".to_owned(),
-            principal: Some("alice".to_owned()),
-            since_us: Some(3),
-            until_us: None,
-            reason: "a case".to_owned(),
-            by: "tests".to_owned(),
-            created_at: SystemTime::UNIX_EPOCH,
-            released_at: None,
-        };
+        let hold = hold_on("of-alice", "alice", (Some(3), None));
         store.add_audit_hold(hold).await.unwrap();
         let held = Erasure::Held {
             holds: vec!["of-alice".to_owned()],
@@ -317,16 +325,7 @@ async fn what_can_be_read_is_erased_beside_what_is_damaged() {
         let before = store.audit_of(NAME, 0, 400, u32::MAX).unwrap();
         assert!(before.damaged.is_empty() && before.records.len() == 400);
         // A hold that may be on what cannot be read keeps nothing else: that is not erased either.
-        let hold = AuditHold {
-            id: "early".to_owned(),
-            principal: Some(NAME.to_owned()),
-            since_us: Some(first + 2),
-            until_us: Some(first + 3),
-            reason: "a case".to_owned(),
-            by: "tests".to_owned(),
-            created_at: SystemTime::UNIX_EPOCH,
-            released_at: None,
-        };
+        let hold = hold_on("early", NAME, (Some(first + 2), Some(first + 3)));
         store.add_audit_hold(hold).await.unwrap();
         let partly = Erasure::Partly {
             erased: readable as u64,
