@@ -229,98 +229,132 @@ pub(super) struct Numbers {
 /// A row on its way to the thread that writes: what thousands of waiting rows may take is bounded, and what is hashed is
 /// what is kept.
 ///
-/// In one piece: each piece that one thread allocates and another frees costs both of them more than copying it.
+/// In one piece, and as the journal has it: each piece that one thread allocates and another frees costs both of them more
+/// than copying it. Numbers and lengths come first, little endian, then the texts.
 #[derive(Debug)]
-pub(crate) struct Packed {
-    texts: String,
-    lengths: [u32; TEXTS],
-    numbers: Numbers,
-}
+pub(crate) struct Packed(Box<[u8]>);
+
+/// Where the outcome stands: behind the other numbers, and whether there is a code.
+const OUTCOME_AT: usize = 5 * size_of::<u64>() + 1;
+/// Bytes in front of the texts: how long each of them is stands behind the outcome.
+const HEAD_LEN: usize = OUTCOME_AT + 1 + TEXTS * size_of::<u32>();
 
 impl Packed {
     pub(crate) fn new(row: &Fields<'_>) -> Self {
-        let mut packed = pack(row, String::push_str);
-        if packed.0.contains('\0') {
-            packed = pack(row, push_clean);
+        let mut texts = row.texts();
+        for (text, chars_max) in texts.iter_mut().zip(&CHARS_MAX) {
+            if let Some(text) = text
+                && text.len() > *chars_max
+            {
+                *text = cut(text, *chars_max);
+            }
         }
-        let (texts, lengths) = packed;
-        Self {
-            texts,
-            lengths,
-            numbers: row.numbers(),
+        let packed = Self::of(&row.numbers(), &texts);
+        if !packed.has_nul() {
+            return packed;
         }
+        // A text can hold a character that PostgreSQL has no place for.
+        let clean = texts.map(|text| text.map(|text| text.replace('\0', REPLACEMENT)));
+        let texts = clean.each_ref().map(Option::as_deref);
+        Self::of(&row.numbers(), &texts)
+    }
+
+    fn of(numbers: &Numbers, texts: &[Option<&str>; TEXTS]) -> Self {
+        let mut lengths = [ABSENT.to_le_bytes(); TEXTS];
+        let mut size = HEAD_LEN;
+        for (length, text) in lengths.iter_mut().zip(texts) {
+            if let Some(text) = text {
+                // No text gets near that: all of a call's are together no longer than its body.
+                *length = u32::try_from(text.len()).unwrap_or(ABSENT).to_le_bytes();
+                size += text.len();
+            }
+        }
+        let mut packed = Vec::with_capacity(size);
+        let whole = [
+            numbers.at_us.to_le_bytes(),
+            numbers.duration_us.to_le_bytes(),
+            numbers.bytes_in.to_le_bytes(),
+            numbers.bytes_out.to_le_bytes(),
+            numbers.code.unwrap_or_default().to_le_bytes(),
+        ];
+        packed.extend_from_slice(whole.as_flattened());
+        packed.push(u8::from(numbers.code.is_some()));
+        packed.push(numbers.outcome.number());
+        packed.extend_from_slice(lengths.as_flattened());
+        for text in texts.iter().flatten() {
+            packed.extend_from_slice(text.as_bytes());
+        }
+        Self(packed.into())
+    }
+
+    fn has_nul(&self) -> bool {
+        let texts = self.0.get(HEAD_LEN..).unwrap_or_default();
+        memchr::memchr(0, texts).is_some()
     }
 
     /// It ends a call of a gate that is gone: written where all gates look, before another looks.
     pub(crate) fn ends_what_was_left(&self) -> bool {
-        self.numbers.outcome == Outcome::Unknown
+        self.0.get(OUTCOME_AT) == Some(&Outcome::Unknown.number())
     }
 
-    /// About how many bytes it takes.
+    /// How many bytes it takes.
     pub(crate) fn length(&self) -> usize {
-        size_of::<Self>() + self.texts.len()
+        self.0.len()
     }
 
-    /// Behind what stands there, as [`decode`](Self::decode) reads it: numbers, little endian, and the texts.
-    pub(crate) fn encode(&self, to: &mut Vec<u8>) {
-        let numbers = &self.numbers;
-        to.extend_from_slice(&numbers.at_us.to_le_bytes());
-        to.extend_from_slice(&numbers.duration_us.to_le_bytes());
-        to.extend_from_slice(&numbers.bytes_in.to_le_bytes());
-        to.extend_from_slice(&numbers.bytes_out.to_le_bytes());
-        to.extend_from_slice(&numbers.code.unwrap_or_default().to_le_bytes());
-        to.push(u8::from(numbers.code.is_some()));
-        to.push(numbers.outcome.number());
-        for length in self.lengths {
-            to.extend_from_slice(&length.to_le_bytes());
-        }
-        to.extend_from_slice(self.texts.as_bytes());
+    /// As [`decode`](Self::decode) reads it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Takes one off the front; `None` if there is none.
     pub(crate) fn decode(from: &mut &[u8]) -> Option<Self> {
-        let at_us = i64::from_le_bytes(taken(from)?);
-        let duration_us = u64::from_le_bytes(taken(from)?);
-        let bytes_in = u64::from_le_bytes(taken(from)?);
-        let bytes_out = u64::from_le_bytes(taken(from)?);
-        let code = i64::from_le_bytes(taken(from)?);
-        let [has_code, outcome] = taken(from)?;
-        let outcome = Outcome::of_number(outcome)?;
-        let mut lengths = [ABSENT; TEXTS];
-        let mut size = 0_usize;
-        for length in &mut lengths {
-            *length = u32::from_le_bytes(taken(from)?);
-            if *length != ABSENT {
-                size = size.checked_add(usize::try_from(*length).ok()?)?;
-            }
+        let (_numbers, lengths) = head(from)?;
+        let mut size = HEAD_LEN;
+        for length in lengths.iter().filter_map(length) {
+            size = size.checked_add(length)?;
         }
-        let texts = from.split_off(..size)?;
-        Some(Self {
-            texts: str::from_utf8(texts).ok()?.to_owned(),
-            lengths,
-            numbers: Numbers {
-                at_us,
-                outcome,
-                code: (has_code != 0).then_some(code),
-                duration_us,
-                bytes_in,
-                bytes_out,
-            },
-        })
+        let (packed, rest) = from.split_at_checked(size)?;
+        str::from_utf8(packed.get(HEAD_LEN..)?).ok()?;
+        *from = rest;
+        Some(Self(packed.into()))
     }
 
     /// What was packed.
     pub(crate) fn fields(&self) -> Fields<'_> {
-        let mut rest = self.texts.as_str();
-        let mut lengths = self.lengths.iter();
+        // Both ways to make one see to it that this is so.
+        let (numbers, lengths) = head(&self.0).expect("it has a head");
+        let texts = self.0.get(HEAD_LEN..).unwrap_or_default();
+        let mut rest = str::from_utf8(texts).expect("it is made of texts");
+        let mut lengths = lengths.iter();
         let next = || {
-            let length = lengths.next().filter(|length| **length != ABSENT)?;
-            let (text, behind) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
+            let (text, behind) = rest.split_at_checked(lengths.next().and_then(length)?)?;
             rest = behind;
             Some(text)
         };
-        Fields::of(&self.numbers, next)
+        Fields::of(&numbers, next)
     }
+}
+
+/// What stands in front of the texts: the numbers, and how long each text is.
+fn head(mut from: &[u8]) -> Option<(Numbers, &[[u8; 4]])> {
+    let from = &mut from;
+    let at_us = i64::from_le_bytes(taken(from)?);
+    let duration_us = u64::from_le_bytes(taken(from)?);
+    let bytes_in = u64::from_le_bytes(taken(from)?);
+    let bytes_out = u64::from_le_bytes(taken(from)?);
+    let code = i64::from_le_bytes(taken(from)?);
+    let [has_code, outcome] = taken(from)?;
+    let numbers = Numbers {
+        at_us,
+        outcome: Outcome::of_number(outcome)?,
+        code: (has_code != 0).then_some(code),
+        duration_us,
+        bytes_in,
+        bytes_out,
+    };
+    let (lengths, _rest) = from.get(..TEXTS * size_of::<u32>())?.as_chunks();
+    Some((numbers, lengths))
 }
 
 fn taken<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
@@ -329,50 +363,18 @@ fn taken<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
+/// Of a text that is there.
+fn length(bytes: &[u8; 4]) -> Option<usize> {
+    let length = u32::from_le_bytes(*bytes);
+    usize::try_from(length).ok().filter(|_| length != ABSENT)
+}
+
 fn cut(text: &str, chars_max: usize) -> &str {
     if text.len() <= chars_max {
         return text;
     }
     let end = text.char_indices().nth(chars_max);
     end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
-}
-
-/// All texts, one behind the other, and how long each is.
-fn pack(fields: &Fields<'_>, push: impl Fn(&mut String, &str)) -> (String, [u32; TEXTS]) {
-    let mut chars_max = CHARS_MAX.iter();
-    let texts = fields.texts().map(|text| {
-        let chars_max = chars_max.next().copied().unwrap_or_default();
-        text.map(|text| cut(text, chars_max))
-    });
-    let size: usize = texts.iter().flatten().map(|text| text.len()).sum();
-    let mut packed = String::with_capacity(size);
-    let lengths = join(&mut packed, &texts, push);
-    (packed, lengths)
-}
-
-/// Puts texts one behind the other; how long each is then.
-fn join(
-    to: &mut String,
-    texts: &[Option<&str>; TEXTS],
-    push: impl Fn(&mut String, &str),
-) -> [u32; TEXTS] {
-    texts.map(|text| {
-        let Some(text) = text else { return ABSENT };
-        let before = to.len();
-        push(to, text);
-        // No text gets near that: all of a call's are together no longer than its body.
-        u32::try_from(to.len() - before).unwrap_or(ABSENT)
-    })
-}
-
-/// A text can hold a character that PostgreSQL has no place for.
-fn push_clean(packed: &mut String, text: &str) {
-    let mut parts = text.split('\0');
-    packed.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        packed.push_str(REPLACEMENT);
-        packed.push_str(part);
-    }
 }
 
 #[cfg(test)]
@@ -409,10 +411,8 @@ mod tests {
         let told = |packed: &Packed| format!("{:?}", packed.fields());
         assert_eq!(told(&packed), format!("{:?}", kept.fields()));
 
-        let mut bytes = Vec::new();
-        packed.encode(&mut bytes);
-        let whole = bytes.len();
-        packed.encode(&mut bytes);
+        let whole = packed.length();
+        let bytes = packed.bytes().repeat(2);
         let mut rest = bytes.as_slice();
         assert_eq!(told(&Packed::decode(&mut rest).unwrap()), told(&packed));
         assert_eq!(rest.len(), whole);

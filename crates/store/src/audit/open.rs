@@ -148,7 +148,8 @@ impl Instance {
         }
         self.fresh.remove(row.call_id);
         // Nearly all calls were not begun, or in this batch: they only read, or are over soon.
-        if self.begun.remove(row.call_id) || is_again || row.outcome == Outcome::Unknown {
+        let was_begun = !self.begun.is_empty() && self.begun.remove(row.call_id);
+        if was_begun || is_again || row.outcome == Outcome::Unknown {
             connection.send(
                 "DELETE FROM audit_open WHERE call_id = ?1",
                 values![row.call_id],

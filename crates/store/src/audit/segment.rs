@@ -84,15 +84,6 @@ struct Before<'a> {
     at_us: i64,
 }
 
-impl<'a> From<&Fields<'a>> for Before<'a> {
-    fn from(row: &Fields<'a>) -> Self {
-        Self {
-            texts: row.texts(),
-            at_us: row.at_us,
-        }
-    }
-}
-
 /// A segment in the making.
 #[derive(Debug)]
 pub(super) struct Segment<'a> {
@@ -161,13 +152,23 @@ impl<'a> Segment<'a> {
 
     /// Adds the record whose number is the next one.
     pub(super) fn push(&mut self, seal: &Seal, row: &Fields<'a>) {
-        encode(&mut self.records, seal, row, self.before.as_ref());
+        let texts = row.texts();
+        encode(
+            &mut self.records,
+            seal,
+            &row.numbers(),
+            &texts,
+            self.before.as_ref(),
+        );
         self.last += 1;
         self.earliest_us = self.earliest_us.min(row.at_us);
         self.latest_us = self.latest_us.max(row.at_us);
         self.names.insert(row.principal);
         self.names.extend(row.subject);
-        self.before = Some(row.into());
+        self.before = Some(Before {
+            texts,
+            at_us: row.at_us,
+        });
         self.is_changed = true;
     }
 
@@ -221,13 +222,23 @@ pub(super) fn encode_all(records: &[(Seal, super::AuditRow)]) -> Vec<u8> {
     let mut before = None;
     for (seal, row) in records {
         let row = row.fields();
-        encode(&mut bytes, seal, &row, before.as_ref());
-        before = Some(Before::from(&row));
+        let texts = row.texts();
+        encode(&mut bytes, seal, &row.numbers(), &texts, before.as_ref());
+        before = Some(Before {
+            texts,
+            at_us: row.at_us,
+        });
     }
     bytes
 }
 
-fn encode(to: &mut Vec<u8>, seal: &Seal, row: &Fields<'_>, before: Option<&Before<'_>>) {
+fn encode(
+    to: &mut Vec<u8>,
+    seal: &Seal,
+    numbers: &Numbers,
+    texts: &[Option<&str>; TEXTS],
+    before: Option<&Before<'_>>,
+) {
     let alone = if before.is_some() { 0 } else { ALONE };
     match seal {
         Seal::Salted { salt, chain } => {
@@ -244,7 +255,6 @@ fn encode(to: &mut Vec<u8>, seal: &Seal, row: &Fields<'_>, before: Option<&Befor
     }
     let how_at = to.len();
     to.extend_from_slice(&[0; HOW_LEN]);
-    let numbers = row.numbers();
     let since = before.map_or(0, |before| before.at_us);
     put_signed(to, numbers.at_us.wrapping_sub(since));
     let coded = if numbers.code.is_some() { CODED } else { 0 };
@@ -255,9 +265,9 @@ fn encode(to: &mut Vec<u8>, seal: &Seal, row: &Fields<'_>, before: Option<&Befor
     put_count(to, numbers.duration_us);
     put_count(to, numbers.bytes_in);
     put_count(to, numbers.bytes_out);
-    let earlier = before.map_or([None; TEXTS], |before| before.texts);
+    let earlier = before.map_or(&[None; TEXTS], |before| &before.texts);
     let mut how = 0;
-    for (nth, (text, earlier)) in row.texts().into_iter().zip(earlier).enumerate() {
+    for (nth, (text, earlier)) in texts.iter().zip(earlier).enumerate() {
         let spelt = match text {
             None => ABSENT,
             text if text == earlier => SAME,
@@ -325,11 +335,13 @@ fn put_digits(to: &mut Vec<u8>, text: &[u8]) -> bool {
 
 fn put_pairs(to: &mut Vec<u8>, digits: &[u8]) -> bool {
     let (pairs, _rest) = digits.as_chunks::<2>();
-    pairs.iter().all(|[high, low]| {
+    let mut seen = 0;
+    to.extend(pairs.iter().map(|[high, low]| {
         let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
-        to.push(high << 4 | low & 15);
-        high | low < NO_NIBBLE
-    })
+        seen |= high | low;
+        high << 4 | low & 15
+    }));
+    seen < NO_NIBBLE
 }
 
 /// What a character that is no digit stands for.

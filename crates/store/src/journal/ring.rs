@@ -143,7 +143,7 @@ impl Ring {
         self.batch.resize(HEADER_LEN, 0);
         let (mut count, mut last) = (0, first);
         for row in rows {
-            row.encode(&mut self.batch);
+            self.batch.extend_from_slice(row.bytes());
             last = first + count as u64;
             count += 1;
         }
@@ -491,7 +491,7 @@ mod tests {
         let mut ring = Ring::create(&path, &SOME).unwrap();
         // Looks like a file of its own, and like a batch of another's at the beginning of a block.
         let mut forged = Vec::new();
-        Packed::new(&row("forged").fields()).encode(&mut forged);
+        forged.extend_from_slice(Packed::new(&row("forged").fields()).bytes());
         let front = front(&[0; MARK_LEN], 7, 1, forged.len());
         let batch = [front.as_slice(), &sum(&front, &forged), &forged].concat();
         ring.batch = batch;
