@@ -17,7 +17,7 @@ use store::{AuditFilter, Outcome, Recorded, Store};
 
 use super::commands::{Audit, Search};
 use super::output;
-use super::{Common, Exit};
+use super::{Common, Exit, existing};
 
 const POLL_EVERY: Duration = Duration::from_millis(500);
 /// Records read at once while following.
@@ -59,7 +59,7 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
 }
 
 fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
-    let store = Store::open(common.load_settings()?.database())?;
+    let store = existing(&common.load_settings()?)?;
     let moment = |text: &Option<String>, option: &str| {
         let read = text.as_deref().map(moment).transpose();
         read.with_context(|| {
@@ -113,7 +113,9 @@ fn tail(
 ) -> anyhow::Result<Exit> {
     let path = common.load_settings()?.database();
     if !follow && !path.exists() {
-        output::say("no call was recorded yet");
+        output::say(format!(
+            "no call was recorded yet: there is no database at `{path}`"
+        ));
         return Ok(Exit::Done);
     }
     let store = Store::open(&path)?;

@@ -11,7 +11,7 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use auth::sealed_file::{Opener, Sealer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use self::scratch::Scratch;
 use super::record::Act;
-use super::{Common, Exit, now, output, terminal};
+use super::{Common, Exit, existing, now, output, terminal};
 use crate::audit;
 use crate::config::Loaded;
 use crate::vault::{self, Source};
@@ -176,7 +176,7 @@ fn create(
     let loaded = common.load_settings()?;
     let draft = Draft::new(file)?;
     let (head, contents) = runtime()?.block_on(async {
-        let store = open(&loaded)?;
+        let store = existing(&loaded)?;
         let done = write(&store, &loaded, &draft, passphrase, without_master_key).await;
         store.close().await;
         done
@@ -403,19 +403,6 @@ fn put_key(path: &Path, text: &str) -> anyhow::Result<()> {
 fn key_of(text: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let key = STANDARD.decode(text).context("no master key is in it")?;
     Ok(Zeroizing::new(key))
-}
-
-fn open(loaded: &Loaded) -> anyhow::Result<Store> {
-    let place = loaded.database();
-    if let Location::File(path) = &place
-        && !path.exists()
-    {
-        bail!(
-            "there is no database at `{}` yet; start the gate first",
-            path.display()
-        );
-    }
-    Ok(Store::open(&place)?)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

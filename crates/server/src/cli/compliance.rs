@@ -15,7 +15,7 @@ use observe::CheckpointVerifier;
 use serde_json::json;
 use store::Store;
 
-use super::{Common, Exit, now, output};
+use super::{Common, Exit, existing, now, output};
 use crate::compliance::{Facts, Framework, Gate, Report, Status};
 use crate::config::{self, Environment, Loaded};
 use crate::{audit, vault};
@@ -144,17 +144,18 @@ fn report(common: &Common, wanted: &Wanted) -> anyhow::Result<Exit> {
 
 /// What the database says, if there is one.
 fn facts(loaded: &Loaded) -> anyhow::Result<Facts> {
-    let place = loaded.database();
-    if !place.exists() {
-        bail!("there is no database at `{place}` yet");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&place)?;
+        let store = existing(loaded)?;
         let key = verifier(&store, loaded).await;
-        let facts = Facts::read(&store, &place, key.as_ref().map_err(causes), now());
+        let facts = Facts::read(
+            &store,
+            &loaded.database(),
+            key.as_ref().map_err(causes),
+            now(),
+        );
         store.close().await;
         Ok(facts?)
     })

@@ -29,11 +29,14 @@ mod user;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use anyhow::bail;
 use clap::{CommandFactory as _, Parser as _};
+use store::Store;
 
 use ::policy::Clock as _;
 
 pub use self::policy::{Explain, PolicyCommand, Simulate, What};
+use crate::config::Loaded;
 use crate::{SystemClock, run};
 pub use alerts::AlertsCommand;
 pub use clients::Client;
@@ -91,6 +94,19 @@ pub fn main() -> ExitCode {
         }
     };
     exit.into()
+}
+
+/// The store that a config means, for whoever asks what is in it: nothing is made where nothing is, which would look like
+/// a gate to which nothing has happened.
+///
+/// # Errors
+/// If there is none yet, or it cannot be opened.
+fn existing(loaded: &Loaded) -> anyhow::Result<Store> {
+    let place = loaded.database();
+    if !place.exists() {
+        bail!("there is no database at `{place}` yet; start the gate first");
+    }
+    Ok(Store::open(&place)?)
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {

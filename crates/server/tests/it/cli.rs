@@ -630,10 +630,26 @@ fn output_that_nobody_reads_is_no_error() {
 }
 
 #[test]
-fn an_empty_audit_log_is_no_error() {
-    let said = Machine::new().run(&["audit", "tail"]);
-    assert_eq!(
-        (said.code, said.out.as_str(), said.err.as_str()),
-        (0, "", "no call was recorded yet\n")
-    );
+fn where_no_gate_has_run_that_is_said_and_nothing_is_made() {
+    let machine = Machine::new();
+    let tail = machine.run(&["audit", "tail"]);
+    assert_eq!((tail.code, tail.out.as_str()), (0, ""));
+    let said = "no call was recorded yet: there is no database at `";
+    assert!(tail.err.starts_with(said), "{}", tail.err);
+
+    // Elsewhere it would pass for an answer: a `data_dir` with a typing error has no records, and no holds.
+    for question in ["audit search", "audit hold list", "audit export"] {
+        let words: Vec<&str> = question.split(' ').collect();
+        let asked = machine.run(&words);
+        assert_eq!((asked.code, asked.out.as_str()), (1, ""), "{question}");
+        assert!(
+            asked.err.contains("there is no database at `"),
+            "{question}: {}",
+            asked.err
+        );
+    }
+    let sinks = machine.run(&["audit", "sinks"]);
+    assert_eq!((sinks.code, sinks.out.as_str()), (0, ""), "{}", sinks.err);
+    let made = fs::read_dir(machine.path("home")).unwrap().count();
+    assert_eq!(made, 0, "nothing but questions was asked");
 }

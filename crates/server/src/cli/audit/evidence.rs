@@ -5,14 +5,14 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use jiff::Timestamp;
 use observe::{Checkpoint, CheckpointKey, CheckpointVerifier, Expected, Places, Verified};
 use serde_json::json;
 use store::{AuditFilter, Store};
 
 use super::super::record::Act;
-use super::super::{Common, Exit, now, output};
+use super::super::{Common, Exit, existing, now, output};
 use crate::{audit, vault};
 
 /// Longest proof that is read: one record and some thirty hashes.
@@ -295,15 +295,11 @@ fn with_key(
     work: impl AsyncFnOnce(&Store, &CheckpointKey) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
-    let path = loaded.database();
-    if !path.exists() {
-        bail!("there is no database at `{path}` yet; start the gate first");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&path)?;
+        let store = existing(&loaded)?;
         let vault = vault::open(&store, &loaded.master_key, now())?;
         let key = audit::key(&store, &vault, now()).await?;
         let exit = work(&store, &key).await;

@@ -9,7 +9,7 @@ use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use observe::Places;
 use observe::sinks::native;
 use serde_json::json;
@@ -22,7 +22,7 @@ use super::super::arguments::Unusable;
 use super::super::commands::{Hold, NewHold};
 use super::super::key::local;
 use super::super::record::{Act, BY};
-use super::super::{Common, Exit, now, output};
+use super::super::{Common, Exit, existing, now, output};
 use super::moment;
 use crate::vault;
 
@@ -296,7 +296,7 @@ fn add(common: &Common, new: &NewHold) -> anyhow::Result<Exit> {
 }
 
 fn list(common: &Common) -> anyhow::Result<Exit> {
-    let store = Store::open(common.load_settings()?.database())?;
+    let store = existing(&common.load_settings()?)?;
     let holds = store.list_audit_holds()?;
     let time = |us: Option<i64>| us.map(super::time).map(|at| at.to_string());
     if common.json {
@@ -368,15 +368,11 @@ fn with_store(
     work: impl AsyncFnOnce(&Store) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
-    let path = loaded.database();
-    if !path.exists() {
-        bail!("there is no database at `{path}` yet; start the gate first");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open(&path)?;
+        let store = existing(&loaded)?;
         let vault = vault::open(&store, &loaded.master_key, now())?;
         let digest = whose.map(|name| {
             let digest = vault.hash(PSEUDONYM, name.as_bytes());

@@ -63,8 +63,14 @@ impl Line {
 /// Lists the sinks of the config, and those that once were in it.
 pub(super) fn list(common: &Common) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
-    let store = Store::open(loaded.database())?;
-    let end = store.audit_end()?;
+    let path = loaded.database();
+    // Before the first start nothing was sent anywhere.
+    let (end, rows) = if path.exists() {
+        let store = Store::open(&path)?;
+        (store.audit_end()?, store.audit_sinks()?)
+    } else {
+        (0, Vec::new())
+    };
     let mut lines: Vec<Line> = loaded
         .sinks
         .iter()
@@ -74,7 +80,7 @@ pub(super) fn list(common: &Common) -> anyhow::Result<Exit> {
             is_configured: true,
         })
         .collect();
-    for row in store.audit_sinks()? {
+    for row in rows {
         match lines.iter_mut().find(|line| line.name == row.name) {
             Some(line) => line.row = Some(row),
             None => lines.push(Line {
