@@ -69,7 +69,7 @@ impl AdminRecord {
     ///
     /// # Errors
     /// If the log does not take it: then it must not be done.
-    pub async fn begin(&self) -> Result<(), Rejection> {
+    pub async fn begin(&mut self) -> Result<(), Rejection> {
         self.0.begin().await
     }
 

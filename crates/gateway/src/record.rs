@@ -73,6 +73,8 @@ pub(crate) struct CallRecord {
     transport: &'static str,
     revision: &'static str,
     method: &'static str,
+    /// It could not be recorded that it is about to have an effect, so it had none.
+    is_unrecordable: bool,
 }
 
 /// A call's arguments, for as long as something of them may be kept.
@@ -176,6 +178,7 @@ impl CallRecord {
             transport: opening.transport,
             revision: opening.revision,
             method: opening.method,
+            is_unrecordable: false,
         })
     }
 
@@ -259,7 +262,7 @@ impl CallRecord {
     }
 
     /// The call is about to have an effect: it is in the log before that.
-    pub(crate) async fn begin(&self) -> Result<(), Rejection> {
+    pub(crate) async fn begin(&mut self) -> Result<(), Rejection> {
         // Asked first: what is kept of the arguments costs something.
         let Some(open) = self.open.as_ref().filter(|_| self.recorder.audit.begins()) else {
             return Ok(());
@@ -272,7 +275,9 @@ impl CallRecord {
             ..open.1.fields()
         };
         let _waiting = self.recorder.metrics.audit_waiting();
-        self.recorder.audit.begin(row).await.map_err(|error| {
+        let begun = self.recorder.audit.begin(row).await;
+        begun.map_err(|error| {
+            self.is_unrecordable = true;
             self.recorder.metrics.audit_refused();
             Rejection::Unrecordable(error)
         })
@@ -288,6 +293,11 @@ impl CallRecord {
             return Box::pin(async { Ok(()) });
         };
         let mut ended = self.ended(status, &row);
+        if self.is_unrecordable {
+            // Who gets that answer has waited, and is told nothing that is not so: nothing was done.
+            place.abandon(&row);
+            return Box::pin(async { Ok(()) });
+        }
         let written = place.close(&row);
         Box::pin(async move {
             let _waiting = ended.recorder.metrics.audit_waiting();

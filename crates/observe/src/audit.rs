@@ -31,10 +31,10 @@ pub use reference::{FIELDS, Field, reference};
 pub use sealing::{Auditor, AuditorKey, BadAuditor, Unopened};
 pub use verify::{Expected, Fault, Tampered, Verified, verify};
 
-/// How long a call waits for a place in the audit log. After that it is refused.
-const OPEN_WAIT: Duration = Duration::from_secs(1);
+/// How long a call waits for a place in the audit log. After that it is refused: within a second, all in all.
+const OPEN_WAIT: Duration = Duration::from_millis(900);
 /// How long it waits until its row is on the disk, if the disk refuses; a slow one gets longer.
-const COMMIT_WAIT: Duration = Duration::from_secs(1);
+const COMMIT_WAIT: Duration = Duration::from_millis(900);
 
 /// No place in the audit log, so no call.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +90,15 @@ impl AuditLog {
     /// Takes a place, before anything is spent on the call.
     ///
     /// # Errors
-    /// If there is none within a second: then the call must be refused.
+    /// If there is none within a second, or the disk has just kept somebody waiting in vain: then the call must be refused.
     pub async fn open(&self) -> Result<OpenRecord, Unavailable> {
         let slot = match self.mode {
             AuditMode::Off => None,
-            AuditMode::Durable | AuditMode::Relaxed => {
+            AuditMode::Durable => {
+                let slot = self.store.reserve_awaited(OPEN_WAIT).await;
+                Some(slot.map_err(Unavailable)?)
+            }
+            AuditMode::Relaxed => {
                 let slot = self.store.reserve_audit(OPEN_WAIT).await;
                 Some(slot.map_err(Unavailable)?)
             }

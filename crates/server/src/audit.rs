@@ -142,6 +142,19 @@ pub(crate) async fn sign(
     Ok(checkpoint.size)
 }
 
+/// The newest checkpoint, whoever signed it.
+async fn last_signed(
+    store: &Store,
+    vault: &Vault,
+    now: SystemTime,
+) -> Result<Option<Checkpoint>, KeyError> {
+    let Some((_size, note)) = store.last_audit_checkpoint()? else {
+        return Ok(None);
+    };
+    let key = key(store, vault, now).await?;
+    Ok(Checkpoint::open(&note, key.verifier()).ok())
+}
+
 async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &CancellationToken) {
     let parts = gate.auth().parts();
     let (store, clock) = (&parts.store, &parts.clock);
@@ -150,7 +163,19 @@ async fn keep(gate: &Gate, vault: &Vault, upkeep: &ArcSwap<Upkeep>, stop: &Cance
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     };
     let mut settled_at = None;
-    let (mut signed, mut signed_at) = (0, clock.now());
+    let mut signed_at = clock.now();
+    let mut signed = match last_signed(store, vault, clock.wall()).await {
+        Ok(Some(last)) => {
+            let at = UNIX_EPOCH.checked_add(Duration::from_secs(last.at));
+            gate.metrics().audit_signed(at.unwrap_or(UNIX_EPOCH));
+            last.size
+        }
+        Ok(None) => 0,
+        Err(error) => {
+            tracing::error!(%error, "the audit log's last checkpoint is not known");
+            0
+        }
+    };
     let mut elsewhere = Elsewhere::new();
     let mut pruned_at = None;
     while !stop.is_cancelled() {

@@ -262,9 +262,11 @@ impl AuditSlot {
             if let Ok(committed) = timeout(wait, &mut committed).await {
                 return committed.map_err(|_gone| Error::Closed);
             }
-            let now = store.progress();
+            // In this order: what is written behind it shows that nobody needs to give up any more.
+            let (written, now) = (store.written(), store.progress());
             stalled = if now == before { stalled + 1 } else { 0 };
             if store.is_failing() || stalled == STALLS_MAX {
+                store.give_up(written);
                 return Err(Error::Unconfirmed(wait));
             }
             before = now;
@@ -412,9 +414,9 @@ impl Store {
         self.read(|connection| {
             let sql = "SELECT size, note FROM audit_checkpoints WHERE size > ?1 AND size <= ?2 ORDER BY size";
             connection.all(sql, values![number(from), number(to)], |row| {
-                    let size: i64 = row.get(0)?;
-                    Ok((u64::try_from(size).unwrap_or_default(), row.get(1)?))
-                })
+                let size: i64 = row.get(0)?;
+                Ok((u64::try_from(size).unwrap_or_default(), row.get(1)?))
+            })
         })
     }
 
@@ -425,6 +427,17 @@ impl Store {
     pub async fn reserve_audit(&self, wait: Duration) -> Result<AuditSlot, Error> {
         let place = self.permit(wait).await?;
         Ok(AuditSlot { place })
+    }
+
+    /// The same for a row that will be waited for: at once, if somebody has just waited in vain.
+    ///
+    /// # Errors
+    /// Those of [`reserve_audit`](Self::reserve_audit), and if nothing was written since somebody gave up.
+    pub async fn reserve_awaited(&self, wait: Duration) -> Result<AuditSlot, Error> {
+        if self.is_in_vain() {
+            return Err(Error::Stuck);
+        }
+        self.reserve_audit(wait).await
     }
 
     /// Rows of the log, oldest first: the first `limit` after `after_seq`, or the last `limit` of all.

@@ -59,6 +59,9 @@ pub enum Error {
     /// No place in the writer's queue in time: the disk is slow, full or locked.
     #[error("no place to write within {0:?}")]
     Full(Duration),
+    /// Others have waited until they gave up, and nothing was written since.
+    #[error("nothing was written since others waited for it in vain")]
+    Stuck,
     /// Queued, but not confirmed in time. It may still be written later.
     #[error("not confirmed as written within {0:?}")]
     Unconfirmed(Duration),

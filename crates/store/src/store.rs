@@ -27,7 +27,7 @@ use crate::migrate::bring_up;
 use crate::node;
 use crate::queue::Queue;
 use crate::readers::Readers;
-use crate::writer::{self, Awaited, Job, Shared, Watch};
+use crate::writer::{self, Awaited, Job, NOBODY, Shared, Watch};
 
 /// How often it is found out whether a server can be written to, when there is nothing to write.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -46,11 +46,12 @@ pub enum Location {
 }
 
 impl Location {
-    /// Whether there is anything yet. Of a server nobody knows without asking: there is.
+    /// Whether there is anything yet. Where nobody knows without asking, as of a server or in a folder that is closed to us,
+    /// there is: opening it says what is wrong.
     #[must_use]
     pub fn exists(&self) -> bool {
         match self {
-            Self::File(path) => path.exists(),
+            Self::File(path) => path.try_exists().unwrap_or(true),
             Self::Postgres(_) => true,
         }
     }
@@ -230,7 +231,7 @@ impl Store {
     /// Whether a record written now would be kept: open, the last commit worked, and there is room.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.inner.queue.has_room() && !self.is_failing()
+        self.inner.queue.has_room() && !self.is_failing() && !self.is_in_vain()
     }
 
     /// Whether the last commit failed.
@@ -321,11 +322,37 @@ impl Store {
     /// What grows while others' records get to the disk: what the database does is no help to who waits for the journal.
     pub(crate) fn progress(&self) -> u64 {
         let shared = &self.inner.shared;
-        let writes = shared.writes.load(Ordering::Relaxed);
         if shared.journaling.lock().is_some() {
-            return writes;
+            return shared.writes.load(Ordering::Relaxed);
         }
-        writes + shared.commits.load(Ordering::Relaxed)
+        self.written()
+    }
+
+    /// Nothing was written since somebody waited in vain for it: whoever comes now would wait in vain, too. What they waited
+    /// for is still tried.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        let in_vain = &self.inner.shared.in_vain;
+        let then = in_vain.load(Ordering::Relaxed);
+        if then == NOBODY {
+            return false;
+        }
+        let is_so = self.written() == then;
+        if !is_so {
+            // Who gives up meanwhile says so again.
+            in_vain.store(NOBODY, Ordering::Relaxed);
+        }
+        is_so
+    }
+
+    /// Somebody waited in vain while nothing more than that was [written](Self::written).
+    pub(crate) fn give_up(&self, written: u64) {
+        self.inner.shared.in_vain.store(written, Ordering::Relaxed);
+    }
+
+    /// What grows with whatever gets to the disk.
+    pub(crate) fn written(&self) -> u64 {
+        let shared = &self.inner.shared;
+        shared.writes.load(Ordering::Relaxed) + shared.commits.load(Ordering::Relaxed)
     }
 
     /// What tells this database from others.

@@ -77,8 +77,11 @@ pub(crate) trait Change: Send {
     fn done(self: Box<Self>);
 }
 
+/// Nobody waited in vain.
+pub(crate) const NOBODY: u64 = u64::MAX;
+
 /// What the thread and its owner both see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// The last commit failed.
     pub(crate) failing: AtomicBool,
@@ -101,8 +104,29 @@ pub(crate) struct Shared {
     pub(crate) thread: OnceLock<Thread>,
     /// It is not to wait for more.
     pub(crate) roused: AtomicBool,
+    /// How much was written when somebody gave up waiting for more; [`NOBODY`] once it is.
+    pub(crate) in_vain: AtomicU64,
     /// Who wants to know how it goes.
     pub(crate) watch: OnceLock<Arc<dyn Watch>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            failing: AtomicBool::default(),
+            commits: AtomicU64::default(),
+            writes: AtomicU64::default(),
+            closing: AtomicBool::default(),
+            oldest: Mutex::default(),
+            journaling: Mutex::default(),
+            folded: AtomicU64::default(),
+            gave_up: AtomicBool::default(),
+            thread: OnceLock::default(),
+            roused: AtomicBool::default(),
+            in_vain: AtomicU64::new(NOBODY),
+            watch: OnceLock::default(),
+        }
+    }
 }
 
 impl Shared {

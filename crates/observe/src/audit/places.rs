@@ -3,7 +3,9 @@
 use std::fmt::{self, Write as _};
 
 /// Ranges that are kept of a file; what comes after that is only counted.
-pub(super) const RANGES_MAX: usize = 100_000;
+pub(super) const RANGES_MAX: usize = 1_000_000;
+/// Ranges that are shown to people.
+const RANGES_SHOWN: usize = 20;
 
 /// Numbers of records, or their places, in order. As text `12-19,40`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,10 +48,22 @@ impl Places {
         self.ranges.chunks(ranges.max(1)).map(text)
     }
 
-    /// Those that are in none of some ranges.
+    /// The first ranges of them, for people.
+    #[must_use]
+    pub fn shortly(&self) -> String {
+        let shown = self.texts(RANGES_SHOWN).next().unwrap_or_default();
+        match self.ranges.len().saturating_sub(RANGES_SHOWN) {
+            0 => shown,
+            more => format!("{shown} and {more} ranges more"),
+        }
+    }
+
+    /// Those that are in none of some ranges. Of what is only counted nobody knows that it is in one.
     #[must_use]
     pub fn without(&self, mut ranges: Vec<(u64, u64)>) -> Self {
         ranges.sort_unstable();
+        let counts = self.ranges.iter().map(|(first, last)| last - first + 1);
+        let kept: u64 = counts.sum();
         let mut left = Self::default();
         let mut others = ranges.into_iter().peekable();
         // Up to here, the ranges so far go.
@@ -64,6 +78,7 @@ impl Places {
                 }
             }
         }
+        left.count += self.count.saturating_sub(kept);
         left
     }
 }
@@ -128,5 +143,23 @@ mod tests {
         assert_eq!(places.without(vec![(9, 20), (1, 2), (1, 1)]), of(&[0, 7]));
         assert_eq!(places.without(vec![]), places);
         assert_eq!(places.without(vec![(0, u64::MAX)]), Places::default());
+    }
+
+    #[test]
+    fn what_is_only_counted_is_covered_by_nothing() {
+        let mut places = Places::default();
+        for place in [1, 3, 5] {
+            places.push_within(place, 2);
+        }
+        let left = places.without(vec![(0, 9)]);
+        assert_eq!((left.ranges().len(), left.count()), (0, 1));
+    }
+
+    #[test]
+    fn people_are_shown_the_first_ranges() {
+        assert_eq!(of(&[0, 1, 7]).shortly(), "0-1,7");
+        let many: Vec<u64> = (0..23).map(|n| 2 * n).collect();
+        let shown = of(&many).shortly();
+        assert!(shown.ends_with(",36,38 and 3 ranges more"), "{shown}");
     }
 }

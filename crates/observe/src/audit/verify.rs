@@ -32,6 +32,8 @@ pub struct Expected<'a> {
     pub from: Option<u64>,
     /// Whether records may stand at the end that no checkpoint goes over.
     pub unsigned: bool,
+    /// Whether records may be erased that no record of an erasure names.
+    pub unexplained: bool,
 }
 
 /// What holds of an export.
@@ -45,7 +47,7 @@ pub struct Verified {
     pub to: u64,
     /// The records whose personal part is erased.
     pub erased: Places,
-    /// Those of them that no record of an erasure names.
+    /// Those of them that no record of an erasure names, as far as a checkpoint goes over both.
     pub unexplained: Places,
     /// The last checkpoint that its records fit.
     pub checkpoint: Option<Checkpoint>,
@@ -175,6 +177,17 @@ pub enum Fault {
         /// How many there are.
         found: u64,
     },
+    /// Erased, and nobody recorded that.
+    #[error(
+        "the personal part of {count} records is gone, and no signed record of an erasure in this file names them: \
+         {places}; an export up to the log's end has all such records; `--allow-unexplained` puts up with it"
+    )]
+    Unexplained {
+        /// How many.
+        count: u64,
+        /// The first of them, as ranges.
+        places: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -273,6 +286,7 @@ fn check(
             let checkpoint = Checkpoint::open(note, key)?;
             fits(&checkpoint, &log, &state, last.as_ref(), from)?;
             (last, unsigned) = (Some(checkpoint), 0);
+            explained.sign();
             continue;
         }
         if is_signed {
@@ -329,13 +343,24 @@ fn check(
     if expected.from.is_none() && from > begin {
         return Err(Fault::Front { begin, from });
     }
-    let first = base.unwrap_or_default();
+    let mut explained = explained.places(base.unwrap_or_default());
+    // What nobody signed for is not proved anyway, erased or not.
+    explained.push((to - unsigned, u64::MAX));
+    let unexplained = erased.without(explained);
+    if unexplained.count() > 0 && !expected.unexplained {
+        let place = unexplained.ranges().first().map(|(first, _)| *first);
+        reader.place = place.or(reader.place);
+        return Err(Fault::Unexplained {
+            count: unexplained.count(),
+            places: unexplained.shortly(),
+        });
+    }
     Ok(Verified {
         log,
         from,
         to,
         begin,
-        unexplained: erased.without(explained.places(first)),
+        unexplained,
         erased,
         checkpoint: last,
         unsigned,
@@ -451,7 +476,11 @@ impl<R: BufRead> Reader<'_, R> {
 
 /// What the records of erasures say was erased, as numbers of records.
 #[derive(Default)]
-struct Explained(Vec<(u64, u64)>);
+struct Explained {
+    ranges: Vec<(u64, u64)>,
+    /// So many of these stand in records that a checkpoint goes over: the others anybody could have written.
+    signed: usize,
+}
 
 /// The members of a record of an erasure.
 #[derive(Deserialize)]
@@ -478,14 +507,19 @@ impl Explained {
             return;
         };
         let ranges = read.entry.as_deref().and_then(places::ranges);
-        let room = places::RANGES_MAX.saturating_sub(self.0.len());
-        self.0.extend(ranges.into_iter().flatten().take(room));
+        let room = places::RANGES_MAX.saturating_sub(self.ranges.len());
+        self.ranges.extend(ranges.into_iter().flatten().take(room));
     }
 
-    /// The same as places, where the first record of the log has the number `base`.
+    /// A checkpoint goes over all so far.
+    fn sign(&mut self) {
+        self.signed = self.ranges.len();
+    }
+
+    /// What is signed for, as places, where the first record of the log has the number `base`.
     fn places(self, base: i128) -> Vec<(u64, u64)> {
         let place = |seq: u64| u64::try_from(i128::from(seq) - base).ok();
-        let ranges = self.0.into_iter();
+        let ranges = self.ranges.into_iter().take(self.signed);
         ranges
             .filter_map(|(first, last)| Some((place(first).unwrap_or(0), place(last)?)))
             .collect()

@@ -62,7 +62,7 @@ impl Label {
 const VERSION: Label = Label::new("version", "this program's");
 const METHOD: Label = Label::new(
     "method",
-    "a method of MCP; an operation of `/v1`; `other` for all that is neither",
+    "a method that [audit records](audit.md#methods) have: one of MCP, `extension`, `other`, or another act such as `gate/started` or `admin/keys.list`",
 );
 const STATUS_CODE: Label = Label::new(
     "status_code",
@@ -103,7 +103,7 @@ const ENTRY_KIND: Label = Label::new("kind", "`tool`, `prompt`, `resource`, `res
 const TASK: Label = Label::new("task", "a background task, as in `/health`");
 const SINK: Label = Label::new("sink", "a sink's name from the config");
 const RUNTIME: Label = Label::new("runtime", "`main` or `http`");
-const CERTIFICATE: Label = Label::new("certificate", "`listener`, or `upstream` and its alias");
+const CERTIFICATE: Label = Label::new("certificate", "`listener`, the one that clients are shown");
 const ALERT: Label = Label::new("alert", "an alert that [alerts](alerts.md) lists");
 
 // OpenTelemetry, semantic conventions for MCP. Attributes whose values clients or upstreams choose (tool, prompt, resource,

@@ -8,13 +8,12 @@ mod sinks;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use observe::sinks::native;
 use store::{AuditFilter, Outcome, Recorded, Store};
 
+use super::arguments::Unusable;
 use super::commands::{Audit, Search};
 use super::output;
 use super::{Common, Exit, existing};
@@ -39,9 +38,15 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
             checkpoint,
             from,
             allow_unsigned,
+            allow_unexplained,
         } => {
-            let known = checkpoint.as_deref();
-            evidence::verify(common, &file, &key, known, from, allow_unsigned)
+            let expected = observe::Expected {
+                from,
+                unsigned: allow_unsigned,
+                unexplained: allow_unexplained,
+                ..observe::Expected::default()
+            };
+            evidence::verify(common, &file, &key, checkpoint.as_deref(), expected)
         }
         Audit::Prove { call } => evidence::prove(common, &call),
         Audit::Key => evidence::key(common),
@@ -59,13 +64,13 @@ pub(super) fn audit(common: &Common, audit: Audit) -> anyhow::Result<Exit> {
 }
 
 fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
-    let store = existing(&common.load_settings()?)?;
-    let moment = |text: &Option<String>, option: &str| {
-        let read = text.as_deref().map(moment).transpose();
-        read.with_context(|| {
-            format!("`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z")
-        })
-    };
+    if let Some(word) = &wanted.outcome
+        && !Outcome::ALL.iter().any(|one| one.as_str() == word)
+    {
+        let words = Outcome::ALL.map(Outcome::as_str).join(", ");
+        let why = format!("`{word}` is no outcome; there are {words}");
+        return Err(Unusable(why).into());
+    }
     let filter = AuditFilter {
         principal: wanted.principal.clone(),
         upstream: wanted.upstream.clone(),
@@ -74,9 +79,10 @@ fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
         begun: wanted.outcome.as_deref() == Some(Outcome::Pending.as_str()),
         outcome: wanted.outcome.clone(),
         call_id: wanted.call.clone(),
-        since_us: moment(&wanted.since, "--since")?,
-        until_us: moment(&wanted.until, "--until")?,
+        since_us: time_said(wanted.since.as_deref(), "--since")?,
+        until_us: time_said(wanted.until.as_deref(), "--until")?,
     };
+    let store = existing(&common.load_settings()?)?;
     let records = store.audit_tail(wanted.lines, None, &filter)?;
     let text = if common.json {
         records
@@ -91,6 +97,16 @@ fn search(common: &Common, wanted: &Search) -> anyhow::Result<Exit> {
         output::say("no record is like that");
     }
     Ok(Exit::Done)
+}
+
+/// A time that an option says, in microseconds since 1970.
+fn time_said(text: Option<&str>, option: &str) -> Result<Option<i64>, Unusable> {
+    let read = text.map(moment).transpose();
+    read.map_err(|_no_time| {
+        Unusable(format!(
+            "`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z"
+        ))
+    })
 }
 
 /// A date, which begins at midnight here, or a moment; in microseconds since 1970.
@@ -112,18 +128,28 @@ fn tail(
     principal: Option<String>,
 ) -> anyhow::Result<Exit> {
     let path = common.load_settings()?.database();
-    if !follow && !path.exists() {
+    let was_there = path.exists();
+    if !was_there {
         output::say(format!(
             "no call was recorded yet: there is no database at `{path}`"
         ));
-        return Ok(Exit::Done);
+        if !follow {
+            return Ok(Exit::Done);
+        }
+        while !path.exists() {
+            thread::sleep(POLL_EVERY);
+        }
     }
     let store = Store::open(&path)?;
     let filter = AuditFilter {
         principal,
         ..AuditFilter::default()
     };
-    let mut records = store.audit_tail(lines, None, &filter)?;
+    let mut records = if was_there {
+        store.audit_tail(lines, None, &filter)?
+    } else {
+        store.audit_tail(BATCH_MAX, Some(0), &filter)?
+    };
     // Following starts after the last of all, not after the last of those that were wanted.
     let mut seen = match records.last() {
         Some(last) => last.seq,

@@ -736,6 +736,9 @@ pub enum Audit {
         /// Put up with records at the end that no checkpoint goes over. They are counted, and not proved.
         #[arg(long)]
         allow_unsigned: bool,
+        /// Put up with records whose personal part is gone and that no erasure in the file names. They are listed.
+        #[arg(long)]
+        allow_unexplained: bool,
     },
     /// Prove that one record stands in the log, without the others.
     #[command(after_help = "Example:\n  portcullis audit prove 0199b2c4-… > proof.json")]

@@ -31,6 +31,7 @@ use std::time::SystemTime;
 
 use anyhow::bail;
 use clap::{CommandFactory as _, Parser as _};
+use nix::sys::resource::{Resource, setrlimit};
 use store::Store;
 
 use ::policy::Clock as _;
@@ -75,6 +76,7 @@ impl From<Exit> for ExitCode {
 /// Reads the command line, does what it says, and tells how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    keep_memory();
     if let Some(exit) = crate::supervise::as_asked() {
         return exit;
     }
@@ -107,6 +109,13 @@ fn existing(loaded: &Loaded) -> anyhow::Result<Store> {
         bail!("there is no database at `{place}` yet; start the gate first");
     }
     Ok(Store::open(&place)?)
+}
+
+/// No core file is written of this process, nor of one that it starts: keys are in memory, and what is passed on.
+fn keep_memory() {
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
+        output::say(format!("a crash may leave a core file: {error}"));
+    }
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {

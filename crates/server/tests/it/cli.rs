@@ -610,6 +610,39 @@ fn audit_tail_prints_the_last_records_and_follows() {
 }
 
 #[test]
+fn audit_tail_follows_from_before_the_first_start() {
+    let machine = Machine::new();
+    let mut follower = machine
+        .command(&["audit", "tail", "-f", "-n", "1", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(follower.stderr.take().unwrap()).lines();
+    let waits = said.next().unwrap().unwrap();
+    assert!(waits.contains("there is no database at"), "{waits}");
+    let database = machine.path("home/.local/share/portcullis/portcullis.db");
+    assert!(!database.exists());
+
+    let store = Store::open(&database).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for nth in 1..=3 {
+        record(&store, &runtime, nth);
+    }
+    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let seqs: Vec<Value> = lines
+        .take(3)
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["seq"].clone())
+        .collect();
+    assert_eq!(seqs, [1, 2, 3]);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
 fn output_that_nobody_reads_is_no_error() {
     let machine = Machine::new();
     let mut child = machine
@@ -638,7 +671,7 @@ fn where_no_gate_has_run_that_is_said_and_nothing_is_made() {
     assert!(tail.err.starts_with(said), "{}", tail.err);
 
     // Elsewhere it would pass for an answer: a `data_dir` with a typing error has no records, and no holds.
-    for question in ["audit search", "audit hold list", "audit export"] {
+    for question in ["audit search", "audit hold list"] {
         let words: Vec<&str> = question.split(' ').collect();
         let asked = machine.run(&words);
         assert_eq!((asked.code, asked.out.as_str()), (1, ""), "{question}");
@@ -648,8 +681,26 @@ fn where_no_gate_has_run_that_is_said_and_nothing_is_made() {
             asked.err
         );
     }
+    for mistake in [["--since", "tomorrow"], ["--outcome", "good"]] {
+        let told = machine.run(&[&["audit", "search"], &mistake[..]].concat());
+        assert_eq!(told.code, 2, "{}", told.err);
+        assert!(
+            told.err.contains(mistake[1]) || told.err.contains(mistake[0]),
+            "{}",
+            told.err
+        );
+    }
+
+    let sinks = "[audit.sinks.files]\nkind = \"file\"\npath = \"audit.jsonl\"\n";
+    let machine = machine.with("desk/portcullis.toml", sinks);
     let sinks = machine.run(&["audit", "sinks"]);
-    assert_eq!((sinks.code, sinks.out.as_str()), (0, ""), "{}", sinks.err);
+    assert_eq!(sinks.code, 0, "{}", sinks.err);
+    assert!(sinks.out.contains("files"), "{}", sinks.out);
+    assert!(
+        sinks.err.contains("there is no database at `"),
+        "{}",
+        sinks.err
+    );
     let made = fs::read_dir(machine.path("home")).unwrap().count();
     assert_eq!(made, 0, "nothing but questions was asked");
 }

@@ -420,4 +420,69 @@ mod tests {
             assert!(Packed::decode(&mut &bytes[..cut]).is_none());
         }
     }
+
+    /// Numbers, how long each of twenty-two texts is, and the texts.
+    fn in_a_journal(outcome: u8, lengths: [u32; TEXTS], texts: &[u8]) -> Vec<u8> {
+        let numbers = [1_i64, 2, 3, 4, -32_601].map(i64::to_le_bytes);
+        let lengths = lengths.map(u32::to_le_bytes);
+        let parts = [
+            numbers.as_flattened(),
+            &[1, outcome],
+            lengths.as_flattened(),
+            texts,
+        ];
+        parts.concat()
+    }
+
+    #[test]
+    fn a_journal_that_another_version_left_is_read() {
+        let bytes = in_a_journal(5, [1; TEXTS], b"abcdefghijklmnopqrstuv");
+        let named = |name: &str| Some(name.to_owned());
+        let row = AuditRow {
+            at_us: 1,
+            duration_us: 2,
+            bytes_in: 3,
+            bytes_out: 4,
+            code: Some(-32_601),
+            outcome: Outcome::Pending,
+            call_id: "a".to_owned(),
+            principal: "b".to_owned(),
+            credential: "c".to_owned(),
+            client: "d".to_owned(),
+            transport: "e".into(),
+            revision: "f".into(),
+            method: "g".into(),
+            upstream: named("h"),
+            entry: named("i"),
+            arguments_digest: named("j"),
+            decision: "k".into(),
+            rule: named("l"),
+            server: named("m"),
+            definition: named("n"),
+            consent: named("o"),
+            screened: named("p"),
+            trace_id: named("q"),
+            arguments: named("r"),
+            address: named("s"),
+            actor: named("t"),
+            subject: named("u"),
+            reason: named("v"),
+        };
+        assert_eq!(Packed::new(&row.fields()).bytes(), bytes);
+        let read = Packed::decode(&mut bytes.as_slice()).unwrap();
+        assert_eq!(read.fields().to_row(), row);
+    }
+
+    #[test]
+    fn a_journal_that_is_damaged_panics_nobody() {
+        let mut two = [ABSENT; TEXTS];
+        two[..2].fill(1);
+        let decode = |bytes: &[u8]| Packed::decode(&mut &*bytes);
+        assert!(decode(&in_a_journal(7, two, b"ab")).is_none(), "no outcome");
+        assert!(decode(&in_a_journal(0, two, b"a\xff")).is_none(), "no text");
+        assert!(decode(&in_a_journal(0, [u32::MAX - 1; TEXTS], b"ab")).is_none());
+        // A character in two texts: neither has it.
+        let split = decode(&in_a_journal(0, two, "é".as_bytes())).unwrap();
+        assert_eq!((split.fields().call_id, split.fields().principal), ("", ""));
+    }
 }

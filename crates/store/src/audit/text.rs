@@ -260,3 +260,24 @@ fn string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(bytes.get(plain_from..).unwrap_or_default());
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `serde_json` escapes as RFC 8785 says, wherever in a text what is escaped stands.
+    #[test]
+    fn a_string_is_spelt_as_others_spell_it() {
+        for length in 0..3 * PIECE {
+            for at in 0..=length {
+                for special in ["", "\"", "\\", "\0", "\u{1f}", " ", "\u{7f}", "é", "\n"] {
+                    let mut text = "a".repeat(length);
+                    text.insert_str(at, special);
+                    let mut spelt = Vec::new();
+                    string(&mut spelt, &text);
+                    assert_eq!(spelt, serde_json::to_vec(&text).unwrap(), "{text:?}");
+                }
+            }
+        }
+    }
+}

@@ -51,7 +51,7 @@ impl Scene {
     }
 
     /// Calls once: the code of the error, if it is one. A call that was refused has not reached the upstream, unless it is
-    /// said that this is not known.
+    /// said that what came of it is not told.
     async fn call(&mut self) -> Result<Option<i64>> {
         self.calls += 1;
         let text = format!("text-{}-", self.calls);
@@ -64,7 +64,7 @@ impl Scene {
             Some(code) => {
                 ensure!(code == UNRECORDABLE, "{answer}");
                 let is_open = said.contains("cannot be recorded, so it is not told");
-                ensure!(is_open || !reached, "it did have its effect: {answer}");
+                ensure!(is_open == reached, "reached: {reached}, and told {answer}");
             }
         }
         Ok(answer["error"]["code"].as_i64())
@@ -88,7 +88,8 @@ impl Scene {
         Ok(exchange.status == 200)
     }
 
-    /// Waits until the gate takes no calls and says so.
+    /// Waits until the gate takes no calls and says so. From then on nobody waits for it: each call is refused before there is
+    /// anything of it to write.
     async fn until_refused(&mut self) -> Result<()> {
         until("calls are refused", async || {
             Ok(self.call().await?.is_some())
@@ -97,7 +98,15 @@ impl Scene {
         until("the gate is not ready", async || {
             Ok(!self.is_ready().await?)
         })
-        .await
+        .await?;
+        let waiting = self.gate.number("portcullis_audit_queue").await?;
+        for _ in 0..5 {
+            assert_eq!(self.call().await?, Some(UNRECORDABLE));
+        }
+        let added = self.gate.number("portcullis_audit_queue").await? - waiting;
+        // What asks how the disk is waits as well.
+        ensure!(added < 5.0, "{added} more records wait");
+        Ok(())
     }
 
     /// Waits until the gate is well, and has its log proved by the program's own words, run within `words`.
@@ -145,8 +154,8 @@ async fn a_full_disk_refuses_calls_until_there_is_room() -> Result<()> {
         .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fails_to_sync_refuses_calls_until_it_does_not() -> Result<()> {
+/// A disk of which these system calls fail with that error, for a while.
+async fn refuses_while_failing(calls: &str, error: &str) -> Result<()> {
     let mut scene = Scene::prepare()?;
     scene.gate.serve("info").await?;
     assert_eq!(scene.call().await?, None);
@@ -155,8 +164,8 @@ async fn a_disk_that_fails_to_sync_refuses_calls_until_it_does_not() -> Result<(
     let strace = Process::start(&Launch::new([
         "strace",
         "--follow-forks",
-        "--trace=fsync,fdatasync",
-        "--inject=fsync,fdatasync:error=EIO",
+        &format!("--trace={calls}"),
+        &format!("--inject={calls}:error={error}"),
         "--attach",
         &gate,
     ]))?;
@@ -169,6 +178,17 @@ async fn a_disk_that_fails_to_sync_refuses_calls_until_it_does_not() -> Result<(
     // It lets go of the gate, and ends.
     strace.signal(Signal::SIGTERM)?;
     scene.healed(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_to_sync_refuses_calls_until_it_does_not() -> Result<()> {
+    refuses_while_failing("fsync,fdatasync", "EIO").await
+}
+
+/// As a kernel makes one when it finds it damaged: nothing is written to what is open, either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_turns_read_only_refuses_calls_until_it_does_not() -> Result<()> {
+    refuses_while_failing("pwrite64,fsync,fdatasync,ftruncate", "EROFS").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

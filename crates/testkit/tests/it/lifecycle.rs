@@ -224,6 +224,25 @@ async fn a_gate_that_is_killed_leaves_no_upstream() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_no_core_file_of_the_gate_nor_of_an_upstream() -> Result<()> {
+    let gate = Program::start().await?;
+    gate.post(&call(1, "s.echo", &json!({ "text": "here" })))
+        .await?;
+    let mut processes = processes_of(&gate.mark)?;
+    assert!(!processes.is_empty(), "an upstream has no process");
+    processes.insert(i32::try_from(gate.process.id())?);
+    for process in processes {
+        let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
+        let of_core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words: Vec<&str> = of_core.context("no limit")?.split_whitespace().collect();
+        assert_eq!(words[4..], ["0", "0", "bytes"], "process {process}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gate_that_is_told_to_stop_ends_in_good_order() -> Result<()> {
     let mut gate = Program::start().await?;
     let answer = gate.post(&request(1, "tools/list", &json!({}))).await?;

@@ -16,7 +16,7 @@ use testkit::fixtures::Prometheus;
 use testkit::mcp::{call, modern, request};
 use testkit::world::{World, until};
 
-use crate::program::Program;
+use crate::program::{Program, post};
 
 /// Alice may call everything but one tool, and twenty times an hour at that.
 const CONFIG: &str = r#"
@@ -466,4 +466,25 @@ async fn an_upstream_that_waits_for_somebody_to_connect_is_not_down() -> Result<
         "{text}"
     );
     world.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_signed_before_a_restart_is_signed_after_it() -> Result<()> {
+    let mut gate = Program::start("builtins = [\"time\"]\n").await?;
+    let message = modern(call(1, "time.now", &json!({})));
+    for _ in 0..5 {
+        post(gate.address(), None, &message).await?;
+    }
+    // As it ends it signs for all that it has.
+    gate.stop()?;
+    gate.serve("info").await?;
+    let signed_at = "portcullis_audit_checkpoint_timestamp_seconds";
+    until("the last checkpoint is known", async || {
+        Ok(gate.number(signed_at).await? > 0.0)
+    })
+    .await?;
+    // That it started, and what its upstreams do: not the five calls.
+    let unsigned = gate.number("portcullis_audit_unsigned_records").await?;
+    ensure!(unsigned < 5.0, "{unsigned} records are not signed for");
+    gate.stop()
 }

@@ -112,6 +112,19 @@ impl Program {
         self.process.as_ref().map_or(0, Process::id)
     }
 
+    /// A number that it tells, of a metric without labels.
+    pub(crate) async fn number(&self, metric: &str) -> Result<f64> {
+        let address = self.address;
+        let bytes =
+            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let mut exchange = Exchange::send(address, bytes.as_bytes()).await?;
+        let text = String::from_utf8(exchange.body().await?)?;
+        let mut numbers = text.lines().filter_map(|line| line.split_once(' '));
+        let found = numbers.find(|(name, _)| *name == metric);
+        let (_, number) = found.with_context(|| format!("no {metric}"))?;
+        Ok(number.parse()?)
+    }
+
     /// What it has printed so far.
     pub(crate) fn output(&self) -> Result<String> {
         self.process.as_ref().context("it does not run")?.output()

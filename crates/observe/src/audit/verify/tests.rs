@@ -243,9 +243,10 @@ async fn a_log_that_was_shortened_in_order_is_whole() {
     assert!(is_front(&found.fault), "{found}");
 }
 
-#[tokio::test]
-async fn erased_places_are_named_and_those_that_no_erasure_explains() {
-    let (_folder, store) = log(10).await;
+/// A log of 16 records with a checkpoint after the 10th, the 14th and the last: those at 10, 11 and 13 are erased, and that
+/// at 14 names the first two of them.
+async fn erased() -> (TempDir, Store) {
+    let (folder, store) = log(10).await;
     let row_of = |principal: &str| store::AuditRow {
         principal: principal.to_owned(),
         ..row()
@@ -257,6 +258,7 @@ async fn erased_places_are_named_and_those_that_no_erasure_explains() {
     for principal in ["carol", "carol", "bob", "carol"] {
         write(row_of(principal)).await;
     }
+    sign(&store).await;
     let first = store.audit_of("carol", 0, i64::MAX, 1).unwrap().records[0].seq;
     let entry = |text: String, transport: &'static str| store::AuditRow {
         method: ERASED.into(),
@@ -272,9 +274,61 @@ async fn erased_places_are_named_and_those_that_no_erasure_explains() {
         .await
         .unwrap();
     sign(&store).await;
-    let found = verified(exported(&store, 0, u64::MAX).as_bytes()).unwrap();
-    assert_eq!(found.erased.to_string(), "10-11,13");
-    assert_eq!(found.unexplained.to_string(), "13");
+    (folder, store)
+}
+
+#[tokio::test]
+async fn an_erased_record_that_no_erasure_explains_is_found() {
+    let (_folder, store) = erased().await;
+    // An erasure stands behind what it erases: a part that begins later misses none.
+    for from in [0, 10] {
+        let text = exported(&store, from, u64::MAX);
+        let check = |expected| verify(&mut Cursor::new(&text), key().verifier(), expected);
+        let expected = Expected {
+            from: Some(from),
+            ..Expected::default()
+        };
+        let found = check(expected).unwrap_err();
+        assert_eq!(found.place, Some(13));
+        assert!(
+            matches!(&found.fault, Fault::Unexplained { count: 1, places } if places == "13"),
+            "{found}"
+        );
+        let found = check(Expected {
+            unexplained: true,
+            ..expected
+        });
+        let found = found.unwrap();
+        assert_eq!(found.erased.to_string(), "10-11,13");
+        assert_eq!(found.unexplained.to_string(), "13");
+    }
+}
+
+/// What stands at the end and nobody signed for anybody can have written: a word on an erasure, too.
+#[tokio::test]
+async fn an_erasure_that_nobody_signed_for_explains_nothing() {
+    let (_folder, store) = erased().await;
+    let check = |to| {
+        let expected = Expected {
+            unsigned: true,
+            ..Expected::default()
+        };
+        let text = exported(&store, 0, to);
+        verify(&mut Cursor::new(text), key().verifier(), expected)
+    };
+    // It stands behind the end, and in front of it.
+    for to in [14, 15] {
+        let found = check(to).unwrap_err();
+        assert_eq!(found.place, Some(10));
+        assert!(
+            matches!(&found.fault, Fault::Unexplained { count: 3, places } if places == "10-11,13"),
+            "{found}"
+        );
+    }
+    // What is not proved needs no explanation.
+    let found = check(13).unwrap();
+    assert_eq!(found.erased.to_string(), "10-11");
+    assert_eq!((found.unsigned, found.unexplained.count()), (3, 0));
 }
 
 /// A salt has one form.

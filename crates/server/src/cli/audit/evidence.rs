@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use observe::{Checkpoint, CheckpointKey, CheckpointVerifier, Expected, Places, Verified};
+use observe::{Checkpoint, CheckpointKey, CheckpointVerifier, Expected, Verified};
 use serde_json::json;
 use store::{AuditFilter, Store};
 
@@ -17,8 +17,6 @@ use crate::{audit, vault};
 
 /// Longest proof that is read: one record and some thirty hashes.
 const PROOF_MAX: u64 = 64 * 1024 * 1024;
-/// Ranges of erased records that are shown to people.
-const RANGES_SHOWN: usize = 20;
 
 pub(super) fn export(
     common: &Common,
@@ -109,13 +107,13 @@ pub(super) fn prove(common: &Common, call: &str) -> anyhow::Result<Exit> {
     })
 }
 
+/// `expected` has no checkpoint yet: that is the file's.
 pub(super) fn verify(
     common: &Common,
     file: &Path,
     key: &str,
     checkpoint: Option<&Path>,
-    from: Option<u64>,
-    allow_unsigned: bool,
+    expected: Expected<'_>,
 ) -> anyhow::Result<Exit> {
     let key: CheckpointVerifier = match key.parse() {
         Ok(key) => key,
@@ -150,8 +148,7 @@ pub(super) fn verify(
     }
     let expected = Expected {
         known: known.as_ref(),
-        from,
-        unsigned: allow_unsigned,
+        ..expected
     };
     let verified = match observe::verify(&mut reader, &key, expected) {
         Ok(verified) => verified,
@@ -237,24 +234,15 @@ fn tell(verified: &Verified) {
         output::say(format!(
             "the personal part of {} of them was erased: {}",
             verified.erased.count(),
-            shortly(&verified.erased)
+            verified.erased.shortly()
         ));
     }
     if verified.unexplained.count() > 0 {
         output::say(format!(
-            "no record of an erasure in this file names {} of these: {}",
+            "NOT explained: no signed record of an erasure in this file names {} of these: {}",
             verified.unexplained.count(),
-            shortly(&verified.unexplained)
+            verified.unexplained.shortly()
         ));
-    }
-}
-
-/// The first ranges of them; `--json` has more.
-fn shortly(places: &Places) -> String {
-    let shown = places.texts(RANGES_SHOWN).next().unwrap_or_default();
-    match places.ranges().len().saturating_sub(RANGES_SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} ranges more"),
     }
 }
 

@@ -23,7 +23,7 @@ use super::super::commands::{Hold, NewHold};
 use super::super::key::local;
 use super::super::record::{Act, BY};
 use super::super::{Common, Exit, existing, now, output};
-use super::moment;
+use super::time_said;
 use crate::vault;
 
 /// Ranges of erased records that stand in one record: so many fit into its text, of a thousand characters, however large
@@ -242,16 +242,6 @@ fn release(common: &Common, id: &str) -> anyhow::Result<Exit> {
         }
         output::say(format!("hold {id} is ended"));
         Ok(Exit::Done)
-    })
-}
-
-/// A time that an option says, in microseconds since 1970.
-fn time_said(text: Option<&str>, option: &str) -> Result<Option<i64>, Unusable> {
-    let read = text.map(moment).transpose();
-    read.map_err(|_no_time| {
-        Unusable(format!(
-            "`{option}` is no time; write 2026-11-01 or 2026-11-01T08:00:00Z"
-        ))
     })
 }
 

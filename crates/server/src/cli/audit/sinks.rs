@@ -64,11 +64,13 @@ impl Line {
 pub(super) fn list(common: &Common) -> anyhow::Result<Exit> {
     let loaded = common.load_settings()?;
     let path = loaded.database();
-    // Before the first start nothing was sent anywhere.
     let (end, rows) = if path.exists() {
         let store = Store::open(&path)?;
         (store.audit_end()?, store.audit_sinks()?)
     } else {
+        output::say(format!(
+            "nothing was sent yet: there is no database at `{path}`"
+        ));
         (0, Vec::new())
     };
     let mut lines: Vec<Line> = loaded
