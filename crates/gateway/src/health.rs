@@ -142,7 +142,7 @@ impl Gate {
             .as_deref()
             .unwrap_or("it does not answer");
         match snapshot.state {
-            State::Ready => component.ok(None),
+            State::Ready => component.ok(snapshot.latency),
             State::Starting => component.starting(),
             State::Down => component.down(&why),
             State::Waiting => component.degraded(&snapshot.state.as_str()),

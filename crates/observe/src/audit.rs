@@ -26,7 +26,7 @@ pub use checkpoint::{BadCheckpoint, BadVerifier, Checkpoint, CheckpointKey, Chec
 pub use export::{ExportError, export};
 pub use keeping::{Keep, Keeping};
 pub use places::Places;
-pub use proof::{prove, verify_proof};
+pub use proof::{Proved, prove, verify_proof};
 pub use reference::{FIELDS, Field, reference};
 pub use sealing::{Auditor, AuditorKey, BadAuditor, Unopened};
 pub use verify::{Expected, Fault, Tampered, Verified, verify};

@@ -496,7 +496,7 @@ pub fn reference() -> String {
          Made from `crates/observe/src/health.rs` by `cargo xtask bless`; do not edit.\n\n\
          `/health` lists what the gate depends on (`dependencies`) and what runs beside its calls (`tasks`). Each has `name`, \
          `state` (`starting`, `ok`, `degraded`, `down` or `stopped`) and `since`; of several of one name each has `of`, and \
-         what is asked something has `latency_ms`, the time that the last answer took. Tasks have `restarts`: one that ends \
+         what is asked something has `latency_ms`, the time that the last answer took (of an upstream, when it was greeted). Tasks have `restarts`: one that ends \
          without having been told to is begun anew, and is `degraded` until it has gone well for a minute. Owners also see \
          `last_error`, `last_error_at` and `detail`.\n\n\
          While something `required` is down, `/readyz` says 503.\n\n\

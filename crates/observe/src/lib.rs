@@ -15,8 +15,9 @@ pub mod trace;
 pub use audit::{
     ACTS, Act, AuditLog, AuditMode, Auditor, AuditorKey, BadAuditor, BadCheckpoint, BadVerifier,
     Checkpoint, CheckpointKey, CheckpointVerifier, Expected, ExportError, FIELDS, Fault, Field,
-    Keep, Keeping, OTHER, OpenRecord, Places, SYSTEM, Tampered, Unavailable, Unopened, Verified,
-    export, is_about_person, is_act, prove, reference as audit_reference, verify, verify_proof,
+    Keep, Keeping, OTHER, OpenRecord, Places, Proved, SYSTEM, Tampered, Unavailable, Unopened,
+    Verified, export, is_about_person, is_act, prove, reference as audit_reference, verify,
+    verify_proof,
 };
 pub use metrics::{
     AuthOutcome, Call, Counted, Decided, Distribution, Format, Metric, Metrics, Samples,

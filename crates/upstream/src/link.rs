@@ -89,6 +89,8 @@ pub struct Snapshot {
     pub announced: Announced,
     /// The revision spoken with it.
     pub revision: Option<Revision>,
+    /// How long it took to answer when it was greeted; `None` of one within this process.
+    pub latency: Option<Duration>,
     /// How often it was started again.
     pub restarts: u32,
     /// Why it is not ready, for the operator.
@@ -174,6 +176,7 @@ impl Link {
             listing: Arc::default(),
             announced: Announced::default(),
             revision: None,
+            latency: None,
             restarts: 0,
             last_error: None,
         };
@@ -594,6 +597,7 @@ impl Link {
             // If the child dies of the probe, the next start leaves it out.
             *self.era.lock() = Some(Era::Legacy);
         }
+        let greeted = self.parts.clock.now();
         let greeting = match tokio::time::timeout(waited, Box::pin(peer.greet(known)))
             .await
             .map_err(silent)?
@@ -610,6 +614,7 @@ impl Link {
             }
             Ok(greeting) => greeting,
         };
+        let latency = self.parts.clock.now().since(greeted);
         // An endpoint may be another server the next time; asking again costs it one request.
         *self.era.lock() =
             matches!(self.spec.kind, Kind::Stdio(_)).then(|| greeting.revision.era());
@@ -647,6 +652,7 @@ impl Link {
         self.publish(|next| {
             next.state = State::Ready;
             next.revision = Some(revision);
+            next.latency = Some(latency);
             next.last_error = None;
             next.listing = Arc::new(listing);
         });

@@ -19,6 +19,7 @@ fn is(state: State, restarts: u32, error: Option<&str>) -> Snapshot {
         listing: Arc::default(),
         announced: upstream::Announced::default(),
         revision: None,
+        latency: None,
         restarts,
         last_error: error.map(str::to_owned),
     }

@@ -65,15 +65,26 @@ fn json_of(text: Option<Box<RawValue>>) -> String {
     text.map_or_else(|| "null".to_owned(), |text| text.get().to_owned())
 }
 
-/// Checks such a proof: the checkpoint that the record is shown to be under.
+/// What a proof shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proved {
+    /// The checkpoint that the record is under.
+    pub checkpoint: Checkpoint,
+    /// Whether it is proved as well who called, from where, with what and why. It is not of a record that is erased, nor where
+    /// somebody left it out.
+    pub is_personal: bool,
+}
+
+/// Checks such a proof.
 ///
 /// # Errors
 /// What does not hold.
-pub fn verify_proof(text: &str, key: &CheckpointVerifier) -> Result<Checkpoint, Fault> {
+pub fn verify_proof(text: &str, key: &CheckpointVerifier) -> Result<Proved, Fault> {
     let proof: Proof<'_> = serde_json::from_str(text).map_err(|_bad| Fault::Form)?;
     let checkpoint = Checkpoint::open(&proof.checkpoint, key)?;
     let sealed: Sealed<'_> =
         serde_json::from_str(proof.record.get()).map_err(|_bad| Fault::Form)?;
+    let is_personal = proof.personal.is_some();
     if let Some(personal) = proof.personal {
         let salt = proof.salt.and_then(unhex_bytes).ok_or(Fault::Form)?;
         if hex(&commitment(&salt, personal.get())) != sealed.personal {
@@ -89,7 +100,10 @@ pub fn verify_proof(text: &str, key: &CheckpointVerifier) -> Result<Checkpoint, 
         &path.ok_or(Fault::Form)?,
     );
     if root == Some(checkpoint.root) {
-        Ok(checkpoint)
+        Ok(Proved {
+            checkpoint,
+            is_personal,
+        })
     } else {
         Err(Fault::NotIn {
             size: checkpoint.size,

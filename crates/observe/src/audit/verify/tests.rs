@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
+use serde_json::json;
 use store::Store;
 use store::audit::Entry;
 use tempfile::TempDir;
@@ -416,8 +417,13 @@ async fn one_record_is_proved_without_the_others() {
     let (_folder, store) = log(25).await;
     for place in 0..20 {
         let proof = prove(&store, place).unwrap().unwrap();
-        let checkpoint = verify_proof(&proof, key().verifier()).unwrap();
-        assert_eq!(checkpoint.size, if place < 10 { 10 } else { 20 });
+        let proved = verify_proof(&proof, key().verifier()).unwrap();
+        assert_eq!(proved.checkpoint.size, if place < 10 { 10 } else { 20 });
+        assert!(proved.is_personal);
+        let mut left_out: serde_json::Value = serde_json::from_str(&proof).unwrap();
+        (left_out["personal"], left_out["salt"]) = (json!(null), json!(null));
+        let proved = verify_proof(&left_out.to_string(), key().verifier()).unwrap();
+        assert!(!proved.is_personal);
         let changed = proof.replace("\"entry\":\"read\"", "\"entry\":\"drop\"");
         assert!(matches!(
             verify_proof(&changed, key().verifier()),

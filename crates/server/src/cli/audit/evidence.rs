@@ -248,11 +248,15 @@ fn tell(verified: &Verified) {
 
 fn proved(common: &Common, text: &str, key: &CheckpointVerifier) -> anyhow::Result<Exit> {
     match observe::verify_proof(text, key) {
-        Ok(checkpoint) => {
+        Ok(proved) => {
+            let checkpoint = proved.checkpoint;
             if common.json {
-                output::json(
-                    &json!({ "ok": true, "log": checkpoint.origin, "size": checkpoint.size }),
-                )?;
+                output::json(&json!({
+                    "ok": true,
+                    "log": checkpoint.origin,
+                    "size": checkpoint.size,
+                    "personal": proved.is_personal,
+                }))?;
             }
             output::say(format!(
                 "the record stands in {}, among the {} that were signed for on {}",
@@ -260,6 +264,11 @@ fn proved(common: &Common, text: &str, key: &CheckpointVerifier) -> anyhow::Resu
                 checkpoint.size,
                 day(checkpoint.at)
             ));
+            if !proved.is_personal {
+                output::say(
+                    "who called, from where, with what and why is NOT in this proof: erased, or left out",
+                );
+            }
             Ok(Exit::Done)
         }
         Err(fault) => {

@@ -19,7 +19,7 @@ use crate::Error;
 use crate::shared::Dial;
 
 /// How long opening a connection may take, with all that is said before the first statement.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// How long nobody asks a server that could not be reached.
 const AWAY: Duration = Duration::from_millis(500);
 
