@@ -113,11 +113,13 @@ impl Gate {
         !self.draining.is_cancelled() && self.is_recording() && self.parts.tasks.health().is_ready()
     }
 
-    /// Whether a record would be kept: the last commit did not fail, and none hangs.
+    /// Whether a record would be kept: the last commit did not fail, none hangs, and nobody has just waited in vain.
     fn is_recording(&self) -> bool {
         let store = &self.parts.store;
         let oldest = store.backlog().oldest;
-        store.is_writable() && oldest.is_none_or(|waiting| waiting < DATABASE_GONE)
+        store.is_writable()
+            && !store.is_in_vain()
+            && oldest.is_none_or(|waiting| waiting < DATABASE_GONE)
     }
 
     /// Where components say how they are.

@@ -394,7 +394,7 @@ impl Keeper {
             came.hand_on(entry.job);
         }
         if fate == Fate::Kept {
-            self.shared.writes.fetch_add(1, Ordering::Relaxed);
+            self.shared.writes.fetch_add(1, Ordering::Release);
         }
         if is_awaited {
             self.shared.rouse();

@@ -231,7 +231,7 @@ impl Store {
     /// Whether a record written now would be kept: open, the last commit worked, and there is room.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.inner.queue.has_room() && !self.is_failing() && !self.is_in_vain()
+        self.inner.queue.has_room() && !self.is_failing()
     }
 
     /// Whether the last commit failed.
@@ -330,7 +330,8 @@ impl Store {
 
     /// Nothing was written since somebody waited in vain for it: whoever comes now would wait in vain, too. What they waited
     /// for is still tried.
-    pub(crate) fn is_in_vain(&self) -> bool {
+    #[must_use]
+    pub fn is_in_vain(&self) -> bool {
         let in_vain = &self.inner.shared.in_vain;
         let then = in_vain.load(Ordering::Relaxed);
         if then == NOBODY {
@@ -338,8 +339,9 @@ impl Store {
         }
         let is_so = self.written() == then;
         if !is_so {
-            // Who gives up meanwhile says so again.
-            in_vain.store(NOBODY, Ordering::Relaxed);
+            let (now, ordering) = (NOBODY, Ordering::Relaxed);
+            // It fails if somebody has given up since.
+            let _newer = in_vain.compare_exchange(then, now, ordering, ordering);
         }
         is_so
     }
@@ -352,7 +354,7 @@ impl Store {
     /// What grows with whatever gets to the disk.
     pub(crate) fn written(&self) -> u64 {
         let shared = &self.inner.shared;
-        shared.writes.load(Ordering::Relaxed) + shared.commits.load(Ordering::Relaxed)
+        shared.writes.load(Ordering::Acquire) + shared.commits.load(Ordering::Acquire)
     }
 
     /// What tells this database from others.

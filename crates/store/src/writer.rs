@@ -281,15 +281,16 @@ fn commit_at_last(
     if let Some(folded) = numbers.max() {
         shared.folded.store(folded, Ordering::Release);
     }
+    if shared.failing.swap(false, Ordering::Relaxed) {
+        info!("can write again");
+    }
     if !batch.iter().all(|job| matches!(job, Job::Look)) {
-        shared.commits.fetch_add(1, Ordering::Relaxed);
+        // In this order: whoever sees that more is written does not take it for failing.
+        shared.commits.fetch_add(1, Ordering::Release);
         if let Some(watch) = shared.watch.get() {
             let records = batch.iter().filter(|job| matches!(job, Job::Audit(..)));
             watch.committed(batch.len(), records.count(), began.elapsed());
         }
-    }
-    if shared.failing.swap(false, Ordering::Relaxed) {
-        info!("can write again");
     }
 }
 

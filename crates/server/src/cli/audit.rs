@@ -153,6 +153,7 @@ fn tail(
     // Following starts after the last of all, not after the last of those that were wanted.
     let mut seen = match records.last() {
         Some(last) => last.seq,
+        None if !was_there => 0,
         None => store
             .audit_tail(1, None, &AuditFilter::default())?
             .last()

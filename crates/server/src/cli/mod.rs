@@ -113,7 +113,8 @@ fn existing(loaded: &Loaded) -> anyhow::Result<Store> {
 
 /// No core file is written of this process, nor of one that it starts: keys are in memory, and what is passed on.
 fn keep_memory() {
-    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
+    // No file has room in one byte; and none is handed to a program either, as with a limit of zero (core(5), fs/coredump.c).
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 1, 1) {
         output::say(format!("a crash may leave a core file: {error}"));
     }
 }

@@ -237,7 +237,7 @@ async fn a_crash_leaves_no_core_file_of_the_gate_nor_of_an_upstream() -> Result<
             .lines()
             .find(|line| line.starts_with("Max core file size"));
         let words: Vec<&str> = of_core.context("no limit")?.split_whitespace().collect();
-        assert_eq!(words[4..], ["0", "0", "bytes"], "process {process}");
+        assert_eq!(words[4..], ["1", "1", "bytes"], "process {process}");
     }
     Ok(())
 }

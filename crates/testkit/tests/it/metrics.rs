@@ -483,6 +483,10 @@ async fn what_was_signed_before_a_restart_is_signed_after_it() -> Result<()> {
         Ok(gate.number(signed_at).await? > 0.0)
     })
     .await?;
+    until("the log was looked at", async || {
+        Ok(gate.number("portcullis_audit_log_records").await? >= 5.0)
+    })
+    .await?;
     // That it started, and what its upstreams do: not the five calls.
     let unsigned = gate.number("portcullis_audit_unsigned_records").await?;
     ensure!(unsigned < 5.0, "{unsigned} records are not signed for");
