@@ -59,14 +59,27 @@ pub struct Verified {
 
 /// What does not hold, and where.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line}, {}: {fault}", place.map_or_else(|| "before the first record".to_owned(), |place| format!("record {place}")))]
+#[error("{}: {fault}", self.position())]
 pub struct Tampered {
-    /// Of the file, from 1.
+    /// Of the file, from 1: as far as it was read until this was known.
     pub line: u64,
     /// The record that it is about, by its place in the log.
     pub place: Option<u64>,
     /// What is wrong.
     pub fault: Fault,
+}
+
+impl Tampered {
+    /// Where it is, for people.
+    fn position(&self) -> String {
+        let record = self.place.map(|place| format!("record {place}"));
+        let record = record.unwrap_or_else(|| "before the first record".to_owned());
+        match self.fault {
+            // Known at the end, and that is not where it is.
+            Fault::Unexplained { .. } => record,
+            _ => format!("line {}, {record}", self.line),
+        }
+    }
 }
 
 /// What is wrong with an export.
@@ -179,7 +192,7 @@ pub enum Fault {
     },
     /// Erased, and nobody recorded that.
     #[error(
-        "the personal part of {count} records is gone, and no signed record of an erasure in this file names them: \
+        "the personal part is gone of records that no signed record of an erasure in this file names, {count} in all: \
          {places}; an export up to the log's end has all such records; `--allow-unexplained` puts up with it"
     )]
     Unexplained {

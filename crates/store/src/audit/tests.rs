@@ -1,5 +1,7 @@
 //! What is recorded is read back, in order, and filtered.
 
+use std::time::SystemTime;
+
 use super::*;
 use crate::trial::Home;
 
@@ -33,6 +35,24 @@ pub(crate) fn row(call_id: &str) -> AuditRow {
         duration_us: 1_234,
         bytes_in: 100,
         bytes_out: u64::from(u32::MAX) + 1,
+    }
+}
+
+/// A legal hold; `None` of all, and without an end.
+pub(crate) fn hold(
+    id: &str,
+    principal: Option<&str>,
+    (since_us, until_us): (Option<i64>, Option<i64>),
+) -> AuditHold {
+    AuditHold {
+        id: id.to_owned(),
+        principal: principal.map(str::to_owned),
+        since_us,
+        until_us,
+        reason: "a case".to_owned(),
+        by: "tests".to_owned(),
+        created_at: SystemTime::UNIX_EPOCH,
+        released_at: None,
     }
 }
 

@@ -291,6 +291,7 @@ async fn an_erased_record_that_no_erasure_explains_is_found() {
         };
         let found = check(expected).unwrap_err();
         assert_eq!(found.place, Some(13));
+        assert!(found.to_string().starts_with("record 13: "), "{found}");
         assert!(
             matches!(&found.fault, Fault::Unexplained { count: 1, places } if places == "13"),
             "{found}"

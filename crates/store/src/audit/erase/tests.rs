@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use super::super::merkle;
-use super::super::tests::row;
-use super::super::{AuditFilter, AuditHold, AuditRow};
+use super::super::tests::{hold, row};
+use super::super::{AuditFilter, AuditRow};
 use super::*;
 use crate::trial::Home;
 
@@ -50,23 +50,6 @@ fn check(store: &Store) -> usize {
         .iter()
         .filter(|entry| entry.personal.is_none())
         .count()
-}
-
-fn hold_on(
-    id: &str,
-    principal: &str,
-    (since_us, until_us): (Option<i64>, Option<i64>),
-) -> AuditHold {
-    AuditHold {
-        id: id.to_owned(),
-        principal: Some(principal.to_owned()),
-        since_us,
-        until_us,
-        reason: "a case".to_owned(),
-        by: "tests".to_owned(),
-        created_at: SystemTime::UNIX_EPOCH,
-        released_at: None,
-    }
 }
 
 #[tokio::test]
@@ -141,23 +124,13 @@ async fn what_came_after_the_moment_is_not_erased() {
 async fn a_hold_keeps_all_of_it() {
     for home in Home::both() {
         let store = log(&home).await;
-        let hold = |id: &str, principal: Option<&str>, since_us, until_us| AuditHold {
-            id: id.to_owned(),
-            principal: principal.map(str::to_owned),
-            since_us,
-            until_us,
-            reason: "a case".to_owned(),
-            by: "tests".to_owned(),
-            created_at: SystemTime::UNIX_EPOCH,
-            released_at: None,
-        };
         for (id, principal, since, until) in [
             ("of-another", Some("bob"), None, None),
             ("of-her", Some(NAME), None, None),
             ("of-a-day", None, Some(3), Some(4)),
             ("of-another-day", None, Some(5), None),
         ] {
-            let hold = hold(id, principal, since, until);
+            let hold = hold(id, principal, (since, until));
             store.add_audit_hold(hold).await.unwrap();
         }
         let held = |ids: [&str; 1]| Erasure::Held {
@@ -191,7 +164,7 @@ async fn a_hold_keeps_all_of_it() {
 async fn a_hold_on_one_keeps_what_another_has_in_common_with_it() {
     for home in Home::both() {
         let store = log(&home).await;
-        let hold = hold_on("of-alice", "alice", (Some(3), None));
+        let hold = hold("of-alice", Some("alice"), (Some(3), None));
         store.add_audit_hold(hold).await.unwrap();
         let held = Erasure::Held {
             holds: vec!["of-alice".to_owned()],
@@ -325,7 +298,7 @@ async fn what_can_be_read_is_erased_beside_what_is_damaged() {
         let before = store.audit_of(NAME, 0, 400, u32::MAX).unwrap();
         assert!(before.damaged.is_empty() && before.records.len() == 400);
         // A hold that may be on what cannot be read keeps nothing else: that is not erased either.
-        let hold = hold_on("early", NAME, (Some(first + 2), Some(first + 3)));
+        let hold = hold("early", Some(NAME), (Some(first + 2), Some(first + 3)));
         store.add_audit_hold(hold).await.unwrap();
         let partly = Erasure::Partly {
             erased: readable as u64,

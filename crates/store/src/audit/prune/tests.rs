@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::super::merkle::{self, Frontier};
-use super::super::tests::row;
-use super::super::{AuditHold, AuditRow, Outcome};
+use super::super::tests::{hold, row};
+use super::super::{AuditRow, Outcome};
 use super::*;
 use crate::trial::Home;
 use crate::{SinkHold, SinkStart};
@@ -41,19 +41,6 @@ async fn prune_all(store: &Store, before_us: i64) -> Option<Pruned> {
     assert_eq!(pruning, can);
     assert_eq!(pruning.waits_for, None);
     pruning.taken
-}
-
-fn hold(principal: Option<&str>, since_us: Option<i64>, until_us: Option<i64>) -> AuditHold {
-    AuditHold {
-        id: "h".to_owned(),
-        principal: principal.map(str::to_owned),
-        since_us,
-        until_us,
-        reason: "a case".to_owned(),
-        by: "tests".to_owned(),
-        created_at: SystemTime::UNIX_EPOCH,
-        released_at: None,
-    }
 }
 
 #[tokio::test]
@@ -123,7 +110,11 @@ async fn only_whole_blocks_of_old_rows_go() {
 async fn a_row_under_a_hold_stays_and_all_behind_it() {
     for home in Home::both() {
         let store = log(&home, 3 * BLOCK).await;
-        let of_one = hold(Some("p3"), Some(number(BLOCK)), Some(number(BLOCK + 7)));
+        let of_one = hold(
+            "h",
+            Some("p3"),
+            (Some(number(BLOCK)), Some(number(BLOCK + 7))),
+        );
         store.add_audit_hold(of_one).await.unwrap();
         let all = number(u64::MAX);
         assert_eq!(prune_all(&store, all).await.unwrap().to, BLOCK);
